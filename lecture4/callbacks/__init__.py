@@ -1,0 +1,15 @@
+"""What watches a run."""
+
+from lecture4.callbacks.checkpoints import AtomicCheckpointIO, best_checkpoint, last_checkpoint
+from lecture4.callbacks.layers import LayerTable
+from lecture4.callbacks.progress import Progress
+from lecture4.callbacks.results import Results
+
+__all__ = [
+    "AtomicCheckpointIO",
+    "LayerTable",
+    "Progress",
+    "Results",
+    "best_checkpoint",
+    "last_checkpoint",
+]

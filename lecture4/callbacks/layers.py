@@ -1,0 +1,78 @@
+"""The layer table with which a run begins."""
+
+import os
+
+import pytorch_lightning as pl
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from lecture4.models import LayerRow, layer_table
+
+
+class LayerTable(pl.Callback):
+    """Prints what each layer makes and costs, and refuses a batch that cannot fit in memory.
+
+    Raises:
+        ValueError: the activations and gradients of one batch need more memory than there is.
+    """
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the table once, on the first process."""
+        data = trainer.datamodule
+        rows = layer_table(pl_module.model, data.dataset.input_shape)
+        per_process = data.batch_size // trainer.world_size
+        _refuse_if_too_large(activation_bytes(rows, per_process), per_process, pl_module.device)
+        if trainer.is_global_zero:
+            Console().print(render(rows))
+
+
+def activation_bytes(rows: list[LayerRow], batch_size: int) -> int:
+    """Estimated bytes of a training step: each layer's output and its gradient, in float32."""
+    numbers = sum(torch.Size(row.output_shape).numel() for row in rows)
+    return batch_size * numbers * 2 * 4
+
+
+def render(rows: list[LayerRow]) -> Table:
+    """The rows as a table with totals."""
+    total_parameters = sum(row.parameters for row in rows)
+    total_multiply_adds = sum(row.multiply_adds for row in rows)
+    table = Table(title="Layers", title_justify="left", show_footer=True)
+    table.add_column("layer", footer="total", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("output", no_wrap=True)
+    table.add_column("(N + 2P − F)/S + 1", no_wrap=True)
+    table.add_column("parameters", f"{total_parameters:,}", justify="right", no_wrap=True)
+    table.add_column("multiply-adds", f"{total_multiply_adds:,}", justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row.name,
+            row.kind,
+            "×".join(map(str, row.output_shape)),
+            row.arithmetic,
+            f"{row.parameters:,}" if row.parameters else "",
+            f"{row.multiply_adds:,}" if row.multiply_adds else "",
+        )
+    return table
+
+
+def _refuse_if_too_large(needed: int, batch_size: int, device: torch.device) -> None:
+    if device.type == "cuda":
+        there, _ = torch.cuda.mem_get_info(device)
+    else:
+        there = _available_memory()
+    if needed > there:
+        raise ValueError(
+            f"a batch of {batch_size:,} needs about {needed / 2**30:.1f} GiB for activations and "
+            f"gradients, and {there / 2**30:.1f} GiB are free; use a smaller data.batch_size"
+        )
+
+
+def _available_memory() -> int:
+    """Bytes that this machine can still give out; all it has, where it does not say."""
+    try:
+        with open("/proc/meminfo") as lines:
+            fields = dict(line.split(":") for line in lines)
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,126 @@
+"""What a run leaves behind when it ends: results.json, figures, a table."""
+
+import csv
+import json
+import os
+import platform
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from lecture4 import figures
+from lecture4.callbacks.progress import Progress
+from lecture4.classifier import weights
+
+
+class Results(pl.Callback):
+    """Writes ``results.json`` and ``figures/`` after the test, and says where everything lies.
+
+    Args:
+        folder: the run's.
+        progress: knows how long fitting took.
+        seed: of the run, for the record.
+    """
+
+    def __init__(self, folder: str | os.PathLike, progress: Progress, seed: int):
+        self.folder = Path(folder)
+        self.progress = progress
+        self.seed = seed
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write and print; the metrics are those of the checkpoint that was tested."""
+        if not trainer.is_global_zero:
+            return
+        self._draw(trainer.datamodule.dataset, pl_module)
+        results = self._collect(trainer, pl_module)
+        write_atomically(self.folder / "results.json", json.dumps(results, indent=2) + "\n")
+        self._print(results)
+
+    def on_exception(self, trainer, pl_module, exception):
+        """After Ctrl-C, say what is kept."""
+        if not (isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero):
+            return
+        last = self.folder / "checkpoints" / "last.ckpt"
+        epochs = trainer.current_epoch
+        kept = f"{last} and metrics.csv hold epoch {epochs}" if last.exists() else "no epoch ended"
+        Console(stderr=True).print(
+            f"interrupted in epoch {epochs + 1} of {trainer.max_epochs}; {kept}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _collect(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict:
+        m = pl_module.metrics
+        return {
+            "status": "completed",
+            "test_accuracy": m["test/accuracy"],
+            "test_loss": m["test/loss"],
+            "val_accuracy": m["val/accuracy"],
+            "val_loss": m["val/loss"],
+            "train_seconds": self.progress.train_seconds,
+            "images_per_second": self.progress.images_per_second,
+            "parameters": sum(p.numel() for p in pl_module.model.parameters()),
+            "epochs": trainer.fit_loop.epoch_progress.current.completed,
+            "seed": self.seed,
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "pytorch_lightning": pl.__version__,
+            },
+        }
+
+    def _draw(self, dataset, pl_module: pl.LightningModule) -> None:
+        folder = self.folder / "figures"
+        folder.mkdir(exist_ok=True)
+        scores, labels, names = pl_module.test_scores, dataset.test_labels, dataset.class_names
+        with open(self.folder / "metrics.csv", newline="") as lines:
+            history = [row for row in csv.DictReader(lines) if row["train/loss"]]
+        drawn = {
+            "curves": figures.curves(history),
+            "confusion": figures.confusion(scores.argmax(1), labels, names),
+        }
+        if len(dataset.input_shape) == 3:
+            first = weights(pl_module.model)[0].detach().cpu()
+            of_classes = len(weights(pl_module.model)) == 1
+            drawn["first_layer"] = figures.first_layer(
+                first.reshape(len(first), *dataset.input_shape) if first.ndim == 2 else first,
+                names if of_classes else None,
+            )
+            drawn["mistakes"] = figures.mistakes(dataset.test_inputs, labels, scores, names)
+        elif dataset.input_shape == (2,):
+            drawn["boundary"] = figures.boundary(
+                dataset.test_inputs, labels, names, pl_module.eval().cpu()
+            )
+        for name, figure in drawn.items():
+            figure.savefig(folder / f"{name}.png", dpi=150)
+
+    def _print(self, results: dict) -> None:
+        console = Console()
+        table = Table(title="Results of the best epoch", title_justify="left")
+        table.add_column("")
+        for name in ("validation", "test"):
+            table.add_column(name, justify="right")
+        table.add_row("accuracy", *(f"{results[f'{s}_accuracy']:.2%}" for s in ("val", "test")))
+        table.add_row("loss", *(f"{results[f'{s}_loss']:.4f}" for s in ("val", "test")))
+        console.print(table)
+        console.print(
+            f"trained {results['epochs']} epochs in {results['train_seconds']:.1f} s, "
+            f"{results['images_per_second']:,.0f} images/s\n"
+            f"{self.folder}: checkpoints/best.ckpt, checkpoints/last.ckpt, metrics.csv, "
+            f"results.json, figures/",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file whole or not at all: beside its place, then renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,186 @@
+"""The LightningModule: preprocess, model, loss (+ penalty), gradient, update."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import pytorch_lightning as pl
+import torch
+from torch import distributed, nn
+from torch.nn.functional import cross_entropy
+
+from lecture4 import randomness
+
+PENALTIES = {
+    "none": lambda weights: 0.0,
+    "l2": lambda weights: sum(w.square().sum() for w in weights),
+    "l1": lambda weights: sum(w.abs().sum() for w in weights),
+}
+
+
+class Classifier(pl.LightningModule):
+    """Trains a model by the lecture's objective, (1/N) Σᵢ Lᵢ + λ R(W).
+
+    Lᵢ = −log P(Y = yᵢ | xᵢ) is softmax cross-entropy. Every reported loss is its mean, without
+    penalty or smoothing.
+
+    Args:
+        model: inputs (N, ...) -> scores (N, K).
+        preprocess: fitted; batch of the dataset -> inputs of the model.
+        augment: applied to training batches before preprocessing.
+        class_names: of the K classes.
+        optimizer: parameter groups -> optimizer.
+        schedule: (optimizer, total number of steps) -> scheduler, stepped after each batch.
+        penalty: R: ``none``, ``l2`` (Σ w²) or ``l1`` (Σ |w|), over weights, not biases or norms.
+        penalty_strength: λ.
+        label_smoothing: α; the target becomes (1 − α) · one-hot + α/K.
+        seed: of augmentation and dropout.
+
+    Raises:
+        ValueError: the penalty is unknown.
+        FloatingPointError: in training, when the objective is NaN or infinite, before the update.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        preprocess: nn.Module,
+        augment: nn.Module,
+        class_names: list[str],
+        optimizer: Callable[[Iterable], torch.optim.Optimizer],
+        schedule: Callable,
+        penalty: str = "none",
+        penalty_strength: float = 0.0,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+    ):
+        super().__init__()
+        if penalty not in PENALTIES:
+            raise ValueError(
+                f"penalty.kind={penalty} is unknown; choose one of {', '.join(PENALTIES)}"
+            )
+        self.model, self.preprocess, self.augment = model, preprocess, augment
+        self.class_names = class_names
+        self.optimizer, self.schedule = optimizer, schedule
+        self.penalty, self.penalty_strength = PENALTIES[penalty], penalty_strength
+        self.label_smoothing = label_smoothing
+        self.seed = seed
+        self.outcomes: dict[str, list] = {"train": [], "val": [], "test": []}  # of each batch
+        self.metrics: dict[str, float] = {}  # of the newest epoch, or of the loaded checkpoint
+        self.test_scores: torch.Tensor | None = None  # (N, K), in the order of the test set
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Scores (N, K) of raw inputs (N, ...)."""
+        return self.model(self.preprocess(inputs))
+
+    def step(self, batch: tuple[torch.Tensor, ...], split: str) -> torch.Tensor | None:
+        """One batch (inputs, labels, index) of ``split``; in training, the objective."""
+        inputs, labels, index = batch
+        if split != "train":
+            self.outcomes[split].append((index, labels, self(inputs).float()))
+            return None
+        scores = self(self.augment(inputs, self.seed, self.current_epoch, index))
+        objective = cross_entropy(scores, labels, label_smoothing=self.label_smoothing)
+        loss = cross_entropy(scores.detach(), labels) if self.label_smoothing else objective.detach()
+        if self.penalty_strength:
+            objective = objective + self.penalty_strength * self.penalty(weights(self.model))
+        if not math.isfinite(objective.item()):
+            raise FloatingPointError(
+                f"the loss became {objective.item()} at step {self.global_step} (epoch "
+                f"{self.current_epoch + 1}); try a smaller optim.lr than "
+                f"{self.optimizers().param_groups[0]['lr']:.3g}, or model.init=he"
+            )
+        self.outcomes[split].append((loss, (scores.detach().argmax(1) == labels).sum(), len(labels)))
+        return objective
+
+    def training_step(self, batch):
+        """The objective of a training batch."""
+        return self.step(batch, "train")
+
+    def validation_step(self, batch):
+        """Keep the scores of a validation batch."""
+        self.step(batch, "val")
+
+    def test_step(self, batch):
+        """Keep the scores of a test batch."""
+        self.step(batch, "test")
+
+    def on_train_epoch_start(self):
+        """Forget the last epoch."""
+        self.metrics = {"lr": self.optimizers().param_groups[0]["lr"]}
+        self._epoch_key = randomness.mix(self.seed, self.current_epoch).item()
+
+    def on_train_batch_start(self, batch, batch_idx):
+        """Let dropout depend on seed, epoch and step alone."""
+        key = (self._epoch_key + batch_idx) % 2**63
+        torch.default_generator.manual_seed(key)  # torch.manual_seed takes ten times as long
+        if self.device.type != "cpu":
+            torch.manual_seed(key)
+
+    def on_validation_epoch_end(self):
+        """Measure the validation split, and sum up the training batches before it."""
+        self._evaluate("val")
+        losses, correct, counts = zip(*self.outcomes["train"], strict=True)
+        self.outcomes["train"].clear()
+        means = torch.stack([torch.stack(losses).mean(), torch.stack(correct).sum() / sum(counts)])
+        if self.trainer.world_size > 1:  # each process saw as many examples
+            distributed.all_reduce(means)
+            means /= self.trainer.world_size
+        self.metrics["train/loss"], self.metrics["train/accuracy"] = means.tolist()
+
+    def on_train_epoch_end(self):
+        """Log the epoch as one row, and offer its accuracy to the choice of the best."""
+        self.log("val/accuracy", self.metrics["val/accuracy"], logger=False)
+        self._write({"epoch": self.current_epoch, **self.metrics})
+
+    def on_test_epoch_end(self):
+        """Measure the test set and keep its scores."""
+        self.test_scores = self._evaluate("test")
+        self._write({name: self.metrics[name] for name in ("test/loss", "test/accuracy")})
+
+    def _evaluate(self, split: str) -> torch.Tensor:
+        """Add loss and accuracy of ``split`` to the metrics; return its scores, in order."""
+        parts = [torch.cat(parts).cpu() for parts in zip(*self.outcomes[split], strict=True)]
+        self.outcomes[split].clear()
+        if self.trainer.world_size > 1:
+            of_ranks = [None] * self.trainer.world_size
+            distributed.all_gather_object(of_ranks, parts)
+            parts = [torch.cat(parts) for parts in zip(*of_ranks, strict=True)]
+        index, labels, scores = parts
+        self.metrics[f"{split}/loss"] = cross_entropy(scores, labels).item()
+        self.metrics[f"{split}/accuracy"] = (scores.argmax(1) == labels).double().mean().item()
+        return scores[index.argsort()]
+
+    def _write(self, row: dict[str, float]) -> None:
+        for logger in self.loggers:  # not self.log: it rounds to float32
+            logger.log_metrics(row, step=self.global_step)
+
+    def configure_optimizers(self):
+        """The optimizer's own weight decay, like the penalty, spares biases and norms."""
+        decayed = weights(self.model)
+        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        optimizer = self.optimizer(
+            [{"params": decayed}, {"params": others, "weight_decay": 0.0}] if others else decayed
+        )
+        schedule = self.schedule(optimizer, self.trainer.estimated_stepping_batches)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint):
+        """Add plain values: enough to predict from the file alone."""
+        checkpoint["classifier"] = {
+            "model": {"name": type(self.model).__name__, **self.model.settings},
+            "preprocess": type(self.preprocess).__name__,
+            "class_names": list(self.class_names),
+            "metrics": dict(self.metrics),
+        }
+
+    def on_load_checkpoint(self, checkpoint):
+        """Take over the metrics of the epoch that was saved."""
+        self.metrics = dict(checkpoint["classifier"]["metrics"])
+
+
+def weights(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that are weights: matrices and kernels, not biases or norm parameters."""
+    return [p for p in model.parameters() if p.ndim > 1]

@@ -1,0 +1,217 @@
+"""The edge of the program: one plain sentence for whatever a user got wrong."""
+
+import argparse
+import difflib
+import logging
+import math
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from omegaconf import DictConfig, OmegaConf
+
+CONF = Path(__file__).parent.parent / "conf"
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """End the process with code 1 after an error, 130 after Ctrl-C; an error is a line on stderr.
+
+    Stands around the job, and around Hydra, which has errors of its own. With HYDRA_FULL_ERROR=1
+    set by the user, the traceback comes through.
+    """
+    # Hydra prints tracebacks of its own, unless the variable is set; then it lets errors through.
+    full = os.environ.setdefault("LECTURE4_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    argparse.ArgumentParser.error = _refuse
+    _quieten()
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("interrupted before training began; nothing is kept", file=sys.stderr)
+        sys.exit(130)
+    except SystemExit as stop:
+        # Lightning turns Ctrl-C into exit(1), after its callbacks have told the user
+        sys.exit(130 if isinstance(stop.__context__, KeyboardInterrupt) else stop.code)
+    except Exception as error:
+        if full == "1":
+            raise
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def sentence(error: BaseException) -> str:
+    """What went wrong, in at most two lines."""
+    from hydra.errors import InstantiationException, MissingConfigException
+
+    while isinstance(error, InstantiationException) and error.__cause__ is not None:
+        error = error.__cause__
+    text = str(error).strip()
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        return f"{group}={choice} is unknown; choose one of {', '.join(sorted(error.options))}"
+    if match := re.match(r"Could not override '([^']+)'", text):
+        return _unknown_key(match[1])
+    if isinstance(error, ModuleNotFoundError) and error.name == "wandb":
+        return "logger=wandb needs an extra package: pip install 'lecture4[wandb]'"
+    if isinstance(error, OSError) and error.filename:
+        text = f"{error.filename}: {error.strerror}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
+    expected = (ValueError, OSError, ArithmeticError, ImportError)
+    if not isinstance(error, expected) and len(lines) == 1 and "hydra" not in type(error).__module__:
+        lines[0] = f"{type(error).__name__}: {lines[0]}"
+    return "\n".join(line[:300] for line in lines[:2])
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse settings that are no number or out of range, before anything slow begins.
+
+    Raises:
+        ValueError: restates the setting and says what would be accepted.
+    """
+    for key, (accepts, wanted) in ACCEPTED.items():
+        value = OmegaConf.select(cfg, key, default=MISSING)
+        if value is not MISSING and not accepts(value):
+            raise ValueError(f"{key}={value} is not accepted; it must be {wanted}")
+    if cfg.trainer.accelerator in ("gpu", "cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ValueError(
+                f"trainer.accelerator={cfg.trainer.accelerator}: this machine has no GPU that torch "
+                f"can use; try trainer=cpu or trainer=auto"
+            )
+
+
+def build(group: str, settings: DictConfig, *args: Any) -> Any:
+    """Instantiate what ``settings`` describe; an error names the choices that do not fit."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        return instantiate(settings, *args, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if not isinstance(cause, ValueError | TypeError):
+            raise
+        choices = HydraConfig.get().runtime.choices
+        names = dict.fromkeys((group, "data"))
+        raise ValueError(
+            f"{' with '.join(f'{name}={choices[name]}' for name in names)}: {cause}"
+        ) from cause
+
+
+def run_directory() -> str:
+    """Hydra's directory for this run."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return HydraConfig.get().runtime.output_dir
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _at_least(smallest: int) -> tuple[Callable[[Any], bool], str]:
+    return lambda v: _is_whole(v) and v >= smallest, f"a whole number ≥ {smallest}"
+
+
+POSITIVE = (lambda v: _is_number(v) and v > 0, "a number > 0")
+NOT_NEGATIVE = (lambda v: _is_number(v) and v >= 0, "a number ≥ 0")
+FRACTION = (lambda v: _is_number(v) and 0 <= v < 1, "a number in [0, 1)")
+FLAG = (lambda v: isinstance(v, bool), "true or false")
+MISSING = object()
+
+# Settings that are numbers, and what they may be. Names are checked by what they build.
+ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "seed": (lambda v: _is_whole(v) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
+    "label_smoothing": FRACTION,
+    "penalty.strength": NOT_NEGATIVE,
+    "optim.lr": POSITIVE,
+    "optim.momentum": FRACTION,
+    "optim.dampening": FRACTION,
+    "optim.weight_decay": NOT_NEGATIVE,
+    "optim.nesterov": FLAG,
+    "optim.eps": POSITIVE,
+    "schedule.gamma": POSITIVE,
+    "schedule.warmup": FRACTION,
+    "schedule.start": POSITIVE,
+    "model.dropout": FRACTION,
+    "model.strict_sizes": FLAG,
+    "augment.crop": _at_least(0),
+    "trainer.max_epochs": _at_least(1),
+    "trainer.compile": FLAG,
+    "trainer.deterministic": FLAG,
+    "data.batch_size": (
+        lambda v: v is None or _is_whole(v) and v >= 1,
+        "a whole number ≥ 1, or null for the full batch",
+    ),
+    "data.eval_batch_size": _at_least(1),
+    "data.num_workers": _at_least(0),
+    "data.val_size": POSITIVE,
+    "data.image_size": _at_least(1),
+    "data.train_size": _at_least(1),
+    "data.test_size": _at_least(1),
+    "data.source_seed": _at_least(0),
+}
+
+
+def _unknown_key(key: str) -> str:
+    known = _known_keys()
+    near = difflib.get_close_matches(key, known, 1, cutoff=0.5) or [
+        k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]
+    ]
+    hint = f"did you mean {near[0]}?" if near else "python train.py --cfg job shows them all"
+    return f"{key} is no setting here; {hint}"
+
+
+def _known_keys() -> list[str]:
+    """Every group, and every key of every file in conf/."""
+    keys: set[str] = set()
+
+    def walk(node: Any, prefix: str) -> None:
+        for name, child in node.items() if isinstance(node, dict) else ():
+            if name != "defaults":
+                keys.add(prefix + name)
+                walk(child, f"{prefix}{name}.")
+
+    for file in CONF.rglob("*.yaml"):
+        group = file.parent.relative_to(CONF).parts
+        keys.update(group[:1])
+        is_global = not group or group[0] == "recipe"
+        content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        walk(content, "" if is_global else f"{group[0]}.")
+    return sorted(keys)
+
+
+def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    """In place of argparse's own: its usage text is longer than what went wrong."""
+    raise ValueError(f"{message}; {parser.prog} --help lists what there is")
+
+
+def _quieten() -> None:
+    """Silence what libraries say about choices that were made on purpose."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(f"{name}.utilities.rank_zero").addFilter(_is_warning)
+    for message in (
+        "Experiment logs directory .* exists",  # metrics.csv belongs into the run's directory
+        "Checkpoint directory .* exists",
+        "The .*dataloader.* does not have many workers",  # memory is faster than workers
+        "The number of training batches .* is smaller than the logging interval",
+        ".*LeafSpec.* is deprecated",  # within Lightning, of torch
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _is_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING

@@ -1,0 +1,132 @@
+"""Figures from records: each takes numbers and returns a matplotlib figure; none trains."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from matplotlib.figure import Figure
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+TRAIN, VAL = "#1f77b4", "#d95f02"  # told apart by the colour-blind, too
+
+
+def curves(history: Sequence[Mapping]) -> Figure:
+    """Loss and accuracy against epoch, training and validation; ``history`` is metrics.csv."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    epochs = range(1, len(history) + 1)
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for split, label, colour in (("train", "training", TRAIN), ("val", "validation", VAL)):
+            values = [float(row[f"{split}/{name}"]) for row in history]
+            axes.plot(epochs, values, color=colour, label=label, marker=".")
+        axes.set(xlabel="epoch", ylabel="cross-entropy" if name == "loss" else name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.suptitle("Training and validation")
+    return figure
+
+
+def confusion(predicted: torch.Tensor, labels: torch.Tensor, class_names: Sequence[str]) -> Figure:
+    """Confusion matrix, each row a true class, and the pairs most often confused beside it."""
+    k = len(class_names)
+    matrix = multiclass_confusion_matrix(predicted, labels, k)
+    share = matrix / matrix.sum(1, keepdim=True).clamp(min=1)
+    side = max(4.5, 0.52 * k + 1.6)
+    figure = Figure(figsize=(side + 3.2, side), layout="constrained")
+    axes, beside = figure.subplots(1, 2, width_ratios=[side, 3.0])
+    axes.imshow(share.numpy(), cmap="Blues", vmin=0, vmax=1)
+    ticks = range(k)
+    axes.set_xticks(ticks, class_names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(ticks, class_names)
+    axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix (test)")
+    if k <= 20:
+        for i in ticks:
+            for j in ticks:
+                colour = "white" if share[i, j] > 0.5 else "black"
+                axes.text(
+                    j, i, int(matrix[i, j]), ha="center", va="center", color=colour, fontsize=8
+                )
+
+    both = (matrix + matrix.T).triu(1)
+    worst = both.flatten().argsort(descending=True, stable=True)[:8].tolist()
+    lines = [
+        f"{class_names[n // k]} / {class_names[n % k]}:  {both.flatten()[n]}"
+        for n in worst
+        if both.flatten()[n]
+    ]
+    beside.axis("off")
+    beside.text(0, 1, "Most confused pairs", weight="bold", va="top", transform=beside.transAxes)
+    beside.text(
+        0, 0.94, "\n".join(lines) or "none", va="top", linespacing=1.7, transform=beside.transAxes
+    )
+    return figure
+
+
+def first_layer(filters: torch.Tensor, titles: Sequence[str] | None = None) -> Figure:
+    """What the first layer looks for: (F, C, H, W) weights as images, grey is zero.
+
+    Each filter is scaled by its own largest weight. At most 64 are shown; of filters deeper than
+    three channels, the mean over the channels.
+    """
+    total, filters = len(filters), filters[:64]
+    if filters.shape[1] != 3:
+        filters = filters.mean(1, keepdim=True)
+    largest = filters.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
+    images = (0.5 + 0.5 * filters / largest).permute(0, 2, 3, 1)  # (F, H, W, C)
+    columns = min(len(images), 5 if titles else 8)
+    rows = -(-len(images) // columns)
+    cell = 1.5 if titles else 0.9
+    figure = Figure(figsize=(max(columns * cell, 4), rows * cell + 0.6), layout="constrained")
+    for n, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.axis("off")
+        if n < len(images):
+            axes.imshow(images[n].numpy(), cmap="gray", vmin=0, vmax=1)
+            if titles:
+                axes.set_title(titles[n], fontsize=9)
+    shown = f"{len(images)} of {total}" if total > len(images) else f"{total}"
+    figure.suptitle("Templates of the classes" if titles else f"First-layer weights ({shown})")
+    return figure
+
+
+def mistakes(
+    images: torch.Tensor, labels: torch.Tensor, scores: torch.Tensor, class_names: Sequence[str]
+) -> Figure:
+    """The wrong predictions of highest probability: image, what it is, what was said."""
+    confidence, predicted = scores.softmax(1).max(1)
+    wrong = (predicted != labels).nonzero().squeeze(1)
+    worst = wrong[confidence[wrong].argsort(descending=True, stable=True)[:24]].tolist()
+    columns, rows = 6, max(1, -(-len(worst) // 6))
+    figure = Figure(figsize=(9.6, 1.95 * rows + 0.7), layout="constrained")
+    for n, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.axis("off")
+        if n < len(worst):
+            i = worst[n]
+            axes.imshow(images[i].permute(1, 2, 0).numpy())
+            axes.set_title(
+                f"{class_names[predicted[i]]} {confidence[i]:.0%}\nis {class_names[labels[i]]}",
+                fontsize=8.5,
+            )
+    figure.suptitle(
+        f"Most confident mistakes ({len(wrong):,} of {len(labels):,} test images are wrong)"
+    )
+    return figure
+
+
+def boundary(
+    points: torch.Tensor, labels: torch.Tensor, class_names: Sequence[str], classify
+) -> Figure:
+    """Points in the plane over the class that ``classify`` (points -> scores) gives each place."""
+    reach = 1.1 * points.abs().max().item()
+    line = torch.linspace(-reach, reach, 300)
+    grid = torch.cartesian_prod(line, line)  # (x, y), x the slower
+    with torch.no_grad():
+        regions = classify(grid).argmax(1).view(300, 300).T
+    figure = Figure(figsize=(5.6, 5), layout="constrained")
+    axes = figure.subplots()
+    levels = [k - 0.5 for k in range(len(class_names) + 1)]
+    axes.contourf(line.numpy(), line.numpy(), regions.numpy(), levels=levels, colors=[TRAIN, VAL], alpha=0.25)
+    for k, name in enumerate(class_names):
+        x, y = points[labels == k].T.numpy()
+        axes.scatter(x, y, s=6, color=(TRAIN, VAL)[k % 2], label=name)
+    axes.set(xlabel="x", ylabel="y", title="Test points and decision regions", aspect="equal")
+    axes.legend(loc="upper right")
+    return figure

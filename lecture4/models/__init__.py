@@ -1,0 +1,8 @@
+"""The lecture's three classifiers: plain ``nn.Module``s from inputs (N, ...) to scores (N, K)."""
+
+from lecture4.models.convnet import ConvNet
+from lecture4.models.mlp import MLP
+from lecture4.models.softmax import SoftmaxClassifier
+from lecture4.models.summary import LayerRow, layer_table
+
+__all__ = ["MLP", "ConvNet", "LayerRow", "SoftmaxClassifier", "layer_table"]

@@ -1,0 +1,251 @@
+"""Convolutional network: blocks of convolution, pooling and activation, then a linear layer."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import nn
+
+from lecture4.init import initialize_
+from lecture4.layers import Dropout
+from lecture4.models.activation import make_activation
+from lecture4.ops import output_size
+
+POOLS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
+Size = int | Sequence[int]
+
+
+class Pool(nn.Module):
+    """Max or average pooling, over each activation map by itself.
+
+    Args:
+        map_size: (H, W) of the maps that come in; ``self.map_size`` is that of those that leave.
+        kernel_size, stride, padding: as in torch; ``stride`` defaults to ``kernel_size``.
+        kind: ``max`` or ``avg``.
+        strict_sizes: refuse windows that do not tile the map.
+
+    Raises:
+        ValueError: the kind is unknown or the window cannot be.
+    """
+
+    def __init__(
+        self,
+        map_size: Sequence[int],
+        kernel_size: Size = 2,
+        stride: Size | None = None,
+        padding: Size = 0,
+        kind: str = "max",
+        strict_sizes: bool = False,
+    ):
+        super().__init__()
+        if kind not in POOLS:
+            raise ValueError(f"kind={kind} is unknown; choose one of {', '.join(POOLS)}")
+        stride = kernel_size if stride is None else stride
+        self.map_size = map_size_after(map_size, kernel_size, stride, padding, strict_sizes)
+        if any(2 * p > f for p, f in zip(pair(padding), pair(kernel_size), strict=True)):
+            raise ValueError(
+                f"padding={padding} is more than half of kernel_size={kernel_size}; "
+                f"a window would see padding alone"
+            )
+        self.pool = POOLS[kind](pair(kernel_size), pair(stride), pair(padding))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H', W')."""
+        return self.pool(x)
+
+
+class Block(nn.Module):
+    """Convolution, then pooling, normalisation and activation, where asked for.
+
+    Pooling stands before the activation, where there is less left to compute: the maximum
+    commutes with every increasing function, so max(f(x)) = f(max(x)) for ReLU, sigmoid and tanh.
+
+    Args:
+        in_channels: depth of the maps that come in; each filter extends over all of it.
+        map_size: (H, W) of the maps that come in; ``self.map_size`` is that of those that leave.
+        channels: number of filters.
+        kernel_size, stride, padding: a number, or a pair for height and width.
+        activation: a name from ``lecture4.models.activation``.
+        norm: ``none`` or ``batch``; with ``batch`` the convolution has no bias, for the norm's
+            own shift would cancel it.
+        pool: arguments of ``Pool``, or None.
+        init: how the filters are drawn (``lecture4.init``).
+        strict_sizes: refuse windows that do not tile their input.
+
+    Raises:
+        ValueError: a name is unknown or a size cannot be.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        map_size: Sequence[int],
+        channels: int,
+        kernel_size: Size = 3,
+        stride: Size = 1,
+        padding: Size = 0,
+        activation: str = "relu",
+        norm: str = "none",
+        pool: Mapping | None = None,
+        init: str = "he",
+        strict_sizes: bool = False,
+    ):
+        super().__init__()
+        if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
+            raise ValueError(f"channels must be a whole number ≥ 1, not {channels!r}")
+        if norm not in ("none", "batch"):
+            raise ValueError(f"norm={norm} is unknown; choose one of none, batch")
+        self.map_size = map_size_after(map_size, kernel_size, stride, padding, strict_sizes)
+        self.conv = nn.Conv2d(
+            in_channels,
+            channels,
+            pair(kernel_size),
+            pair(stride),
+            pair(padding),
+            bias=norm == "none",
+        )
+        initialize_(self.conv, init, activation)
+        self.pool = None
+        if pool is not None:
+            self.pool = named("pool", Pool, pool, self.map_size, strict_sizes=strict_sizes)
+            self.map_size = self.pool.map_size
+        self.norm = nn.BatchNorm2d(channels) if norm == "batch" else None
+        self.activation = make_activation(activation)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, in_channels, H, W) -> (N, channels, H', W')."""
+        x = self.conv(x)
+        if self.pool is not None:
+            x = self.pool(x)
+        if self.norm is not None:
+            x = self.norm(x)
+        return self.activation(x)
+
+
+class ConvNet(nn.Module):
+    """A list of blocks, then scores from the average (or all) of the last activation maps.
+
+    Args:
+        input_shape: (C, H, W) of one image.
+        num_classes: K.
+        blocks: arguments of each ``Block``: channels, kernel_size, stride, padding, activation,
+            norm, pool. What a block leaves out is ``Block``'s default.
+        head: ``global`` averages each map to one number; ``flatten`` keeps every position.
+        activation: of each block that names none itself.
+        dropout: probability with which an input of the last layer is zeroed in training.
+        init: how the weights are drawn (``lecture4.init``).
+        strict_sizes: make (N + 2P − F)/S + 1 that is not whole an error, instead of rounding down.
+
+    Raises:
+        ValueError: a name is unknown, or a geometry cannot be: names the block, the numbers and
+            the nearest settings that work.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        num_classes: int,
+        blocks: Sequence[Mapping],
+        head: str = "global",
+        activation: str = "relu",
+        dropout: float = 0.0,
+        init: str = "he",
+        strict_sizes: bool = False,
+    ):
+        super().__init__()
+        if len(input_shape) != 3:
+            raise ValueError(
+                f"a convolution slides over images (C, H, W), not inputs of shape "
+                f"{tuple(input_shape)}; use model=softmax or model=mlp"
+            )
+        if head not in ("global", "flatten"):
+            raise ValueError(f"head={head} is unknown; choose one of global, flatten")
+        if isinstance(blocks, str) or not isinstance(blocks, Sequence):
+            raise ValueError(f"blocks={blocks!r} must be a list of blocks, as in conf/model")
+        self.settings = {
+            "input_shape": list(input_shape),
+            "num_classes": num_classes,
+            "blocks": list(blocks),
+            "head": head,
+            "activation": activation,
+            "dropout": dropout,
+            "init": init,
+            "strict_sizes": strict_sizes,
+        }
+        self.head = head
+        channels, *map_size = input_shape
+        self.blocks = nn.Sequential()
+        for number, settings in enumerate(blocks, 1):
+            block = named(
+                f"block {number}",
+                Block,
+                {"activation": activation} | _given(settings),
+                channels,
+                map_size,
+                init=init,
+                strict_sizes=strict_sizes,
+            )
+            self.blocks.append(block)
+            channels, map_size = block.conv.out_channels, block.map_size
+        fan_in = channels if head == "global" else channels * map_size[0] * map_size[1]
+        self.dropout = Dropout(dropout) if dropout else None
+        self.scores = nn.Linear(fan_in, num_classes)
+        initialize_(self.scores, init)
+        self.to(memory_format=torch.channels_last)  # torch's faster layout, on CPU and GPU
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Scores (N, K) of images (N, C, H, W)."""
+        x = self.blocks(x.contiguous(memory_format=torch.channels_last))
+        # Written as a mean: the adaptive pooling layer has no deterministic backward on CUDA.
+        x = x.mean((2, 3)) if self.head == "global" else x.flatten(1)  # (N, C, H, W) -> (N, D)
+        if self.dropout is not None:
+            x = self.dropout(x)
+        return self.scores(x)
+
+
+def pair(size: Size) -> tuple[int, int]:
+    """A size for height and width: 3 -> (3, 3), [3, 5] -> (3, 5).
+
+    Raises:
+        ValueError: ``size`` is neither a whole number nor two of them.
+    """
+    sides = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else (size,) * 2
+    if len(sides) != 2 or any(isinstance(s, bool) or not isinstance(s, int) for s in sides):
+        raise ValueError(f"a size must be a whole number or two of them, not {size!r}")
+    return sides
+
+
+def map_size_after(
+    map_size: Sequence[int], kernel_size: Size, stride: Size, padding: Size, strict: bool
+) -> list[int]:
+    """(H, W) of the map that a sliding window leaves; see ``lecture4.ops.output_size``."""
+    return [
+        output_size(*side, strict)
+        for side in zip(map_size, pair(kernel_size), pair(stride), pair(padding), strict=True)
+    ]
+
+
+def named(place: str, part: Callable, settings: Mapping, *args, **kwargs) -> nn.Module:
+    """Build ``part(*args, **settings, **kwargs)``; an error names the place and its settings."""
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"{place}: {settings!r} must be a mapping of settings")
+    allowed = [
+        name
+        for name in inspect.signature(part).parameters
+        if name not in kwargs and name not in ("in_channels", "map_size")
+    ]
+    if unknown := [name for name in settings if name not in allowed]:
+        raise ValueError(f"{place} has no {unknown[0]}; it takes {', '.join(allowed)}")
+    if part is Block and "channels" not in settings:
+        raise ValueError(f"{place} does not say how many channels")
+    try:
+        return part(*args, **settings, **kwargs)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+
+
+def _given(settings: Mapping) -> dict:
+    """A block's settings without ``activation: null``, which means the model's."""
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"a block must be a mapping of settings, not {settings!r}")
+    return {k: v for k, v in settings.items() if not (k == "activation" and v is None)}

@@ -1,0 +1,71 @@
+"""Multilayer perceptron: linear layers with an activation between them."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from lecture4.init import initialize_
+from lecture4.layers import Dropout
+from lecture4.models.activation import make_activation
+
+
+class MLP(nn.Module):
+    """Fully connected neural network: h₁ = f(W₁ x + b₁), h₂ = f(W₂ h₁ + b₂), …, s = W h + b.
+
+    Args:
+        input_shape: of one input, (C, H, W) or (D,).
+        num_classes: K.
+        hidden: width of each hidden layer.
+        activation: f, after each hidden layer.
+        dropout: probability with which a hidden unit is zeroed in training.
+        init: how each W is drawn (``lecture4.init``), with the gain of the activation that follows.
+
+    Raises:
+        ValueError: a width is not a whole number ≥ 1, or a name is unknown.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        num_classes: int,
+        hidden: Sequence[int] = (512, 512),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        init: str = "he",
+    ):
+        super().__init__()
+        self.settings = {
+            "input_shape": list(input_shape),
+            "num_classes": num_classes,
+            "hidden": _widths(hidden),
+            "activation": activation,
+            "dropout": dropout,
+            "init": init,
+        }
+        layers: list[nn.Module] = []
+        fan_in = math.prod(input_shape)
+        for width in self.settings["hidden"]:
+            linear = nn.Linear(fan_in, width)
+            initialize_(linear, init, activation)
+            layers += [linear, make_activation(activation)]
+            if dropout:
+                layers.append(Dropout(dropout))
+            fan_in = width
+        self.hidden = nn.Sequential(*layers)
+        self.scores = nn.Linear(fan_in, num_classes)
+        initialize_(self.scores, init)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Scores (N, K) of inputs (N, ...)."""
+        return self.scores(self.hidden(x.flatten(1)))  # (N, D) -> (N, width) -> (N, K)
+
+
+def _widths(hidden: Sequence[int]) -> list[int]:
+    if isinstance(hidden, str) or not isinstance(hidden, Sequence):
+        raise ValueError(f"hidden={hidden!r} must be a list of widths, such as [512,512]")
+    for width in hidden:
+        if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+            raise ValueError(f"hidden={list(hidden)}: a width must be a whole number ≥ 1")
+    return list(hidden)
