@@ -13,21 +13,18 @@ def main(cfg: DictConfig) -> float:
     cli.check(cfg)
     import pytorch_lightning as pl
 
-    from lecture4 import callbacks
     from lecture4.classifier import Classifier
     from lecture4.data import DataModule
+    from lecture4.trainer import make_trainer
 
     pl.seed_everything(cfg.seed, verbose=False)
-    run, d = cli.run_directory(), cfg.data
+    d = cfg.data
     dataset = cli.build("data", d.source)
-    shape = dataset.input_shape
-    data = DataModule(
-        dataset, d.val_size, d.batch_size, d.eval_batch_size, d.num_workers, cfg.seed
-    )
+    data = DataModule(dataset, d.val_size, d.batch_size, d.eval_batch_size, d.num_workers, cfg.seed)
     classifier = Classifier(
-        cli.build("model", cfg.model, shape, len(dataset.class_names)),
-        cli.build("preprocess", cfg.preprocess, shape).fit(data.train_inputs()),
-        cli.build("augment", cfg.augment, shape),
+        cli.build("model", cfg.model, dataset.input_shape, len(dataset.class_names)),
+        cli.build("preprocess", cfg.preprocess, dataset.input_shape).fit(data.train_inputs()),
+        cli.build("augment", cfg.augment, dataset.input_shape),
         dataset.class_names,
         cli.build("optim", cfg.optim),
         cli.build("schedule", cfg.schedule),
@@ -36,25 +33,14 @@ def main(cfg: DictConfig) -> float:
         cfg.label_smoothing,
         cfg.seed,
     )
-    progress = callbacks.Progress()
-    best = callbacks.best_checkpoint(f"{run}/checkpoints")
     options = dict(cfg.trainer)
     if options.pop("compile"):
         classifier.model.compile()
-    trainer = pl.Trainer(
-        **options,
-        logger=[cli.build("logger", logger) for logger in cfg.logger.values()],
-        callbacks=[
-            callbacks.LayerTable(),
-            progress,
-            best,
-            callbacks.last_checkpoint(f"{run}/checkpoints"),
-            callbacks.Results(run, progress, cfg.seed),
-        ],
-        plugins=[callbacks.AtomicCheckpointIO()],
-    )
+    folder = cli.run_directory()
+    loggers = [cli.build("logger", logger) for logger in cfg.logger.values()]
+    trainer = make_trainer(options, folder, loggers, cfg.seed)
     trainer.fit(classifier, data)
-    trainer.test(classifier, data, ckpt_path=best.best_model_path, verbose=False)
+    trainer.test(classifier, data, ckpt_path=f"{folder}/checkpoints/best.ckpt", verbose=False)
     return classifier.metrics["val/accuracy"]
 
 

@@ -80,7 +80,9 @@ class Classifier(pl.LightningModule):
             return None
         scores = self(self.augment(inputs, self.seed, self.current_epoch, index))
         objective = cross_entropy(scores, labels, label_smoothing=self.label_smoothing)
-        loss = cross_entropy(scores.detach(), labels) if self.label_smoothing else objective.detach()
+        loss = (
+            cross_entropy(scores.detach(), labels) if self.label_smoothing else objective.detach()
+        )
         if self.penalty_strength:
             objective = objective + self.penalty_strength * self.penalty(weights(self.model))
         if not math.isfinite(objective.item()):
@@ -89,7 +91,9 @@ class Classifier(pl.LightningModule):
                 f"{self.current_epoch + 1}); try a smaller optim.lr than "
                 f"{self.optimizers().param_groups[0]['lr']:.3g}, or model.init=he"
             )
-        self.outcomes[split].append((loss, (scores.detach().argmax(1) == labels).sum(), len(labels)))
+        self.outcomes[split].append(
+            (loss, (scores.detach().argmax(1) == labels).sum(), len(labels))
+        )
         return objective
 
     def training_step(self, batch):

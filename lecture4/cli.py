@@ -58,12 +58,16 @@ def sentence(error: BaseException) -> str:
     if match := re.match(r"Could not override '([^']+)'", text):
         return _unknown_key(match[1])
     if isinstance(error, ModuleNotFoundError) and error.name == "wandb":
-        return "logger=wandb needs an extra package: pip install 'lecture4[wandb]'"
+        return "logger=wandb needs an extra package: pip install -e '.[wandb]'"
     if isinstance(error, OSError) and error.filename:
         text = f"{error.filename}: {error.strerror}"
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
     expected = (ValueError, OSError, ArithmeticError, ImportError)
-    if not isinstance(error, expected) and len(lines) == 1 and "hydra" not in type(error).__module__:
+    if (
+        not isinstance(error, expected)
+        and len(lines) == 1
+        and "hydra" not in type(error).__module__
+    ):
         lines[0] = f"{type(error).__name__}: {lines[0]}"
     return "\n".join(line[:300] for line in lines[:2])
 
@@ -83,8 +87,8 @@ def check(cfg: DictConfig) -> None:
 
         if not torch.cuda.is_available():
             raise ValueError(
-                f"trainer.accelerator={cfg.trainer.accelerator}: this machine has no GPU that torch "
-                f"can use; try trainer=cpu or trainer=auto"
+                f"trainer.accelerator={cfg.trainer.accelerator} needs a GPU, and torch sees none "
+                f"here; try trainer=cpu or trainer=auto"
             )
 
 
@@ -153,7 +157,7 @@ ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "trainer.compile": FLAG,
     "trainer.deterministic": FLAG,
     "data.batch_size": (
-        lambda v: v is None or _is_whole(v) and v >= 1,
+        lambda v: v is None or (_is_whole(v) and v >= 1),
         "a whole number ≥ 1, or null for the full batch",
     ),
     "data.eval_batch_size": _at_least(1),

@@ -123,7 +123,9 @@ def boundary(
     figure = Figure(figsize=(5.6, 5), layout="constrained")
     axes = figure.subplots()
     levels = [k - 0.5 for k in range(len(class_names) + 1)]
-    axes.contourf(line.numpy(), line.numpy(), regions.numpy(), levels=levels, colors=[TRAIN, VAL], alpha=0.25)
+    axes.contourf(
+        line.numpy(), line.numpy(), regions.numpy(), levels=levels, colors=[TRAIN, VAL], alpha=0.25
+    )
     for k, name in enumerate(class_names):
         x, y = points[labels == k].T.numpy()
         axes.scatter(x, y, s=6, color=(TRAIN, VAL)[k % 2], label=name)

@@ -29,7 +29,7 @@ def initialize_(layer: nn.Linear | nn.Conv2d, scheme: str, activation: str = "li
 
     Args:
         layer: a linear or convolution layer.
-        scheme: ``xavier`` and ``he`` (above), ``small`` (std 0.01), ``large`` (std 1), or
+        scheme: ``xavier`` and ``he`` (above), ``small`` (std 0.001), ``large`` (std 1), or
             ``pytorch`` (leave what torch's constructor drew, biases too).
         activation: what follows the layer; a key of ``GAINS``.
 
@@ -47,7 +47,7 @@ def initialize_(layer: nn.Linear | nn.Conv2d, scheme: str, activation: str = "li
     std = {
         "xavier": gain * math.sqrt(2 / (fan_in + fan_out)),
         "he": gain / math.sqrt(fan_in),
-        "small": 0.01,
+        "small": 1e-3,
         "large": 1.0,
     }[scheme]
     nn.init.normal_(layer.weight, std=std)

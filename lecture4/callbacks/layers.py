@@ -4,9 +4,10 @@ import os
 
 import pytorch_lightning as pl
 import torch
-from rich.console import Console
+from rich import box
 from rich.table import Table
 
+from lecture4.callbacks.progress import make_console
 from lecture4.models import LayerRow, layer_table
 
 
@@ -24,7 +25,12 @@ class LayerTable(pl.Callback):
         per_process = data.batch_size // trainer.world_size
         _refuse_if_too_large(activation_bytes(rows, per_process), per_process, pl_module.device)
         if trainer.is_global_zero:
-            Console().print(render(rows))
+            console = make_console()
+            console.print(render(rows))
+            console.print(
+                f"training on {pl_module.device.type}, precision {trainer.precision}",
+                highlight=False,
+            )
 
 
 def activation_bytes(rows: list[LayerRow], batch_size: int) -> int:
@@ -37,9 +43,8 @@ def render(rows: list[LayerRow]) -> Table:
     """The rows as a table with totals."""
     total_parameters = sum(row.parameters for row in rows)
     total_multiply_adds = sum(row.multiply_adds for row in rows)
-    table = Table(title="Layers", title_justify="left", show_footer=True)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_footer=True)
     table.add_column("layer", footer="total", no_wrap=True)
-    table.add_column("kind", no_wrap=True)
     table.add_column("output", no_wrap=True)
     table.add_column("(N + 2P − F)/S + 1", no_wrap=True)
     table.add_column("parameters", f"{total_parameters:,}", justify="right", no_wrap=True)
@@ -47,7 +52,6 @@ def render(rows: list[LayerRow]) -> Table:
     for row in rows:
         table.add_row(
             row.name,
-            row.kind,
             "×".join(map(str, row.output_shape)),
             row.arithmetic,
             f"{row.parameters:,}" if row.parameters else "",

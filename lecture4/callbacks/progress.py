@@ -32,7 +32,7 @@ class Progress(pl.Callback):
 
     def on_fit_start(self, trainer, pl_module):
         """Start the clock."""
-        self._console = Console(quiet=not trainer.is_global_zero)
+        self._console = make_console(quiet=not trainer.is_global_zero)
         self._bar = None
         self._fit_start = time.perf_counter()
 
@@ -107,3 +107,9 @@ class Progress(pl.Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def make_console(**options) -> Console:
+    """A console as wide as the terminal, and wide enough for our tables in a file or a pipe."""
+    console = Console(**options)
+    return console if console.is_terminal else Console(width=120, **options)

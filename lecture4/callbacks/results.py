@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from rich.console import Console
+from rich import box
 from rich.table import Table
 
 from lecture4 import figures
-from lecture4.callbacks.progress import Progress
+from lecture4.callbacks.progress import Progress, make_console
 from lecture4.classifier import weights
 
 
@@ -46,7 +46,7 @@ class Results(pl.Callback):
         last = self.folder / "checkpoints" / "last.ckpt"
         epochs = trainer.current_epoch
         kept = f"{last} and metrics.csv hold epoch {epochs}" if last.exists() else "no epoch ended"
-        Console(stderr=True).print(
+        make_console(stderr=True).print(
             f"interrupted in epoch {epochs + 1} of {trainer.max_epochs}; {kept}",
             highlight=False,
             soft_wrap=True,
@@ -98,9 +98,9 @@ class Results(pl.Callback):
             figure.savefig(folder / f"{name}.png", dpi=150)
 
     def _print(self, results: dict) -> None:
-        console = Console()
-        table = Table(title="Results of the best epoch", title_justify="left")
-        table.add_column("")
+        console = make_console()
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("best epoch")
         for name in ("validation", "test"):
             table.add_column(name, justify="right")
         table.add_row("accuracy", *(f"{results[f'{s}_accuracy']:.2%}" for s in ("val", "test")))

@@ -18,7 +18,8 @@ def shapes(train_size: int = 10_000, test_size: int = 2_000, seed: int = 0) -> D
     near chance, a ConvNet finds the edges.
 
     Args:
-        train_size, test_size: number of images.
+        train_size: number of training images.
+        test_size: number of test images.
         seed: the same seed, the same images.
 
     Raises:

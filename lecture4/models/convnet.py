@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,45 +16,6 @@ POOLS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
 Size = int | Sequence[int]
 
 
-class Pool(nn.Module):
-    """Max or average pooling, over each activation map by itself.
-
-    Args:
-        map_size: (H, W) of the maps that come in; ``self.map_size`` is that of those that leave.
-        kernel_size, stride, padding: as in torch; ``stride`` defaults to ``kernel_size``.
-        kind: ``max`` or ``avg``.
-        strict_sizes: refuse windows that do not tile the map.
-
-    Raises:
-        ValueError: the kind is unknown or the window cannot be.
-    """
-
-    def __init__(
-        self,
-        map_size: Sequence[int],
-        kernel_size: Size = 2,
-        stride: Size | None = None,
-        padding: Size = 0,
-        kind: str = "max",
-        strict_sizes: bool = False,
-    ):
-        super().__init__()
-        if kind not in POOLS:
-            raise ValueError(f"kind={kind} is unknown; choose one of {', '.join(POOLS)}")
-        stride = kernel_size if stride is None else stride
-        self.map_size = map_size_after(map_size, kernel_size, stride, padding, strict_sizes)
-        if any(2 * p > f for p, f in zip(pair(padding), pair(kernel_size), strict=True)):
-            raise ValueError(
-                f"padding={padding} is more than half of kernel_size={kernel_size}; "
-                f"a window would see padding alone"
-            )
-        self.pool = POOLS[kind](pair(kernel_size), pair(stride), pair(padding))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> (N, C, H', W')."""
-        return self.pool(x)
-
-
 class Block(nn.Module):
     """Convolution, then pooling, normalisation and activation, where asked for.
 
@@ -64,11 +26,13 @@ class Block(nn.Module):
         in_channels: depth of the maps that come in; each filter extends over all of it.
         map_size: (H, W) of the maps that come in; ``self.map_size`` is that of those that leave.
         channels: number of filters.
-        kernel_size, stride, padding: a number, or a pair for height and width.
+        kernel_size: F, a number, or a pair for height and width.
+        stride: S, likewise.
+        padding: P zeros on each border, likewise.
         activation: a name from ``lecture4.models.activation``.
         norm: ``none`` or ``batch``; with ``batch`` the convolution has no bias, for the norm's
             own shift would cancel it.
-        pool: arguments of ``Pool``, or None.
+        pool: arguments of ``make_pool``, or None.
         init: how the filters are drawn (``lecture4.init``).
         strict_sizes: refuse windows that do not tile their input.
 
@@ -92,10 +56,10 @@ class Block(nn.Module):
     ):
         super().__init__()
         if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
-            raise ValueError(f"channels must be a whole number ≥ 1, not {channels!r}")
+            raise ValueError(f"channels={channels!r} must be a whole number ≥ 1")
         if norm not in ("none", "batch"):
             raise ValueError(f"norm={norm} is unknown; choose one of none, batch")
-        self.map_size = map_size_after(map_size, kernel_size, stride, padding, strict_sizes)
+        self.map_size = window_map(map_size, kernel_size, stride, padding, strict_sizes)
         self.conv = nn.Conv2d(
             in_channels,
             channels,
@@ -105,10 +69,13 @@ class Block(nn.Module):
             bias=norm == "none",
         )
         initialize_(self.conv, init, activation)
-        self.pool = None
-        if pool is not None:
-            self.pool = named("pool", Pool, pool, self.map_size, strict_sizes=strict_sizes)
-            self.map_size = self.pool.map_size
+        self.pool = named("pool", make_pool, pool) if pool is not None else None
+        if self.pool is not None:
+            p = self.pool
+            sizes = p.kernel_size, p.stride, p.padding
+            self.map_size = named(
+                "pool", lambda: window_map(self.map_size, *sizes, strict_sizes), {}
+            )
         self.norm = nn.BatchNorm2d(channels) if norm == "batch" else None
         self.activation = make_activation(activation)
 
@@ -175,13 +142,15 @@ class ConvNet(nn.Module):
         self.head = head
         channels, *map_size = input_shape
         self.blocks = nn.Sequential()
-        for number, settings in enumerate(blocks, 1):
+        for i, settings in enumerate(blocks):
             block = named(
-                f"block {number}",
+                f"blocks[{i}]",
                 Block,
-                {"activation": activation} | _given(settings),
+                settings,
                 channels,
                 map_size,
+                channels=None,  # the one setting without a default
+                activation=activation,
                 init=init,
                 strict_sizes=strict_sizes,
             )
@@ -203,6 +172,35 @@ class ConvNet(nn.Module):
         return self.scores(x)
 
 
+def make_pool(
+    kernel_size: Size = 2, stride: Size | None = None, padding: Size = 0, kind: str = "max"
+) -> nn.Module:
+    """Pooling over each activation map by itself; ``kind`` is max or avg.
+
+    Raises:
+        ValueError: the kind is unknown, or a window could see padding alone.
+    """
+    if kind not in POOLS:
+        raise ValueError(f"kind={kind} is unknown; choose one of {', '.join(POOLS)}")
+    window, border = pair(kernel_size), pair(padding)
+    if any(2 * p > f for p, f in zip(border, window, strict=True)):
+        raise ValueError(
+            f"padding={padding} is more than half of kernel_size={kernel_size}, so that a window "
+            f"could see padding alone; use padding ≤ {min(window) // 2}"
+        )
+    return POOLS[kind](window, pair(kernel_size if stride is None else stride), border)
+
+
+def window_map(
+    map_size: Sequence[int], kernel_size: Size, stride: Size, padding: Size, strict: bool
+) -> list[int]:
+    """(H, W) of the map that a sliding window leaves; see ``lecture4.ops.output_size``."""
+    return [
+        output_size(*side, strict)
+        for side in zip(map_size, pair(kernel_size), pair(stride), pair(padding), strict=True)
+    ]
+
+
 def pair(size: Size) -> tuple[int, int]:
     """A size for height and width: 3 -> (3, 3), [3, 5] -> (3, 5).
 
@@ -215,37 +213,14 @@ def pair(size: Size) -> tuple[int, int]:
     return sides
 
 
-def map_size_after(
-    map_size: Sequence[int], kernel_size: Size, stride: Size, padding: Size, strict: bool
-) -> list[int]:
-    """(H, W) of the map that a sliding window leaves; see ``lecture4.ops.output_size``."""
-    return [
-        output_size(*side, strict)
-        for side in zip(map_size, pair(kernel_size), pair(stride), pair(padding), strict=True)
-    ]
-
-
-def named(place: str, part: Callable, settings: Mapping, *args, **kwargs) -> nn.Module:
-    """Build ``part(*args, **settings, **kwargs)``; an error names the place and its settings."""
+def named(place: str, part: Callable, settings: Mapping, *args, **defaults) -> Any:
+    """Call ``part(*args, **defaults | settings)``; what is wrong with a setting names the place."""
     if not isinstance(settings, Mapping):
-        raise ValueError(f"{place}: {settings!r} must be a mapping of settings")
-    allowed = [
-        name
-        for name in inspect.signature(part).parameters
-        if name not in kwargs and name not in ("in_channels", "map_size")
-    ]
+        raise ValueError(f"{place}={settings!r} must be a mapping of settings")
+    allowed = list(inspect.signature(part).parameters)[len(args) :]
     if unknown := [name for name in settings if name not in allowed]:
-        raise ValueError(f"{place} has no {unknown[0]}; it takes {', '.join(allowed)}")
-    if part is Block and "channels" not in settings:
-        raise ValueError(f"{place} does not say how many channels")
+        raise ValueError(f"{place} has no setting {unknown[0]}; it takes {', '.join(allowed)}")
     try:
-        return part(*args, **settings, **kwargs)
+        return part(*args, **{**defaults, **settings})
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
-
-
-def _given(settings: Mapping) -> dict:
-    """A block's settings without ``activation: null``, which means the model's."""
-    if not isinstance(settings, Mapping):
-        raise ValueError(f"a block must be a mapping of settings, not {settings!r}")
-    return {k: v for k, v in settings.items() if not (k == "activation" and v is None)}

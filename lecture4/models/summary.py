@@ -11,7 +11,6 @@ class LayerRow:
     """One row: ``arithmetic`` is (N + 2P − F)/S + 1 filled in; multiply-adds are for one input."""
 
     name: str
-    kind: str
     output_shape: tuple[int, ...]
     arithmetic: str
     parameters: int
@@ -32,7 +31,6 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...]) -> list[LayerRow
             rows.append(
                 LayerRow(
                     name,
-                    type(layer).__name__,
                     shape,
                     _arithmetic(layer, inputs[0].shape, shape),
                     sum(p.numel() for p in layer.parameters()),
@@ -51,7 +49,9 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...]) -> list[LayerRow
     was_training = model.training
     try:
         with torch.no_grad():
-            model.eval()(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
+            model.eval()(
+                torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device)
+            )
     finally:
         model.train(was_training)
         for hook in hooks:

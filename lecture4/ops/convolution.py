@@ -54,8 +54,6 @@ def _nearest_whole(n: int, kernel_size: int, stride: int, padding: int) -> str:
             range(kernel_size),
             lambda p: n + 2 * p >= kernel_size and (n + 2 * p - kernel_size) % stride == 0,
         ),
-        "stride": nearest(
-            stride, range(1, padded + 1), lambda s: (padded - kernel_size) % s == 0
-        ),
+        "stride": nearest(stride, range(1, padded + 1), lambda s: (padded - kernel_size) % s == 0),
     }
     return " or ".join(f"{name}={value}" for name, value in fits.items() if value is not None)

@@ -1,0 +1,53 @@
+"""The Lightning Trainer that every run uses."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import Logger
+
+from lecture4 import callbacks
+
+
+def make_trainer(
+    options: dict[str, Any], folder: str | os.PathLike, loggers: Sequence[Logger], seed: int
+) -> pl.Trainer:
+    """Build a Trainer that shows progress and leaves checkpoints, results and figures in a folder.
+
+    Args:
+        options: arguments of ``pytorch_lightning.Trainer``; ``precision`` may also be ``auto``,
+            see ``fastest_precision``.
+        folder: of the run.
+        loggers: where each epoch's row goes.
+        seed: of the run, for the record.
+    """
+    if options["precision"] == "auto":
+        options = {**options, "precision": fastest_precision(options["accelerator"])}
+    progress = callbacks.Progress()
+    return pl.Trainer(
+        **options,
+        logger=list(loggers),
+        callbacks=[
+            callbacks.LayerTable(),
+            progress,
+            callbacks.best_checkpoint(f"{folder}/checkpoints"),
+            callbacks.last_checkpoint(f"{folder}/checkpoints"),
+            callbacks.Results(folder, progress, seed),
+        ],
+        plugins=[callbacks.AtomicCheckpointIO()],
+    )
+
+
+def fastest_precision(accelerator: str) -> str:
+    """``bf16-mixed`` where the hardware multiplies bfloat16 matrices itself, else ``32-true``.
+
+    That is NVIDIA's GPUs from Ampere on, and processors with AMX tiles. Weights and their updates
+    stay in float32; convolutions and matrix products round their inputs to 8 bits of mantissa.
+    """
+    if accelerator != "cpu" and torch.cuda.is_available():
+        native = torch.cuda.get_device_capability() >= (8, 0)
+    else:
+        native = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    return "bf16-mixed" if native else "32-true"
