@@ -111,7 +111,7 @@ class Classifier(pl.LightningModule):
     def on_train_epoch_start(self):
         """Forget the last epoch."""
         self.metrics = {"lr": self.optimizers().param_groups[0]["lr"]}
-        self._epoch_key = randomness.mix(self.seed, self.current_epoch).item()
+        self._epoch_key = randomness.mix(self.seed, self.current_epoch)
 
     def on_train_batch_start(self, batch, batch_idx):
         """Let dropout depend on seed, epoch and step alone."""

@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from lecture4 import callbacks
+from lecture4.loop import EpochLoop
 
 
 def make_trainer(
@@ -26,7 +27,7 @@ def make_trainer(
     if options["precision"] == "auto":
         options = {**options, "precision": fastest_precision(options["accelerator"])}
     progress = callbacks.Progress()
-    return pl.Trainer(
+    trainer = pl.Trainer(
         **options,
         logger=list(loggers),
         callbacks=[
@@ -38,6 +39,8 @@ def make_trainer(
         ],
         plugins=[callbacks.AtomicCheckpointIO()],
     )
+    EpochLoop.install(trainer)
+    return trainer
 
 
 def fastest_precision(accelerator: str) -> str:

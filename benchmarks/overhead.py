@@ -1,0 +1,102 @@
+"""What does the machinery cost? ``train.py`` over a bare PyTorch loop of the same net.
+
+Both train the same number of epochs on the same images, kept in memory as uint8, with the same
+augmentation, preprocessing, precision, optimizer and schedule, and validate after each epoch.
+``train.py`` also draws its bar, logs, and writes checkpoints. Rates are training images over the
+wall time of fitting; start-up is left out on both sides.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import hydra
+import torch
+from hydra.utils import instantiate
+from rounds import ROOT, arguments, compare
+from torch.nn.functional import cross_entropy
+
+from lecture4.classifier import weights
+from lecture4.data import cifar10, stratified_split
+from lecture4.trainer import fastest_precision
+
+EPOCHS = {"convnet": 1, "mlp": 3, "softmax": 8}  # a round lasts some seconds each
+
+
+def machinery(model: str, root: str) -> float:
+    """Images per second of ``train.py``, with its bar drawn as on a terminal."""
+    with tempfile.TemporaryDirectory() as run:
+        subprocess.run(
+            [
+                sys.executable,
+                "train.py",
+                f"model={model}",
+                f"data.root={os.path.abspath(root)}",
+                f"trainer.max_epochs={EPOCHS[model]}",
+                f"hydra.run.dir={run}",
+            ],
+            cwd=ROOT,
+            env=os.environ | {"FORCE_COLOR": "1", "TTY_INTERACTIVE": "1"},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        seconds = json.loads(Path(run, "results.json").read_text())["train_seconds"]
+    return EPOCHS[model] * (45_000 // 128) * 128 / seconds
+
+
+def bare(model: str, root: str) -> float:
+    """Images per second of the loop one would write by hand."""
+    with hydra.initialize(version_base="1.3", config_path="../conf"):
+        cfg = hydra.compose("train", [f"model={model}", f"data.root={root}"])
+    data = cifar10(root)
+    images, labels = data.train_inputs, data.train_labels
+    train, val = stratified_split(labels, cfg.data.val_size, seed=0)
+    net = instantiate(cfg.model, data.input_shape, 10, _convert_="all")
+    preprocess = instantiate(cfg.preprocess, data.input_shape).fit(images[train])
+    augment = instantiate(cfg.augment, data.input_shape)
+    others = [p for p in net.parameters() if p.ndim <= 1]
+    optimizer = instantiate(cfg.optim)(
+        [{"params": weights(net)}, {"params": others, "weight_decay": 0.0}]
+    )
+    steps = len(train) // 128
+    schedule = instantiate(cfg.schedule)(optimizer, EPOCHS[model] * steps)
+    precision = cfg.trainer.precision
+    if precision == "auto":
+        precision = fastest_precision("cpu")
+    autocast = contextlib.nullcontext
+    if precision == "bf16-mixed":
+        autocast = lambda: torch.autocast("cpu", torch.bfloat16)  # noqa: E731
+
+    start = time.perf_counter()
+    for _ in range(EPOCHS[model]):
+        net.train()
+        order = train[torch.randperm(len(train))]
+        for index in order[: steps * 128].split(128):
+            x = augment(images.index_select(0, index))
+            with autocast():
+                loss = cross_entropy(net(preprocess(x)), labels[index])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        net.eval()
+        with torch.no_grad(), autocast():
+            for index in val.split(cfg.data.eval_batch_size):
+                net(preprocess(images.index_select(0, index))).argmax(1)
+    return EPOCHS[model] * steps * 128 / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    options = arguments(__doc__, models={"nargs": "+", "default": list(EPOCHS)})
+    for name in options.models:
+        compare(
+            name,
+            lambda name=name: machinery(name, options.root),
+            lambda name=name: bare(name, options.root),
+            options.rounds,
+        )

@@ -1,0 +1,43 @@
+"""Interleaved rounds: the machine is shared and noisy, so only ratios of neighbours count."""
+
+import argparse
+import os
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parent.parent
+
+
+def arguments(description: str, **more: dict) -> argparse.Namespace:
+    """Command-line options that every benchmark has, and ``more`` of its own."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--root", default=os.environ.get("CIFAR10_ROOT", "data"), help="of CIFAR-10"
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    for name, options in more.items():
+        parser.add_argument(f"--{name}", **options)
+    return parser.parse_args()
+
+
+def compare(
+    name: str, ours: Callable[[], float], theirs: Callable[[], float], rounds: int
+) -> float:
+    """Print and return the median over rounds of ours/theirs, both in images per second."""
+    ratios = []
+    for number in range(1, rounds + 1):
+        pair = ours(), theirs()
+        ratios.append(pair[0] / pair[1])
+        print(
+            f"  {name} round {number}: {pair[0]:10,.0f} / {pair[1]:10,.0f} images/s = {ratios[-1]:.3f}"
+        )
+    median = statistics.median(ratios)
+    print(
+        f"{name}: median {median:.3f} (min {min(ratios):.3f}, max {max(ratios):.3f}, n = {rounds}; "
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads)",
+        flush=True,
+    )
+    return median
