@@ -76,7 +76,9 @@ class Classifier(pl.LightningModule):
         """One batch (inputs, labels, index) of ``split``; in training, the objective."""
         inputs, labels, index = batch
         if split != "train":
-            self.outcomes[split].append((index, labels, self(inputs).float()))
+            scores = self(inputs)
+            scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+            self.outcomes[split].append((index, labels, scores))
             return None
         scores = self(self.augment(inputs, self.seed, self.current_epoch, index))
         objective = cross_entropy(scores, labels, label_smoothing=self.label_smoothing)
@@ -85,12 +87,7 @@ class Classifier(pl.LightningModule):
         )
         if self.penalty_strength:
             objective = objective + self.penalty_strength * self.penalty(weights(self.model))
-        if not math.isfinite(objective.item()):
-            raise FloatingPointError(
-                f"the loss became {objective.item()} at step {self.global_step} (epoch "
-                f"{self.current_epoch + 1}); try a smaller optim.lr than "
-                f"{self.optimizers().param_groups[0]['lr']:.3g}, or model.init=he"
-            )
+        self._stop_unless_finite(objective.item(), "loss")
         self.outcomes[split].append(
             (loss, (scores.detach().argmax(1) == labels).sum(), len(labels))
         )
@@ -123,6 +120,7 @@ class Classifier(pl.LightningModule):
     def on_validation_epoch_end(self):
         """Measure the validation split, and sum up the training batches before it."""
         self._evaluate("val")
+        self._stop_unless_finite(self.metrics["val/loss"], "validation loss")
         losses, correct, counts = zip(*self.outcomes["train"], strict=True)
         self.outcomes["train"].clear()
         means = torch.stack([torch.stack(losses).mean(), torch.stack(correct).sum() / sum(counts)])
@@ -141,6 +139,14 @@ class Classifier(pl.LightningModule):
         self.test_scores = self._evaluate("test")
         self._write({name: self.metrics[name] for name in ("test/loss", "test/accuracy")})
 
+    def _stop_unless_finite(self, value: float, name: str) -> None:
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"the {name} became {value} at step {self.global_step} (epoch "
+                f"{self.current_epoch + 1}); try a smaller optim.lr than "
+                f"{self.optimizers().param_groups[0]['lr']:.3g}, or model.init=he"
+            )
+
     def _evaluate(self, split: str) -> torch.Tensor:
         """Add loss and accuracy of ``split`` to the metrics; return its scores, in order."""
         parts = [torch.cat(parts).cpu() for parts in zip(*self.outcomes[split], strict=True)]
@@ -157,6 +163,7 @@ class Classifier(pl.LightningModule):
     def _write(self, row: dict[str, float]) -> None:
         for logger in self.loggers:  # not self.log: it rounds to float32
             logger.log_metrics(row, step=self.global_step)
+            logger.save()  # a run that is killed keeps its rows
 
     def configure_optimizers(self):
         """The optimizer's own weight decay, like the penalty, spares biases and norms."""

@@ -61,14 +61,11 @@ def sentence(error: BaseException) -> str:
         return "logger=wandb needs an extra package: pip install -e '.[wandb]'"
     if isinstance(error, OSError) and error.filename:
         text = f"{error.filename}: {error.strerror}"
-    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
-    expected = (ValueError, OSError, ArithmeticError, ImportError)
-    if (
-        not isinstance(error, expected)
-        and len(lines) == 1
-        and "hydra" not in type(error).__module__
-    ):
-        lines[0] = f"{type(error).__name__}: {lines[0]}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if isinstance(error, LookupError | TypeError | AttributeError | AssertionError):
+        lines[0] = f"{type(error).__name__}: {lines[0]}"  # its text alone says too little
     return "\n".join(line[:300] for line in lines[:2])
 
 
@@ -82,6 +79,11 @@ def check(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, key, default=MISSING)
         if value is not MISSING and not accepts(value):
             raise ValueError(f"{key}={value} is not accepted; it must be {wanted}")
+    if odd := sorted(set(cfg.trainer) & NOT_WHOLE_EPOCHS):
+        raise ValueError(
+            f"trainer.{odd[0]} is not supported: a run is trainer.max_epochs whole epochs, each "
+            f"followed by validation and a checkpoint"
+        )
     if cfg.trainer.accelerator in ("gpu", "cuda"):
         import torch
 
@@ -170,11 +172,23 @@ ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+# Options of Lightning that would leave an epoch without its validation or its checkpoint.
+NOT_WHOLE_EPOCHS = {
+    "check_val_every_n_epoch",
+    "enable_checkpointing",
+    "fast_dev_run",
+    "limit_val_batches",
+    "max_steps",
+    "max_time",
+    "val_check_interval",
+}
+
+
 def _unknown_key(key: str) -> str:
     known = _known_keys()
-    near = difflib.get_close_matches(key, known, 1, cutoff=0.5) or [
-        k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]
-    ]
+    last = key.rpartition(".")[2]
+    near = [k for k in known if k.rpartition(".")[2] == last]
+    near = near or difflib.get_close_matches(key, known, 1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else "python train.py --cfg job shows them all"
     return f"{key} is no setting here; {hint}"
 
@@ -192,14 +206,20 @@ def _known_keys() -> list[str]:
     for file in CONF.rglob("*.yaml"):
         group = file.parent.relative_to(CONF).parts
         keys.update(group[:1])
-        is_global = not group or group[0] == "recipe"
         content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-        walk(content, "" if is_global else f"{group[0]}.")
+        if file.name == "loading.yaml":
+            walk(content, "data.")
+        elif not group or group[0] in ("recipe", "experiment"):
+            walk(content, "")
+        else:
+            walk(content, f"{group[0]}.")
     return sorted(keys)
 
 
 def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
     """In place of argparse's own: its usage text is longer than what went wrong."""
+    if "=" in message:  # argparse takes no override after a flag that stands between overrides
+        raise ValueError(f"{message}; put flags such as -m before every override")
     raise ValueError(f"{message}; {parser.prog} --help lists what there is")
 
 

@@ -22,6 +22,7 @@ class Progress(pl.Callback):
 
     def __init__(self):
         self.train_seconds = 0.0
+        self._bar: Bar | None = None
         self._batches_seconds = 0.0
         self._images = 0
 
@@ -33,7 +34,6 @@ class Progress(pl.Callback):
     def on_fit_start(self, trainer, pl_module):
         """Start the clock."""
         self._console = make_console(quiet=not trainer.is_global_zero)
-        self._bar = None
         self._fit_start = time.perf_counter()
 
     def on_train_start(self, trainer, pl_module):

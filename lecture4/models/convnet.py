@@ -68,7 +68,6 @@ class Block(nn.Module):
             pair(padding),
             bias=norm == "none",
         )
-        initialize_(self.conv, init, activation)
         self.pool = named("pool", make_pool, pool) if pool is not None else None
         if self.pool is not None:
             p = self.pool
@@ -78,6 +77,7 @@ class Block(nn.Module):
             )
         self.norm = nn.BatchNorm2d(channels) if norm == "batch" else None
         self.activation = make_activation(activation)
+        initialize_(self.conv, init, activation)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, H, W) -> (N, channels, H', W')."""

@@ -47,9 +47,8 @@ class MLP(nn.Module):
         layers: list[nn.Module] = []
         fan_in = math.prod(input_shape)
         for width in self.settings["hidden"]:
-            linear = nn.Linear(fan_in, width)
-            initialize_(linear, init, activation)
-            layers += [linear, make_activation(activation)]
+            layers += [nn.Linear(fan_in, width), make_activation(activation)]
+            initialize_(layers[-2], init, activation)
             if dropout:
                 layers.append(Dropout(dropout))
             fan_in = width

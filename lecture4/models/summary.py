@@ -67,7 +67,7 @@ def _arithmetic(layer: nn.Module, before: torch.Size, after: tuple[int, ...]) ->
         n, size = before[2 + i], after[1 + i]
         kernel_size, stride, padding = layer.kernel_size[i], layer.stride[i], layer.padding[i]
         floor = (n + 2 * padding - kernel_size) % stride
-        text = f"({n} + 2·{padding} − {kernel_size})/{stride} + 1"
+        text = f"({n}+2·{padding}−{kernel_size})/{stride}+1"
         sides.append(f"⌊{text}⌋ = {size}" if floor else f"{text} = {size}")
     return sides[0] if sides[0] == sides[1] else " × ".join(sides)
 

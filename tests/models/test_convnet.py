@@ -180,7 +180,7 @@ GOOD = {"channels": 4}
         ({"channels": 4, "kernel_size": "3"}, ["'3'"]),
         ({"channels": 4, "kernel_size": 99}, ["kernel_size=99", "kernel_size ≤", "padding ≥"]),
         ({"channels": 4, "norm": "layer"}, ["norm=layer", "none, batch"]),
-        ({"channels": 4, "activation": "swish"}, ["activation=swish", "relu, sigmoid"]),
+        ({"channels": 4, "activation": "swish"}, ["activation=swish", "relu", "gelu"]),
         ({"channels": 4, "chanels": 4}, ["chanels", "channels, kernel_size, stride, padding"]),
         ({"channels": 4, "pool": {"kind": "min"}}, ["pool", "kind=min", "max, avg"]),
         ({"channels": 4, "pool": {"size": 2}}, ["pool", "size", "kernel_size, stride, padding"]),
@@ -197,6 +197,13 @@ def test_what_is_wrong_with_a_block_names_it(place, block, parts):
     for part in [f"blocks[{place}]", *parts]:
         assert part in message
     assert "\n" not in message
+
+
+def test_every_activation_that_the_error_lists_builds():
+    listed = error_of([{"channels": 4, "activation": "swish"}]).rpartition("one of ")[2]
+    assert len(listed.split(", ")) >= 5
+    for name in listed.split(", "):
+        make([{"channels": 4, "activation": name}])
 
 
 def test_a_kernel_larger_than_its_map_names_block_numbers_and_what_works():

@@ -94,6 +94,13 @@ def test_refuses_a_wrong_width(width):
         MLP((2,), 2, hidden=[4, width])
 
 
+def test_every_activation_that_the_error_lists_builds():
+    with pytest.raises(ValueError, match="activation=swish") as caught:
+        MLP((2,), 2, activation="swish")
+    for name in str(caught.value).rpartition("one of ")[2].split(", "):
+        MLP((2,), 2, activation=name)
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

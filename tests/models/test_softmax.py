@@ -26,9 +26,7 @@ def test_images_are_stretched_channel_by_channel_row_by_row():
     model = SoftmaxClassifier((2, 3, 4), 1)
     x = torch.randn(1, 2, 3, 4)
     w, b = model.scores.weight.view(2, 3, 4), model.scores.bias
-    expected = sum(
-        w[c, i, j] * x[0, c, i, j] for c in range(2) for i in range(3) for j in range(4)
-    )
+    expected = sum(w[c, i, j] * x[0, c, i, j] for c in range(2) for i in range(3) for j in range(4))
     assert torch.allclose(model(x), expected + b)
 
 

@@ -1,0 +1,27 @@
+"""Fixtures that several tests use."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from running import SMALL, compose
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Run train.py's main function in this process: ``job("model=mlp")`` -> (metric, folder)."""
+    from hydra.core.hydra_config import HydraConfig
+
+    import train
+
+    def run(*overrides: str, folder: Path = tmp_path / "run"):
+        folder.mkdir(parents=True, exist_ok=True)
+        cfg = compose(*SMALL, "trainer.accelerator=cpu", *overrides, f"hydra.run.dir={folder}")
+        OmegaConf.set_readonly(cfg.hydra, False)
+        cfg.hydra.runtime.output_dir = str(folder)
+        HydraConfig.instance().set_config(cfg)
+        del cfg.hydra  # Hydra, too, keeps it from the job
+        return train.main.__wrapped__.__wrapped__(cfg), folder
+
+    yield run
+    HydraConfig.instance().cfg = None

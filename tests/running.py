@@ -1,0 +1,36 @@
+"""Running the program: its composed configuration, its command line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+ROOT = Path(__file__).parent.parent
+CONF = ROOT / "conf"
+SMALL = ["data=shapes", "data.train_size=300", "data.test_size=60", "data.val_size=60"]
+
+
+def compose(*overrides: str) -> DictConfig:
+    """The composed configuration, as the command line would make it."""
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose("train", list(overrides), return_hydra_config=True)
+
+
+def command(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess:
+    """Run train.py as a user would, outside of any terminal."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *arguments],
+        cwd=cwd,
+        env={**clean_environment(), **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what would change an error's report."""
+    return {k: v for k, v in os.environ.items() if k not in ("HYDRA_FULL_ERROR", "CIFAR10_ROOT")}
