@@ -149,4 +149,4 @@ def test_refuses_a_crop_that_cannot_be(crop):
 
 def test_the_key_of_a_draw_is_all_its_words():
     """Draws of (seed, epoch) = (1, 2) and (2, 1) must differ, and so must swapped epochs."""
-    assert len({mix(a, b, c).item() for a in range(5) for b in range(5) for c in range(5)}) == 125
+    assert len({int(mix(a, b, c)) for a in range(5) for b in range(5) for c in range(5)}) == 125

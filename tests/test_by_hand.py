@@ -67,7 +67,7 @@ def test_gradient_of_a_batch_is_the_mean():
 
 
 def test_backward_pass_of_a_two_layer_net():
-    """h = max(0, W₁ x + b₁),  s = W₂ h + b₂.
+    """Two layers: h = max(0, W₁ x + b₁),  s = W₂ h + b₂.
 
     forward
         x  = (1, −1)

@@ -303,17 +303,17 @@ def test_boundary(names):
 
 
 def test_boundary_draws_x_to_the_right_and_y_upwards():
-    points = torch.tensor([[1.0, 1.0], [-1.0, -1.0], [-1.0, 1.0]])
+    points = torch.tensor([[1.0, -1.0], [-1.0, -1.0], [-1.0, 1.0]])
     labels = torch.tensor([1, 0, 0])
 
-    def upper_right(places):
-        inside = (places > 0).all(1).float()
+    def lower_right(places):
+        inside = ((places[:, 0] > 0) & (places[:, 1] < 0)).float()
         return torch.stack([1 - inside, inside], 1)
 
-    figure = saved(boundary(points, labels, ["other", "upper right"], upper_right))
+    figure = saved(boundary(points, labels, ["other", "lower right"], lower_right))
     axes = figure.axes[0]
-    offsets = [c.get_offsets() for c in axes.collections if c.get_label() == "upper right"]
-    assert offsets[0].tolist() == [[1.0, 1.0]]
+    offsets = [c.get_offsets() for c in axes.collections if c.get_label() == "lower right"]
+    assert offsets[0].tolist() == [[1.0, -1.0]]
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())
@@ -322,6 +322,6 @@ def test_boundary_draws_x_to_the_right_and_y_upwards():
         column, row = axes.transData.transform((x, y))
         return tuple(pixels[pixels.shape[0] - 1 - int(row), int(column), :3].tolist())
 
-    corners = [colour(x, y) for x, y in [(0.5, 0.5), (0.5, -0.5), (-0.5, 0.5), (-0.5, -0.5)]]
+    corners = [colour(x, y) for x, y in [(0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)]]
     assert corners[0] != corners[1]
     assert corners[1] == corners[2] == corners[3]

@@ -22,7 +22,7 @@ def reference_mix(*words):
 
 
 def unsigned(key):
-    return key.item() & MASK
+    return int(key) & MASK
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,11 @@ def test_mix_of_a_tensor_is_that_of_its_elements():
         assert unsigned(key) == reference_mix(9, i, 4)
 
 
+def test_a_plain_integer_and_a_tensor_of_it_have_the_same_key():
+    for words in [(0,), (-5, 3), (2**63 - 1, 2**62)]:
+        assert int(mix(*words)) == mix(*map(torch.tensor, words)).item()
+
+
 def test_tensors_broadcast():
     keys = mix(torch.arange(3)[:, None], torch.arange(4))
     assert keys.shape == (3, 4)
@@ -55,7 +60,7 @@ def test_tensors_broadcast():
 
 
 def test_order_and_number_of_words_matter():
-    keys = [mix(*words).item() for words in [(), (0,), (0, 0), (1, 2), (2, 1), (1,), (3,)]]
+    keys = [int(mix(*words)) for words in [(), (0,), (0, 0), (1, 2), (2, 1), (1,), (3,)]]
     assert len(set(keys)) == len(keys)
 
 
@@ -75,14 +80,15 @@ def test_bits_of_neighbouring_keys_are_even_and_unrelated():
 def test_uniform_numbers_are_the_top_53_bits():
     u = uniform(torch.tensor([3, -8]), 2)
     assert u.dtype == torch.float64
-    expected = [[(reference_mix(k, j) >> 11) * 2.0**-53 for j in range(2)] for k in (3, -8)]
+    golden = 0x9E3779B97F4A7C15
+    expected = [[(splitmix64(k + j * golden) >> 11) * 2.0**-53 for j in range(2)] for k in (3, -8)]
     assert u.tolist() == expected
 
 
 def test_a_number_just_below_one_is_not_rounded_up():
-    key = torch.tensor([14790804])
-    assert reference_mix(14790804, 0) >> 39 == 2**25 - 1  # a float32 would round it to 1
-    assert uniform(key, 1).item() < 1
+    key = 7592147052848296246
+    assert splitmix64(key) >> 39 == 2**25 - 1  # a float32 would round it to 1
+    assert uniform(torch.tensor([key]), 1).item() < 1
 
 
 def test_uniform_numbers_are_uniform():

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -42,7 +43,7 @@ def test_cosine_at_start_middle_and_end():
     eta = ours("cosine", 100)
     assert (eta[0], eta[50], eta[100]) == pytest.approx((0.4, 0.2, 0.0), abs=1e-12)
     assert eta[25] == pytest.approx(0.4 * (1 + math.sqrt(0.5)) / 2)
-    assert all(a > b for a, b in zip(eta, eta[1:], strict=False))
+    assert all(a > b for a, b in pairwise(eta))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_onecycle_goes_up_and_down_in_straight_lines():
     assert (eta[0], eta[50], eta[200]) == pytest.approx((0.04, 0.4, 0.0), abs=1e-12)
     assert eta[25] == pytest.approx((0.04 + 0.4) / 2)
     assert eta[125] == pytest.approx(0.2)
-    slopes = [b - a for a, b in zip(eta, eta[1:], strict=False)]
+    slopes = [b - a for a, b in pairwise(eta)]
     assert slopes[:50] == pytest.approx([0.36 / 50] * 50)
     assert slopes[50:] == pytest.approx([-0.4 / 150] * 150)
     assert max(eta) == pytest.approx(0.4)
@@ -81,7 +82,7 @@ def test_onecycle_whose_peak_is_between_two_steps():
 def test_onecycle_without_one_of_its_sides(warmup):
     eta = ours("onecycle", 20, warmup=warmup)
     assert eta[0] == pytest.approx(0.04 if warmup else 0.4)
-    rising = [b > a for a, b in zip(eta[:-1], eta[1:-1], strict=False)]
+    rising = [b > a for a, b in pairwise(eta[:-1])]
     assert rising == [bool(warmup)] * 19
 
 

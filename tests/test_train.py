@@ -179,12 +179,13 @@ def test_reloading_the_best_checkpoint_gives_the_same_test_results(job):
         partial(torch.optim.SGD, lr=1.0),
         schedule.constant,
     )
+    checkpoint = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
+    module.load_state_dict(checkpoint["state_dict"])
+    module.on_load_checkpoint(checkpoint)
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
-    trainer.test(
-        module, DataModule(dataset, 60), ckpt_path=f"{folder}/checkpoints/best.ckpt", verbose=False
-    )
+    trainer.test(module, DataModule(dataset, 60), verbose=False)
     results = json.loads((folder / "results.json").read_text())
     assert module.metrics["test/accuracy"] == results["test_accuracy"]
     assert module.metrics["test/loss"] == results["test_loss"]

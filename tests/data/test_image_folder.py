@@ -106,6 +106,7 @@ def test_a_fine_pattern_is_averaged_when_made_smaller(tmp_path):
         (Image.new("RGBA", (9, 7), (255, 0, 0, 102)), (255, 153, 153)),
         (Image.new("I;16", (9, 7), 65535), (255, 255, 255)),
         (Image.new("I;16", (9, 7), 100 * 257), (100, 100, 100)),
+        (Image.new("I;16", (9, 7), 240 * 257), (240, 240, 240)),
         (Image.new("I;16", (9, 7), 300), (1, 1, 1)),
         (Image.new("P", (9, 7), 0).convert("RGB"), (0, 0, 0)),
     ],

@@ -60,6 +60,11 @@ def test_no_image_occurs_twice(dataset):
     assert len(every.unique(dim=0)) == 6500
 
 
+def test_splits_of_one_size_are_different_images():
+    dataset = shapes(50, 50)
+    assert not (dataset.train_inputs == dataset.test_inputs).flatten(1).all(1).any()
+
+
 def test_images_of_a_class_vary(dataset):
     """No class has its own colour, brightness or place."""
     x = dataset.train_inputs.double() / 255

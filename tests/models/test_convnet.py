@@ -266,9 +266,9 @@ def test_every_suggestion_for_a_pool_builds(side, kernel_size, stride, padding):
 def test_every_suggestion_for_a_pool_that_names_no_stride_builds(side, kernel_size):
     """A pool's stride is its kernel_size where it names none, also after the suggested change."""
     block = {"channels": 1, "kernel_size": 1}
+    pooled = block | {"pool": {"kernel_size": kernel_size}}
     with pytest.raises(ValueError, match="not a whole number") as caught:
-        pool = {"kernel_size": kernel_size}
-        make([block | {"pool": pool}], (1, side, side), strict_sizes=True)
+        make([pooled], (1, side, side), strict_sizes=True)
     for name, value in suggestions(str(caught.value)):
         changed = block | {"pool": {"kernel_size": kernel_size, name: int(value)}}
         make([changed], (1, side, side), strict_sizes=True)
