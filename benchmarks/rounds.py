@@ -31,9 +31,8 @@ def compare(
     for number in range(1, rounds + 1):
         pair = ours(), theirs()
         ratios.append(pair[0] / pair[1])
-        print(
-            f"  {name} round {number}: {pair[0]:10,.0f} / {pair[1]:10,.0f} images/s = {ratios[-1]:.3f}"
-        )
+        rates = " / ".join(f"{rate:10,.0f}" for rate in pair)
+        print(f"  {name} round {number}: {rates} images/s = {ratios[-1]:.3f}")
     median = statistics.median(ratios)
     print(
         f"{name}: median {median:.3f} (min {min(ratios):.3f}, max {max(ratios):.3f}, n = {rounds}; "

@@ -82,15 +82,14 @@ class Classifier(pl.LightningModule):
             return None
         scores = self(self.augment(inputs, self.seed, self.current_epoch, index))
         objective = cross_entropy(scores, labels, label_smoothing=self.label_smoothing)
-        loss = (
-            cross_entropy(scores.detach(), labels) if self.label_smoothing else objective.detach()
-        )
+        loss = objective.item()
+        if self.label_smoothing:
+            loss = cross_entropy(scores.detach(), labels).item()
         if self.penalty_strength:
             objective = objective + self.penalty_strength * self.penalty(weights(self.model))
-        self._stop_unless_finite(objective.item(), "loss")
-        self.outcomes[split].append(
-            (loss, (scores.detach().argmax(1) == labels).sum(), len(labels))
-        )
+            self._stop_unless_finite(objective.item(), "penalised loss")
+        self._stop_unless_finite(loss, "loss")
+        self.outcomes[split].append((loss, scores.detach().argmax(1), labels))
         return objective
 
     def training_step(self, batch):
@@ -121,9 +120,12 @@ class Classifier(pl.LightningModule):
         """Measure the validation split, and sum up the training batches before it."""
         self._evaluate("val")
         self._stop_unless_finite(self.metrics["val/loss"], "validation loss")
-        losses, correct, counts = zip(*self.outcomes["train"], strict=True)
+        losses, predicted, labels = zip(*self.outcomes["train"], strict=True)
         self.outcomes["train"].clear()
-        means = torch.stack([torch.stack(losses).mean(), torch.stack(correct).sum() / sum(counts)])
+        correct = torch.cat(predicted) == torch.cat(labels)
+        means = torch.stack(
+            [torch.tensor(losses).mean().to(correct.device), correct.float().mean()]
+        )
         if self.trainer.world_size > 1:  # each process saw as many examples
             distributed.all_reduce(means)
             means /= self.trainer.world_size

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 TRAIN, VAL = "#1f77b4", "#d95f02"  # told apart by the colour-blind, too
@@ -18,7 +19,7 @@ def curves(history: Sequence[Mapping]) -> Figure:
             values = [float(row[f"{split}/{name}"]) for row in history]
             axes.plot(epochs, values, color=colour, label=label, marker=".")
         axes.set(xlabel="epoch", ylabel="cross-entropy" if name == "loss" else name)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         axes.legend()
     figure.suptitle("Training and validation")
@@ -28,16 +29,21 @@ def curves(history: Sequence[Mapping]) -> Figure:
 def confusion(predicted: torch.Tensor, labels: torch.Tensor, class_names: Sequence[str]) -> Figure:
     """Confusion matrix, each row a true class, and the pairs most often confused beside it."""
     k = len(class_names)
+    names = [shorten(name, 18) for name in class_names]
     matrix = multiclass_confusion_matrix(predicted, labels, k)
     share = matrix / matrix.sum(1, keepdim=True).clamp(min=1)
-    side = max(4.5, 0.52 * k + 1.6)
-    figure = Figure(figsize=(side + 3.2, side), layout="constrained")
-    axes, beside = figure.subplots(1, 2, width_ratios=[side, 3.0])
+    side = max(3.5, 0.5 * k)
+    room = 0.8 + 0.09 * max(map(len, names))  # inches for the names
+    width, height = room + side + 3.6, room + side + 0.5
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((room / width, room / height, side / width, side / height))
     axes.imshow(share.numpy(), cmap="Blues", vmin=0, vmax=1)
     ticks = range(k)
-    axes.set_xticks(ticks, class_names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(ticks, class_names)
-    axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix (test)")
+    axes.set_xticks(ticks, names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(ticks, names)
+    axes.set_title("Confusion matrix (test)")
+    figure.text((room + side / 2) / width, 0.08 / height, "predicted", ha="center")
+    figure.text(0.08 / width, (room + side / 2) / height, "true", va="center", rotation=90)
     if k <= 20:
         for i in ticks:
             for j in ticks:
@@ -46,17 +52,13 @@ def confusion(predicted: torch.Tensor, labels: torch.Tensor, class_names: Sequen
                     j, i, int(matrix[i, j]), ha="center", va="center", color=colour, fontsize=8
                 )
 
-    both = (matrix + matrix.T).triu(1)
-    worst = both.flatten().argsort(descending=True, stable=True)[:8].tolist()
-    lines = [
-        f"{class_names[n // k]} / {class_names[n % k]}:  {both.flatten()[n]}"
-        for n in worst
-        if both.flatten()[n]
-    ]
-    beside.axis("off")
-    beside.text(0, 1, "Most confused pairs", weight="bold", va="top", transform=beside.transAxes)
-    beside.text(
-        0, 0.94, "\n".join(lines) or "none", va="top", linespacing=1.7, transform=beside.transAxes
+    both = (matrix + matrix.T).triu(1).flatten()
+    worst = both.argsort(descending=True, stable=True)[:8].tolist()
+    lines = [f"{names[n // k]} / {names[n % k]}: {both[n]}" for n in worst if both[n]]
+    left, top = (room + side + 0.25) / width, (room + side) / height
+    figure.text(left, top, "Most confused pairs", weight="bold", va="top")
+    figure.text(
+        left, top - 0.3 / height, "\n".join(lines) or "none", va="top", fontsize=9, linespacing=1.7
     )
     return figure
 
@@ -81,7 +83,7 @@ def first_layer(filters: torch.Tensor, titles: Sequence[str] | None = None) -> F
         if n < len(images):
             axes.imshow(images[n].numpy(), cmap="gray", vmin=0, vmax=1)
             if titles:
-                axes.set_title(titles[n], fontsize=9)
+                axes.set_title(shorten(titles[n], 16), fontsize=9)
     shown = f"{len(images)} of {total}" if total > len(images) else f"{total}"
     figure.suptitle("Templates of the classes" if titles else f"First-layer weights ({shown})")
     return figure
@@ -100,11 +102,9 @@ def mistakes(
         axes.axis("off")
         if n < len(worst):
             i = worst[n]
-            axes.imshow(images[i].permute(1, 2, 0).numpy())
-            axes.set_title(
-                f"{class_names[predicted[i]]} {confidence[i]:.0%}\nis {class_names[labels[i]]}",
-                fontsize=8.5,
-            )
+            axes.imshow(images[i].permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
+            said, true = (shorten(class_names[k], 14) for k in (predicted[i], labels[i]))
+            axes.set_title(f"{said} {confidence[i]:.0%}\nis {true}", fontsize=8.5)
     figure.suptitle(
         f"Most confident mistakes ({len(wrong):,} of {len(labels):,} test images are wrong)"
     )
@@ -132,3 +132,8 @@ def boundary(
     axes.set(xlabel="x", ylabel="y", title="Test points and decision regions", aspect="equal")
     axes.legend(loc="upper right")
     return figure
+
+
+def shorten(name: str, length: int) -> str:
+    """A name that fits: what is too long ends in an ellipsis."""
+    return name if len(name) <= length else name[: length - 1].rstrip() + "…"

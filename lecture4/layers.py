@@ -21,4 +21,5 @@ class Dropout(nn.Dropout):
         if distributed.is_available() and distributed.is_initialized():
             rank, ranks = distributed.get_rank(), distributed.get_world_size()
         draws = torch.rand(len(x) * ranks, *x.shape[1:], device=x.device)
-        return x * (draws[rank::ranks] >= self.p) / (1 - self.p)
+        scale = 1 / (1 - self.p) if self.p < 1 else 0.0
+        return x * (draws[rank::ranks] >= self.p) * scale

@@ -58,6 +58,10 @@ class EpochLoop(_TrainingEpochLoop):
             and type(trainer.precision_plugin) in (Precision, DoublePrecision, MixedPrecision)
             and getattr(trainer.precision_plugin, "scaler", None) is None
             and trainer.val_check_batch == trainer.num_training_batches
+            and all(
+                c.interval == "step" and c.frequency == 1 and not c.reduce_on_plateau
+                for c in trainer.lr_scheduler_configs
+            )
             and not any(
                 _overrides(listener, hook, kind)
                 for hook in UNHEARD
@@ -82,7 +86,8 @@ class EpochLoop(_TrainingEpochLoop):
         batch, _, _ = next(data_fetcher)
         batch_idx = self.batch_idx + 1
         self.batch_progress.is_last_batch = data_fetcher.done
-        batch = move_data_to_device(batch, strategy.root_device)
+        if strategy.root_device.type != "cpu":
+            batch = move_data_to_device(batch, strategy.root_device)
         self.batch_progress.increment_ready()
         for hook in self._heard["on_train_batch_start"]:
             hook(trainer, module, batch, batch_idx)
@@ -106,7 +111,10 @@ class EpochLoop(_TrainingEpochLoop):
         optimizer.step(closure)
         steps.step.increment_completed()
         self.batch_progress.increment_processed()
-        self.update_lr_schedulers("step", update_plateau_schedulers=False)
+        for config in trainer.lr_scheduler_configs:
+            self.scheduler_progress.increment_ready()
+            config.scheduler.step()
+            self.scheduler_progress.increment_completed()
         for hook in self._heard["on_train_batch_end"]:
             hook(trainer, module, outputs, batch, batch_idx)
         module.on_train_batch_end(outputs, batch, batch_idx)

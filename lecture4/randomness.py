@@ -28,7 +28,7 @@ def mix(*words: int | torch.Tensor) -> int | torch.Tensor:
 def uniform(keys: torch.Tensor, draws: int) -> torch.Tensor:
     """``draws`` numbers in [0, 1) for each key: (N,) int64 -> (N, draws) float64."""
     words = mix(keys[:, None] + torch.arange(draws, device=keys.device) * _signed(_GOLDEN))
-    return _shift(words, 11) * 2.0**-53  # the 53 bits that a float64 holds
+    return _shift(words, 11).double() * 2.0**-53  # the 53 bits that a float64 holds
 
 
 def generator(*words: int) -> torch.Generator:

@@ -43,6 +43,6 @@ def onecycle(
     def factor(step: int) -> float:
         if step < peak:
             return start + (1 - start) * step / peak
-        return max(0.0, (total_steps - step) / (total_steps - peak))
+        return max(0.0, (total_steps - step) / max(total_steps - peak, 1))
 
     return LambdaLR(optimizer, factor)

@@ -40,6 +40,9 @@ def make_trainer(
         plugins=[callbacks.AtomicCheckpointIO()],
     )
     EpochLoop.install(trainer)
+    # Deterministic mode would also fill every new tensor, against operations that read what they
+    # have not written; there are none here, and it costs a pass over memory.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     return trainer
 
 

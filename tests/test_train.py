@@ -89,12 +89,18 @@ BAD_INPUT = {
         lambda d: [*SMALL, "model.strict_sizes=true", f"model.blocks=[{{{TINY}, stride: 3}}]"],
         ["blocks[0]", "= 11.3333", "stride="],
     ),
-    "polar on images": (lambda d: [*SHAPES, "preprocess=polar"], ["preprocess=polar", "data=shapes"]),
+    "polar on images": (
+        lambda d: [*SHAPES, "preprocess=polar"],
+        ["preprocess=polar", "data=shapes"],
+    ),
     "flip on points": (
         lambda d: ["data=rings", "model=softmax", "augment=flip"],
         ["augment=flip", "data=rings"],
     ),
-    "convnet on points": (lambda d: ["data=rings", "model=convnet"], ["model=convnet", "data=rings"]),
+    "convnet on points": (
+        lambda d: ["data=rings", "model=convnet"],
+        ["model=convnet", "data=rings"],
+    ),
     "mean image on points": (
         lambda d: ["data=rings", "model=mlp", "preprocess=mean_image"],
         ["preprocess=mean_image", "data=rings"],

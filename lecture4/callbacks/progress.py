@@ -11,14 +11,14 @@ from rich.progress import Progress as Bar
 class Progress(pl.Callback):
     """Shows epoch, steps, images per second and time left; measures the run's pace.
 
-    The bar is redrawn a few times a second, not at every step, and only on a terminal.
+    The bar is redrawn twice a second, not at every step, and only on a terminal.
 
     Attributes:
         train_seconds: wall time of fitting, validation included.
         images_per_second: training images over the wall time of training batches alone.
     """
 
-    REDRAW = 0.25  # seconds between two drawings of the bar
+    REDRAW = 0.5  # seconds between two drawings of the bar
 
     def __init__(self):
         self.train_seconds = 0.0

@@ -1,6 +1,7 @@
 """CIFAR-10: 60,000 colour photographs of 32×32 pixels in ten classes (Krizhevsky 2009)."""
 
 import os
+import shutil
 import socket
 import tempfile
 import threading
@@ -76,13 +77,17 @@ def _download(root: Path) -> None:
             f"({error.strerror}); point data.root= at a folder that holds it, or use data=shapes"
         ) from error
     try:
-        _probe(CIFAR10.url)
+        archive = root / CIFAR10.filename
+        has_archive = check_integrity(archive, CIFAR10.tgz_md5)
+        if not has_archive:
+            _probe(CIFAR10.url)
         with FileLock(root / ".cifar10.lock"):
             if _has_files(root / CIFAR10.base_folder):
                 return  # another process has fetched it meanwhile
+            for left_by_a_killed_process in root.glob(".cifar10-*"):
+                shutil.rmtree(left_by_a_killed_process)
             with tempfile.TemporaryDirectory(prefix=".cifar10-", dir=root) as unpacked:
-                archive = root / CIFAR10.filename
-                if archive.exists():
+                if has_archive:
                     (Path(unpacked) / CIFAR10.filename).symlink_to(archive.resolve())
                 with _socket_timeout(TIMEOUT):
                     CIFAR10(unpacked, download=True)

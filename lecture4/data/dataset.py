@@ -53,9 +53,8 @@ def stratified_split(
         )
     share = counts * (wanted / n)
     take = share.floor().long()
-    remainder = torch.where(take + 1 < counts, share - take, -1)
-    for k in remainder.argsort(descending=True, stable=True)[: wanted - int(take.sum())].tolist():
-        take[k] += 1
+    for _ in range(wanted - int(take.sum())):  # to the class that is owed most, and has one left
+        take[torch.where(take + 1 < counts, share - take, -torch.inf).argmax()] += 1
 
     shuffled = torch.randperm(n, generator=generator(seed))
     in_val = torch.zeros(n, dtype=torch.bool)

@@ -27,9 +27,13 @@ def image_folder(root: str | os.PathLike, image_size: int = 32) -> Dataset:
             f"{root / 'train'} has one class, {class_names[0]}; a classifier needs two at least"
         )
     if odd := sorted(set(class_names) ^ set(files["test"])):
-        has = "train" if odd[0] in class_names else "test"
+        alone = [
+            f"only {split} has {', '.join(name for name in odd if name in files[split])}"
+            for split in ("train", "test")
+            if any(name in files[split] for name in odd)
+        ]
         raise ValueError(
-            f"{root}: train and test must have the same classes; only {has} has {', '.join(odd)}"
+            f"{root}: train and test must have the same classes; {' and '.join(alone)}"
         )
 
     def tensors(split: str) -> tuple[torch.Tensor, torch.Tensor]:

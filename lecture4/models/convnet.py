@@ -70,8 +70,7 @@ class Block(nn.Module):
         )
         self.pool = named("pool", make_pool, pool) if pool is not None else None
         if self.pool is not None:
-            p = self.pool
-            sizes = p.kernel_size, p.stride, p.padding
+            sizes = self.pool.kernel_size, pool.get("stride"), self.pool.padding
             self.map_size = named(
                 "pool", lambda: window_map(self.map_size, *sizes, strict_sizes), {}
             )
@@ -192,12 +191,16 @@ def make_pool(
 
 
 def window_map(
-    map_size: Sequence[int], kernel_size: Size, stride: Size, padding: Size, strict: bool
+    map_size: Sequence[int], kernel_size: Size, stride: Size | None, padding: Size, strict: bool
 ) -> list[int]:
     """(H, W) of the map that a sliding window leaves; see ``lecture4.ops.output_size``."""
+    strides = (None, None) if stride is None else pair(stride)
+    sides = list(zip(map_size, pair(kernel_size), strides, pair(padding), strict=True))
+    if sides[0] == sides[1]:
+        return [output_size(*sides[0], strict)] * 2
     return [
-        output_size(*side, strict)
-        for side in zip(map_size, pair(kernel_size), pair(stride), pair(padding), strict=True)
+        named(name, lambda side=side: output_size(*side, strict), {})
+        for name, side in zip(("height", "width"), sides, strict=True)
     ]
 
 

@@ -46,14 +46,15 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...]) -> list[LayerRow
         if not any(layer.children())  # leaves
     ]
     parameter = next(model.parameters())
-    was_training = model.training
+    modes = {module: module.training for module in model.modules()}
     try:
         with torch.no_grad():
             model.eval()(
                 torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device)
             )
     finally:
-        model.train(was_training)
+        for module, training in modes.items():
+            module.training = training
         for hook in hooks:
             hook.remove()
     return rows

@@ -2,11 +2,12 @@
 
 
 def output_size(
-    n: int, kernel_size: int, stride: int = 1, padding: int = 0, strict: bool = False
+    n: int, kernel_size: int, stride: int | None = 1, padding: int = 0, strict: bool = False
 ) -> int:
     """Number of positions of a window along one side: ⌊(N + 2P − F) / S⌋ + 1.
 
-    N is the side in pixels, F = ``kernel_size``, S = ``stride``, P = ``padding`` on each border.
+    N is the side in pixels, F = ``kernel_size``, S = ``stride`` (None: F, as torch's pooling has
+    it), P = ``padding`` on each border.
     Torch rounds down when the window does not tile the padded side; ``strict=True`` refuses.
 
     Raises:
@@ -18,11 +19,12 @@ def output_size(
     for name, value, smallest in (
         ("input size", n, 1),
         ("kernel_size", kernel_size, 1),
-        ("stride", stride, 1),
+        ("stride", kernel_size if stride is None else stride, 1),
         ("padding", padding, 0),
     ):
         if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
             raise ValueError(f"{name} must be a whole number ≥ {smallest}, not {value!r}")
+    step = kernel_size if stride is None else stride
     room = n + 2 * padding - kernel_size
     if room < 0:
         raise ValueError(
@@ -30,30 +32,31 @@ def output_size(
             f"{n + 2 * padding}; use kernel_size ≤ {n + 2 * padding} or "
             f"padding ≥ {-((n - kernel_size) // 2)}"
         )
-    if strict and room % stride:
+    if strict and room % step:
         raise ValueError(
-            f"({n} + 2·{padding} − {kernel_size})/{stride} + 1 = {room / stride + 1:g} "
+            f"({n} + 2·{padding} − {kernel_size})/{step} + 1 = {room / step + 1:g} "
             f"is not a whole number; use {_nearest_whole(n, kernel_size, stride, padding)}"
         )
-    return room // stride + 1
+    return room // step + 1
 
 
-def _nearest_whole(n: int, kernel_size: int, stride: int, padding: int) -> str:
+def _nearest_whole(n: int, kernel_size: int, stride: int | None, padding: int) -> str:
     """For each setting by itself, the value nearest to today's that makes the size whole."""
 
-    def nearest(today: int, candidates: range, fits) -> int | None:
-        return min(filter(fits, candidates), key=lambda value: abs(value - today), default=None)
+    def fits(f: int, s: int | None, p: int) -> bool:
+        room = n + 2 * p - f
+        return room >= 0 and 2 * p <= f and room % (f if s is None else s) == 0
 
     padded = n + 2 * padding
-    fits = {
-        "kernel_size": nearest(
-            kernel_size, range(1, padded + 1), lambda f: (padded - f) % stride == 0
-        ),
-        "padding": nearest(
-            padding,
-            range(kernel_size),
-            lambda p: n + 2 * p >= kernel_size and (n + 2 * p - kernel_size) % stride == 0,
-        ),
-        "stride": nearest(stride, range(1, padded + 1), lambda s: (padded - kernel_size) % s == 0),
+    step = kernel_size if stride is None else stride
+    found = {
+        "kernel_size": [f for f in range(1, padded + 1) if fits(f, stride, padding)],
+        "padding": [p for p in range(kernel_size) if fits(kernel_size, stride, p)],
+        "stride": [s for s in range(1, padded + 1) if (padded - kernel_size) % s == 0],
     }
-    return " or ".join(f"{name}={value}" for name, value in fits.items() if value is not None)
+    today = {"kernel_size": kernel_size, "padding": padding, "stride": step}
+    return " or ".join(
+        f"{name}={min(values, key=lambda value: abs(value - today[name]))}"
+        for name, values in found.items()
+        if values
+    )

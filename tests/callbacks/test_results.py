@@ -7,10 +7,19 @@ import torch
 
 from lecture4.callbacks.results import write_atomically
 
-KEYS = (
-    "status test_accuracy test_loss val_accuracy val_loss train_seconds images_per_second "
-    "parameters epochs seed versions"
-).split()
+KEYS = [
+    "status",
+    "test_accuracy",
+    "test_loss",
+    "val_accuracy",
+    "val_loss",
+    "train_seconds",
+    "images_per_second",
+    "parameters",
+    "epochs",
+    "seed",
+    "versions",
+]
 
 
 def test_results_hold_every_key(job):
