@@ -24,7 +24,7 @@ class Classifier(pl.LightningModule):
     penalty or smoothing.
 
     Args:
-        model: inputs (N, ...) -> scores (N, K).
+        model: inputs (N, ...) -> scores (N, K); its ``settings`` rebuild it, see lecture4.models.
         preprocess: fitted; batch of the dataset -> inputs of the model.
         augment: applied to training batches before preprocessing.
         class_names: of the K classes.
@@ -122,9 +122,10 @@ class Classifier(pl.LightningModule):
         self._stop_unless_finite(self.metrics["val/loss"], "validation loss")
         losses, predicted, labels = zip(*self.outcomes["train"], strict=True)
         self.outcomes["train"].clear()
-        correct = torch.cat(predicted) == torch.cat(labels)
-        means = torch.stack(
-            [torch.tensor(losses).mean().to(correct.device), correct.float().mean()]
+        correct = (torch.cat(predicted) == torch.cat(labels)).sum().item()
+        n = sum(map(len, labels))
+        means = torch.tensor(
+            [sum(losses) / len(losses), correct / n], dtype=torch.float64, device=self.device
         )
         if self.trainer.world_size > 1:  # each process saw as many examples
             distributed.all_reduce(means)

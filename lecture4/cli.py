@@ -57,7 +57,7 @@ def sentence(error: BaseException) -> str:
         return f"{group}={choice} is unknown; choose one of {', '.join(sorted(error.options))}"
     if match := re.match(r"Could not override '([^']+)'", text):
         return _unknown_key(match[1])
-    if isinstance(error, ModuleNotFoundError) and error.name == "wandb":
+    if isinstance(error, ModuleNotFoundError) and "wandb" in text:
         return "logger=wandb needs an extra package: pip install -e '.[wandb]'"
     if isinstance(error, OSError) and error.filename:
         text = f"{error.filename}: {error.strerror}"
@@ -105,7 +105,7 @@ def build(group: str, settings: DictConfig, *args: Any) -> Any:
     except InstantiationException as error:
         cause = error.__cause__
         if not isinstance(cause, ValueError | TypeError):
-            raise
+            raise  # not a setting's fault alone: a network, a file, a missing package
         choices = HydraConfig.get().runtime.choices
         names = dict.fromkeys((group, "data"))
         raise ValueError(

@@ -33,7 +33,7 @@ class EpochLoop(_TrainingEpochLoop):
 
     It is the same with one step for each batch, no gradient clipping, no loss scaling, and no
     override of an ``UNHEARD`` hook. Progress counters, and so checkpoints, are kept as Lightning
-    keeps them.
+    keeps them. What ``training_step`` gives to ``self.log`` is not: log when an epoch ends.
     """
 
     @classmethod

@@ -18,12 +18,14 @@ def make_trainer(
     """Build a Trainer that shows progress and leaves checkpoints, results and figures in a folder.
 
     Args:
-        options: arguments of ``pytorch_lightning.Trainer``; ``precision`` may also be ``auto``,
-            see ``fastest_precision``.
+        options: arguments of ``pytorch_lightning.Trainer``. ``accelerator="auto"`` is a CUDA GPU
+            if there is one, else the CPU; for ``precision="auto"`` see ``fastest_precision``.
         folder: of the run.
         loggers: where each epoch's row goes.
         seed: of the run, for the record.
     """
+    if options["accelerator"] == "auto":
+        options = {**options, "accelerator": "gpu" if torch.cuda.is_available() else "cpu"}
     if options["precision"] == "auto":
         options = {**options, "precision": fastest_precision(options["accelerator"])}
     progress = callbacks.Progress()
@@ -52,7 +54,7 @@ def fastest_precision(accelerator: str) -> str:
     That is NVIDIA's GPUs from Ampere on, and processors with AMX tiles. Weights and their updates
     stay in float32; convolutions and matrix products round their inputs to 8 bits of mantissa.
     """
-    if accelerator != "cpu" and torch.cuda.is_available():
+    if accelerator == "gpu":
         native = torch.cuda.get_device_capability() >= (8, 0)
     else:
         native = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()

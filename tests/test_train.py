@@ -1,5 +1,6 @@
 """The real command line: bad input, reruns, Ctrl-C, two processes, sweeps."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -114,6 +115,8 @@ BAD_INPUT = {
         ["GiB", "data.batch_size"],
     ),
 }  # fmt: skip
+if importlib.util.find_spec("wandb") is None:
+    BAD_INPUT["no wandb"] = (lambda d: [*SHAPES, "logger=wandb"], ["logger=wandb", "[wandb]"])
 if not torch.cuda.is_available():
     BAD_INPUT["no GPU"] = (lambda d: [*SHAPES, "trainer=gpu"], ["GPU", "trainer=cpu"])
 
@@ -196,6 +199,39 @@ def test_reloading_the_best_checkpoint_gives_the_same_test_results(job):
     assert module.metrics["test/accuracy"] == results["test_accuracy"]
     assert module.metrics["test/loss"] == results["test_loss"]
     assert module.metrics["val/loss"] == results["val_loss"]
+
+
+def test_preprocessing_is_fitted_on_the_training_split_alone(job):
+    from lecture4.data import DataModule, shapes
+
+    _, folder = job("model=softmax", "trainer.max_epochs=1", "preprocess=mean_image")
+    data = DataModule(shapes(train_size=300, test_size=60), val_size=60)
+    train, val = (
+        data.dataset.train_inputs[index].double().mean(0) / 255
+        for index in (data.train_index, data.val_index)
+    )
+    fitted = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    torch.testing.assert_close(fitted["preprocess.mean"], train.float())
+    assert not torch.allclose(fitted["preprocess.mean"], val.float(), atol=0.01)
+
+
+def test_the_test_set_is_touched_once_at_the_end(job, monkeypatch):
+    from lecture4.classifier import Classifier
+
+    order = []
+    step = Classifier.step
+    monkeypatch.setattr(
+        Classifier,
+        "step",
+        lambda self, b, split: order.append((split, b[2])) or step(self, b, split),
+    )
+    job("model=softmax", "trainer.max_epochs=3", "data.eval_batch_size=25")
+    splits = [split for split, _ in order]
+    assert splits[-3:] == ["test"] * 3
+    assert "test" not in splits[:-3]
+    assert torch.cat([index for split, index in order if split == "test"]).tolist() == list(
+        range(60)
+    )
 
 
 def start_and_interrupt(tmp_path: Path, *arguments: str, after: str) -> tuple[int, str, str]:

@@ -43,11 +43,11 @@ class Results(pl.Callback):
         """After Ctrl-C, say what is kept."""
         if not (isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero):
             return
-        last = self.folder / "checkpoints" / "last.ckpt"
-        epochs = trainer.current_epoch
+        last, epochs = self.folder / "checkpoints" / "last.ckpt", trainer.current_epoch
+        when = "while testing" if trainer.testing else f"in epoch {epochs + 1}/{trainer.max_epochs}"
         kept = f"{last} and metrics.csv hold epoch {epochs}" if last.exists() else "no epoch ended"
         make_console(stderr=True).print(
-            f"interrupted in epoch {epochs + 1} of {trainer.max_epochs}; {kept}",
+            f"interrupted {when}; {kept}",
             highlight=False,
             soft_wrap=True,
         )
