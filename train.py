@@ -14,7 +14,7 @@ def main(cfg: DictConfig) -> float:
     import pytorch_lightning as pl
 
     from lecture4.classifier import Classifier
-    from lecture4.data import DataModule
+    from lecture4.data.module import DataModule
     from lecture4.trainer import make_trainer
 
     pl.seed_everything(cfg.seed, verbose=False)
@@ -37,7 +37,7 @@ def main(cfg: DictConfig) -> float:
     if options.pop("compile"):
         classifier.model.compile()
     folder = cli.run_directory()
-    loggers = [cli.build("logger", logger) for logger in cfg.logger.values()]
+    loggers = [cli.build("logger", logger) for logger in (cfg.logger or {}).values()]
     trainer = make_trainer(options, folder, loggers, cfg.seed)
     trainer.fit(classifier, data)
     trainer.test(classifier, data, ckpt_path=f"{folder}/checkpoints/best.ckpt", verbose=False)

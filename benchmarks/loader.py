@@ -12,7 +12,8 @@ from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
 from lecture4.augment import Flip
-from lecture4.data import DataModule, cifar10
+from lecture4.data import cifar10
+from lecture4.data.module import DataModule
 from lecture4.preprocess import ChannelStandardize
 
 

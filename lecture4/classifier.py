@@ -116,9 +116,17 @@ class Classifier(pl.LightningModule):
         if self.device.type != "cpu":
             torch.manual_seed(key)
 
+    def on_validation_start(self):
+        """Let every process validate the model that the checkpoint will hold, the first one's."""
+        if self.trainer.world_size > 1:
+            for buffer in self.buffers():  # batch norm's, which follow each process's own images
+                distributed.broadcast(buffer, src=0)
+
     def on_validation_epoch_end(self):
         """Measure the validation split, and sum up the training batches before it."""
         self._evaluate("val")
+        if not self.outcomes["train"]:
+            return  # a validation by itself
         self._stop_unless_finite(self.metrics["val/loss"], "validation loss")
         losses, predicted, labels = zip(*self.outcomes["train"], strict=True)
         self.outcomes["train"].clear()
@@ -134,7 +142,7 @@ class Classifier(pl.LightningModule):
 
     def on_train_epoch_end(self):
         """Log the epoch as one row, and offer its accuracy to the choice of the best."""
-        self.log("val/accuracy", self.metrics["val/accuracy"], logger=False)
+        self.log("val/accuracy", self.metrics["val/accuracy"], logger=False, sync_dist=True)
         self._write({"epoch": self.current_epoch, **self.metrics})
 
     def on_test_epoch_end(self):
@@ -147,7 +155,7 @@ class Classifier(pl.LightningModule):
             raise FloatingPointError(
                 f"the {name} became {value} at step {self.global_step} (epoch "
                 f"{self.current_epoch + 1}); try a smaller optim.lr than "
-                f"{self.optimizers().param_groups[0]['lr']:.3g}, or model.init=he"
+                f"{self.optimizers().param_groups[0].get('initial_lr', 0):.3g}"
             )
 
     def _evaluate(self, split: str) -> torch.Tensor:

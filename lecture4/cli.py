@@ -18,12 +18,17 @@ from omegaconf import DictConfig, OmegaConf
 CONF = Path(__file__).parent.parent / "conf"
 
 
+class ToldError(Exception):
+    """A job of a sweep failed, and its error has been printed."""
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """End the process with code 1 after an error, 130 after Ctrl-C; an error is a line on stderr.
 
-    Stands around the job, and around Hydra, which has errors of its own. With HYDRA_FULL_ERROR=1
-    set by the user, the traceback comes through.
+    Stands around the job, and around Hydra, which has errors of its own. A sweep goes on to its
+    next job after an error, and ends with code 1. With HYDRA_FULL_ERROR=1 set by the user, the
+    traceback comes through.
     """
     # Hydra prints tracebacks of its own, unless the variable is set; then it lets errors through.
     full = os.environ.setdefault("LECTURE4_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
@@ -33,16 +38,30 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("interrupted before training began; nothing is kept", file=sys.stderr)
+        print("interrupted outside of training", file=sys.stderr)
         sys.exit(130)
     except SystemExit as stop:
-        # Lightning turns Ctrl-C into exit(1), after its callbacks have told the user
-        sys.exit(130 if isinstance(stop.__context__, KeyboardInterrupt) else stop.code)
+        # Lightning makes these two of signals, after its callbacks have told the user
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            sys.exit(130)
+        sys.exit(143 if type(stop).__name__ == "SIGTERMException" else stop.code)
+    except ToldError:
+        sys.exit(1)
     except Exception as error:
         if full == "1":
             raise
-        print(f"error: {sentence(error)}", file=sys.stderr)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes, the first tells
+            print(f"error: {sentence(error)}", file=sys.stderr)
+        if _in_sweep():
+            raise ToldError from None
         sys.exit(1)
+
+
+def _in_sweep() -> bool:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def sentence(error: BaseException) -> str:
@@ -57,6 +76,10 @@ def sentence(error: BaseException) -> str:
         return f"{group}={choice} is unknown; choose one of {', '.join(sorted(error.options))}"
     if match := re.match(r"Could not override '([^']+)'", text):
         return _unknown_key(match[1])
+    if match := re.match(r"Ambiguous value for argument '([^']+)'", text):
+        return f"{match[1]}: to try several values, put -m before the first setting"
+    if text.startswith("Config group override"):
+        return "a group takes the name of a choice, as in model=mlp; --help lists them"
     if isinstance(error, ModuleNotFoundError) and "wandb" in text:
         return "logger=wandb needs an extra package: pip install -e '.[wandb]'"
     if isinstance(error, OSError) and error.filename:
@@ -79,10 +102,17 @@ def check(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, key, default=MISSING)
         if value is not MISSING and not accepts(value):
             raise ValueError(f"{key}={value} is not accepted; it must be {wanted}")
-    if odd := sorted(set(cfg.trainer) & NOT_WHOLE_EPOCHS):
+    if odd := sorted(set(cfg.trainer) & NOT_OPEN):
         raise ValueError(
             f"trainer.{odd[0]} is not supported: a run is trainer.max_epochs whole epochs, each "
-            f"followed by validation and a checkpoint"
+            f"followed by validation and a checkpoint, and a test at the end"
+        )
+    if cfg.optim.get("nesterov") and not cfg.optim.momentum:
+        raise ValueError("optim.momentum=0 leaves Nesterov nothing; add optim.nesterov=false")
+    if _in_sweep() and cfg.trainer.strategy != "auto":
+        raise ValueError(
+            "-m with several processes is not supported, for each would start the whole sweep; "
+            "start the runs one by one"
         )
     if cfg.trainer.accelerator in ("gpu", "cuda"):
         import torch
@@ -107,10 +137,10 @@ def build(group: str, settings: DictConfig, *args: Any) -> Any:
         if not isinstance(cause, ValueError | TypeError):
             raise  # not a setting's fault alone: a network, a file, a missing package
         choices = HydraConfig.get().runtime.choices
-        names = dict.fromkeys((group, "data"))
-        raise ValueError(
-            f"{' with '.join(f'{name}={choices[name]}' for name in names)}: {cause}"
-        ) from cause
+        place = f"{group}={choices[group]}"
+        if group in ("model", "preprocess", "augment"):
+            place += f" with data={choices['data']}"
+        raise ValueError(f"{place}: {cause}") from cause
 
 
 def run_directory() -> str:
@@ -121,7 +151,11 @@ def run_directory() -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+def _are_numbers(values: Any) -> bool:
+    return OmegaConf.is_list(values) and all(map(_is_number, values))
 
 
 def _is_whole(value: Any) -> bool:
@@ -135,6 +169,7 @@ def _at_least(smallest: int) -> tuple[Callable[[Any], bool], str]:
 POSITIVE = (lambda v: _is_number(v) and v > 0, "a number > 0")
 NOT_NEGATIVE = (lambda v: _is_number(v) and v >= 0, "a number ≥ 0")
 FRACTION = (lambda v: _is_number(v) and 0 <= v < 1, "a number in [0, 1)")
+NAME = (lambda v: isinstance(v, str) and v != "", "a name")
 FLAG = (lambda v: isinstance(v, bool), "true or false")
 MISSING = object()
 
@@ -149,13 +184,28 @@ ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "optim.weight_decay": NOT_NEGATIVE,
     "optim.nesterov": FLAG,
     "optim.eps": POSITIVE,
+    "optim.fused": FLAG,
+    "optim.betas": (
+        lambda v: _are_numbers(v) and len(v) == 2 and all(0 <= b < 1 for b in v),
+        "two numbers in [0, 1), such as [0.9,0.999]",
+    ),
     "schedule.gamma": POSITIVE,
+    "schedule.milestones": (
+        lambda v: _are_numbers(v) and all(0 < m < 1 for m in v),
+        "a list of fractions of the run, such as [0.5,0.75]",
+    ),
     "schedule.warmup": FRACTION,
     "schedule.start": POSITIVE,
+    "model.activation": NAME,
+    "model.init": NAME,
+    "model.head": NAME,
+    "penalty.kind": NAME,
     "model.dropout": FRACTION,
     "model.strict_sizes": FLAG,
     "augment.crop": _at_least(0),
     "trainer.max_epochs": _at_least(1),
+    "trainer.accelerator": (lambda v: v in ("auto", "cpu", "gpu", "cuda"), "auto, cpu or gpu"),
+    "trainer.limit_train_batches": POSITIVE,
     "trainer.compile": FLAG,
     "trainer.deterministic": FLAG,
     "data.batch_size": (
@@ -164,7 +214,11 @@ ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "data.eval_batch_size": _at_least(1),
     "data.num_workers": _at_least(0),
-    "data.val_size": POSITIVE,
+    "data.root": NAME,
+    "data.val_size": (
+        lambda v: _is_number(v) and (0 < v < 1 or (_is_whole(v) and v >= 1)),
+        "a number of examples, or a fraction of them in (0, 1)",
+    ),
     "data.image_size": _at_least(1),
     "data.train_size": _at_least(1),
     "data.test_size": _at_least(1),
@@ -172,20 +226,28 @@ ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-# Options of Lightning that would leave an epoch without its validation or its checkpoint.
-NOT_WHOLE_EPOCHS = {
+# Options of Lightning that would leave a run without its validation, checkpoint, test or order.
+NOT_OPEN = {
     "check_val_every_n_epoch",
     "enable_checkpointing",
+    "enable_model_summary",
+    "enable_progress_bar",
     "fast_dev_run",
+    "limit_test_batches",
     "limit_val_batches",
     "max_steps",
     "max_time",
+    "num_sanity_val_steps",
+    "overfit_batches",
+    "use_distributed_sampler",
     "val_check_interval",
 }
 
 
 def _unknown_key(key: str) -> str:
     known = _known_keys()
+    if key in known:
+        return f"{key} does not go with these choices; it belongs to {' or '.join(known[key])}"
     last = key.rpartition(".")[2]
     near = [k for k in known if k.rpartition(".")[2] == last]
     near = near or difflib.get_close_matches(key, known, 1, cutoff=0.5)
@@ -193,27 +255,28 @@ def _unknown_key(key: str) -> str:
     return f"{key} is no setting here; {hint}"
 
 
-def _known_keys() -> list[str]:
-    """Every group, and every key of every file in conf/."""
-    keys: set[str] = set()
+def _known_keys() -> dict[str, list[str]]:
+    """Every group, and every key of every file in conf/, with the choices that have it."""
+    keys: dict[str, list[str]] = {}
 
-    def walk(node: Any, prefix: str) -> None:
+    def walk(node: Any, prefix: str, choice: str) -> None:
         for name, child in node.items() if isinstance(node, dict) else ():
             if name != "defaults":
-                keys.add(prefix + name)
-                walk(child, f"{prefix}{name}.")
+                keys.setdefault(prefix + name, []).append(choice)
+                walk(child, f"{prefix}{name}.", choice)
 
-    for file in CONF.rglob("*.yaml"):
+    for file in sorted(CONF.rglob("*.yaml")):
         group = file.parent.relative_to(CONF).parts
-        keys.update(group[:1])
+        for name in group[:1]:
+            keys.setdefault(name, [])
         content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
         if file.name == "loading.yaml":
-            walk(content, "data.")
+            walk(content, "data.", "data")
         elif not group or group[0] in ("recipe", "experiment"):
-            walk(content, "")
+            walk(content, "", "train")
         else:
-            walk(content, f"{group[0]}.")
-    return sorted(keys)
+            walk(content, f"{group[0]}.", f"{group[0]}={file.stem}")
+    return keys
 
 
 def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
@@ -225,6 +288,9 @@ def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
 
 def _quieten() -> None:
     """Silence what libraries say about choices that were made on purpose."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without ⌊ or − gets a question mark
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(f"{name}.utilities.rank_zero").addFilter(_is_warning)
     for message in (
@@ -233,6 +299,7 @@ def _quieten() -> None:
         "The .*dataloader.* does not have many workers",  # memory is faster than workers
         "The number of training batches .* is smaller than the logging interval",
         ".*LeafSpec.* is deprecated",  # within Lightning, of torch
+        "Glyph .* missing from font",  # a class name in a script that matplotlib's font lacks
     ):
         warnings.filterwarnings("ignore", message=message)
 

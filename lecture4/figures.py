@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 TRAIN, VAL = "#1f77b4", "#d95f02"  # told apart by the colour-blind, too
 
@@ -30,20 +29,22 @@ def confusion(predicted: torch.Tensor, labels: torch.Tensor, class_names: Sequen
     """Confusion matrix, each row a true class, and the pairs most often confused beside it."""
     k = len(class_names)
     names = [shorten(name, 18) for name in class_names]
-    matrix = multiclass_confusion_matrix(predicted, labels, k)
+    matrix = torch.bincount(labels * k + predicted, minlength=k * k).view(k, k)
     share = matrix / matrix.sum(1, keepdim=True).clamp(min=1)
-    side = max(3.5, 0.5 * k)
-    room = 0.8 + 0.09 * max(map(len, names))  # inches for the names
-    width, height = room + side + 3.6, room + side + 0.5
+    side = min(max(3.5, 0.5 * k), 30)  # inches
+    longest = max(map(len, names))
+    left, below = 0.5 + 0.085 * longest, 0.5 + 0.065 * longest  # inches for the names
+    width, height = left + side + 3.6, below + side + 0.4
     figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((room / width, room / height, side / width, side / height))
+    axes = figure.add_axes((left / width, below / height, side / width, side / height))
     axes.imshow(share.numpy(), cmap="Blues", vmin=0, vmax=1)
     ticks = range(k)
-    axes.set_xticks(ticks, names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(ticks, names)
+    size = min(10, 55 * side / k)
+    axes.set_xticks(ticks, names, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
+    axes.set_yticks(ticks, names, fontsize=size)
     axes.set_title("Confusion matrix (test)")
-    figure.text((room + side / 2) / width, 0.08 / height, "predicted", ha="center")
-    figure.text(0.08 / width, (room + side / 2) / height, "true", va="center", rotation=90)
+    figure.text((left + side / 2) / width, 0.1 / height, "predicted", ha="center")
+    figure.text(0.1 / width, (below + side / 2) / height, "true", va="center", rotation=90)
     if k <= 20:
         for i in ticks:
             for j in ticks:
@@ -55,10 +56,10 @@ def confusion(predicted: torch.Tensor, labels: torch.Tensor, class_names: Sequen
     both = (matrix + matrix.T).triu(1).flatten()
     worst = both.argsort(descending=True, stable=True)[:8].tolist()
     lines = [f"{names[n // k]} / {names[n % k]}: {both[n]}" for n in worst if both[n]]
-    left, top = (room + side + 0.25) / width, (room + side) / height
-    figure.text(left, top, "Most confused pairs", weight="bold", va="top")
+    x, top = (left + side + 0.25) / width, (below + side) / height
+    figure.text(x, top, "Most confused pairs", weight="bold", va="top")
     figure.text(
-        left, top - 0.3 / height, "\n".join(lines) or "none", va="top", fontsize=9, linespacing=1.7
+        x, top - 0.3 / height, "\n".join(lines) or "none", va="top", fontsize=9, linespacing=1.7
     )
     return figure
 
@@ -128,12 +129,13 @@ def boundary(
     )
     for k, name in enumerate(class_names):
         x, y = points[labels == k].T.numpy()
-        axes.scatter(x, y, s=6, color=(TRAIN, VAL)[k % 2], label=name)
+        axes.scatter(x, y, s=6, color=(TRAIN, VAL)[k % 2], label=shorten(name, 30))
     axes.set(xlabel="x", ylabel="y", title="Test points and decision regions", aspect="equal")
     axes.legend(loc="upper right")
     return figure
 
 
 def shorten(name: str, length: int) -> str:
-    """A name that fits: what is too long ends in an ellipsis."""
-    return name if len(name) <= length else name[: length - 1].rstrip() + "…"
+    """A name that fits: what is too long ends in an ellipsis; a dollar is no formula."""
+    name = name if len(name) <= length else name[: length - 1].rstrip() + "…"
+    return name.replace("$", r"\$")

@@ -31,6 +31,10 @@ def make_trainer(
     progress = callbacks.Progress()
     trainer = pl.Trainer(
         **options,
+        enable_progress_bar=False,  # ours says more and costs less
+        enable_model_summary=False,  # the layer table
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # the DataModule shares out each batch
         logger=list(loggers),
         callbacks=[
             callbacks.LayerTable(),
@@ -54,7 +58,7 @@ def fastest_precision(accelerator: str) -> str:
     That is NVIDIA's GPUs from Ampere on, and processors with AMX tiles. Weights and their updates
     stay in float32; convolutions and matrix products round their inputs to 8 bits of mantissa.
     """
-    if accelerator == "gpu":
+    if accelerator in ("gpu", "cuda"):
         native = torch.cuda.get_device_capability() >= (8, 0)
     else:
         native = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()

@@ -8,7 +8,8 @@ import torch
 
 from lecture4.augment import Flip
 from lecture4.classifier import Classifier
-from lecture4.data import DataModule, shapes
+from lecture4.data import shapes
+from lecture4.data.module import DataModule
 from lecture4.loop import EpochLoop
 from lecture4.models import MLP
 from lecture4.preprocess import ChannelStandardize

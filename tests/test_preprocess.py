@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lecture4.data import DataModule, Dataset, rings
+from lecture4.data import Dataset, rings
 from lecture4.data import cifar10 as read_cifar10
+from lecture4.data.module import DataModule
 from lecture4.preprocess import (
     ChannelMean,
     ChannelStandardize,

@@ -1,6 +1,8 @@
 """The layer table with which a run begins."""
 
+import math
 import os
+from collections.abc import Sequence
 
 import pytorch_lightning as pl
 import torch
@@ -22,8 +24,10 @@ class LayerTable(pl.Callback):
         """Print the table once, on the first process."""
         data = trainer.datamodule
         rows = layer_table(pl_module.model, data.dataset.input_shape)
-        per_process = data.batch_size // trainer.world_size
-        _refuse_if_too_large(activation_bytes(rows, per_process), per_process, pl_module.device)
+        shared = 1 if pl_module.device.type == "cpu" else trainer.world_size
+        batch_size = data.batch_size // shared  # in one memory
+        needed = batch_bytes(rows, data.dataset.input_shape, batch_size)
+        _refuse_if_too_large(needed, batch_size, pl_module.device)
         if trainer.is_global_zero:
             console = make_console()
             console.print(render(rows))
@@ -33,10 +37,14 @@ class LayerTable(pl.Callback):
             )
 
 
-def activation_bytes(rows: list[LayerRow], batch_size: int) -> int:
-    """Estimated bytes of a training step: each layer's output and its gradient, in float32."""
-    numbers = sum(torch.Size(row.output_shape).numel() for row in rows)
-    return batch_size * numbers * 2 * 4
+def batch_bytes(rows: list[LayerRow], input_shape: Sequence[int], batch_size: int) -> int:
+    """Estimated bytes of a training step.
+
+    Each layer's output and its gradient are float32, 8 bytes a number; an input is there as bytes,
+    augmented, with the index of where each pixel comes from, and as float32, about 9 bytes.
+    """
+    numbers = sum(math.prod(row.output_shape) for row in rows)
+    return batch_size * (8 * numbers + 9 * math.prod(input_shape))
 
 
 def render(rows: list[LayerRow]) -> Table:

@@ -77,6 +77,8 @@ class Progress(pl.Callback):
 
     def on_validation_start(self, trainer, pl_module):
         """Stop the epoch's clock: its training batches are done."""
+        if trainer.state.fn != "fit":
+            return
         self._images_of_epoch = trainer.num_training_batches * trainer.datamodule.batch_size
         self._seconds_of_epoch = time.perf_counter() - self._epoch_start
         self._images += self._images_of_epoch

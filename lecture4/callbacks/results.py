@@ -1,6 +1,5 @@
 """What a run leaves behind when it ends: results.json, figures, a table."""
 
-import csv
 import json
 import os
 import platform
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from rich import box
 from rich.table import Table
 
@@ -29,19 +29,25 @@ class Results(pl.Callback):
         self.folder = Path(folder)
         self.progress = progress
         self.seed = seed
+        self.history: list[dict[str, float]] = []  # the metrics of each epoch
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        """Keep the epoch's metrics for the curves."""
+        self.history.append(dict(pl_module.metrics))
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write and print; the metrics are those of the checkpoint that was tested."""
         if not trainer.is_global_zero:
             return
-        self._draw(trainer.datamodule.dataset, pl_module)
         results = self._collect(trainer, pl_module)
         write_atomically(self.folder / "results.json", json.dumps(results, indent=2) + "\n")
+        self._draw(trainer.datamodule.dataset, pl_module)
         self._print(results)
 
     def on_exception(self, trainer, pl_module, exception):
-        """After Ctrl-C, say what is kept."""
-        if not (isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero):
+        """After Ctrl-C or a request to terminate, say what is kept."""
+        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        if not (stopped and trainer.is_global_zero):
             return
         last, epochs = self.folder / "checkpoints" / "last.ckpt", trainer.current_epoch
         when = "while testing" if trainer.testing else f"in epoch {epochs + 1}/{trainer.max_epochs}"
@@ -76,14 +82,12 @@ class Results(pl.Callback):
         folder = self.folder / "figures"
         folder.mkdir(exist_ok=True)
         scores, labels, names = pl_module.test_scores, dataset.test_labels, dataset.class_names
-        with open(self.folder / "metrics.csv", newline="") as lines:
-            history = [row for row in csv.DictReader(lines) if row["train/loss"]]
         drawn = {
-            "curves": figures.curves(history),
+            "curves": figures.curves(self.history),
             "confusion": figures.confusion(scores.argmax(1), labels, names),
         }
         if len(dataset.input_shape) == 3:
-            first = weights(pl_module.model)[0].detach().cpu()
+            first = weights(pl_module.model)[0].detach().float().cpu()
             of_classes = len(weights(pl_module.model)) == 1
             drawn["first_layer"] = figures.first_layer(
                 first.reshape(len(first), *dataset.input_shape) if first.ndim == 2 else first,

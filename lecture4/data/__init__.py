@@ -1,14 +1,12 @@
-"""Where inputs come from, and the module that serves them."""
+"""Where inputs come from. What serves them to Lightning is in ``lecture4.data.module``."""
 
 from lecture4.data.cifar10 import cifar10
 from lecture4.data.dataset import Dataset, stratified_split
 from lecture4.data.image_folder import image_folder
-from lecture4.data.module import DataModule
 from lecture4.data.rings import rings
 from lecture4.data.shapes import shapes
 
 __all__ = [
-    "DataModule",
     "Dataset",
     "cifar10",
     "image_folder",

@@ -108,7 +108,7 @@ def _probe(url: str) -> None:
             request = urllib.request.Request(url, method="HEAD")
             urllib.request.urlopen(request, timeout=TIMEOUT).close()
             answer.append(None)
-        except OSError as error:
+        except Exception as error:  # a proxy may answer with anything
             answer.append(error)
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -117,7 +117,7 @@ def _probe(url: str) -> None:
     if not answer:
         raise OSError(f"no answer within {TIMEOUT} s")
     if answer[0]:
-        raise answer[0]
+        raise OSError(answer[0]) from answer[0]
 
 
 @contextmanager

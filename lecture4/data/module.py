@@ -85,7 +85,7 @@ class DataModule(pl.LightningDataModule):
             batch_size=None,  # the sampler gives whole batches
             collate_fn=_as_is,
             num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=bool(self.trainer) and self.trainer.strategy.root_device.type == "cuda",
         )
 
 

@@ -19,7 +19,7 @@ def rings(train_size: int = 2_000, test_size: int = 1_000, seed: int = 0) -> Dat
     """
     if min(train_size, test_size) < 2:
         raise ValueError(f"rings of {train_size} and {test_size} points; each needs 2 at least")
-    draw = generator(seed)
+    draw = generator(int.from_bytes(b"rings"), seed)
 
     def points(n: int) -> tuple[torch.Tensor, torch.Tensor]:
         labels = torch.arange(n) % 2

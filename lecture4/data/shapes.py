@@ -30,8 +30,9 @@ def shapes(train_size: int = 10_000, test_size: int = 2_000, seed: int = 0) -> D
             f"shapes of {train_size} and {test_size} images; each needs one of every class, "
             f"{len(SHAPES)} at least"
         )
-    train = _draw(train_size, generator(seed, 0))
-    return Dataset(list(SHAPES), *train, *_draw(test_size, generator(seed, 1)))
+    stream = int.from_bytes(b"shapes")
+    train = _draw(train_size, generator(stream, seed, 0))
+    return Dataset(list(SHAPES), *train, *_draw(test_size, generator(stream, seed, 1)))
 
 
 def _draw(n: int, draw: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

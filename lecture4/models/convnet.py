@@ -1,7 +1,8 @@
 """Convolutional network: blocks of convolution, pooling and activation, then a linear layer."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,8 +20,10 @@ Size = int | Sequence[int]
 class Block(nn.Module):
     """Convolution, then pooling, normalisation and activation, where asked for.
 
-    Pooling stands before the activation, where there is less left to compute: the maximum
-    commutes with every increasing function, so max(f(x)) = f(max(x)) for ReLU, sigmoid and tanh.
+    Pooling stands before the activation, where there is less left to compute. The maximum commutes
+    with every increasing function, max(f(x)) = f(max(x)), so for max pooling without norm and ReLU,
+    sigmoid, tanh or leaky ReLU the order makes no difference; for average pooling, GELU, or a norm
+    between the two it does.
 
     Args:
         in_channels: depth of the maps that come in; each filter extends over all of it.
@@ -71,9 +74,8 @@ class Block(nn.Module):
         self.pool = named("pool", make_pool, pool) if pool is not None else None
         if self.pool is not None:
             sizes = self.pool.kernel_size, pool.get("stride"), self.pool.padding
-            self.map_size = named(
-                "pool", lambda: window_map(self.map_size, *sizes, strict_sizes), {}
-            )
+            with located("pool"):
+                self.map_size = window_map(self.map_size, *sizes, strict_sizes)
         self.norm = nn.BatchNorm2d(channels) if norm == "batch" else None
         self.activation = make_activation(activation)
         initialize_(self.conv, init, activation)
@@ -95,7 +97,7 @@ class ConvNet(nn.Module):
         input_shape: (C, H, W) of one image.
         num_classes: K.
         blocks: arguments of each ``Block``: channels, kernel_size, stride, padding, activation,
-            norm, pool. What a block leaves out is ``Block``'s default.
+            norm, pool. What a block leaves out is the model's, or else ``Block``'s default.
         head: ``global`` averages each map to one number; ``flatten`` keeps every position.
         activation: of each block that names none itself.
         dropout: probability with which an input of the last layer is zeroed in training.
@@ -126,8 +128,10 @@ class ConvNet(nn.Module):
             )
         if head not in ("global", "flatten"):
             raise ValueError(f"head={head} is unknown; choose one of global, flatten")
-        if isinstance(blocks, str) or not isinstance(blocks, Sequence):
-            raise ValueError(f"blocks={blocks!r} must be a list of blocks, as in conf/model")
+        if isinstance(blocks, str) or not isinstance(blocks, Sequence) or not blocks:
+            raise ValueError(
+                f"blocks={blocks!r} must be a list of blocks, one at least: [{{channels: 32}}]"
+            )
         self.settings = {
             "input_shape": list(input_shape),
             "num_classes": num_classes,
@@ -198,10 +202,11 @@ def window_map(
     sides = list(zip(map_size, pair(kernel_size), strides, pair(padding), strict=True))
     if sides[0] == sides[1]:
         return [output_size(*sides[0], strict)] * 2
-    return [
-        named(name, lambda side=side: output_size(*side, strict), {})
-        for name, side in zip(("height", "width"), sides, strict=True)
-    ]
+    after = []
+    for name, side in zip(("height", "width"), sides, strict=True):
+        with located(name):
+            after.append(output_size(*side, strict))
+    return after
 
 
 def pair(size: Size) -> tuple[int, int]:
@@ -223,7 +228,14 @@ def named(place: str, part: Callable, settings: Mapping, *args, **defaults) -> A
     allowed = list(inspect.signature(part).parameters)[len(args) :]
     if unknown := [name for name in settings if name not in allowed]:
         raise ValueError(f"{place} has no setting {unknown[0]}; it takes {', '.join(allowed)}")
-    try:
+    with located(place):
         return part(*args, **{**defaults, **settings})
+
+
+@contextmanager
+def located(place: str) -> Iterator[None]:
+    """Name the place in what a ValueError says."""
+    try:
+        yield
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None

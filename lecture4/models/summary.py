@@ -49,7 +49,7 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...]) -> list[LayerRow
     modes = {module: module.training for module in model.modules()}
     try:
         with torch.no_grad():
-            model.eval()(
+            model.eval().forward(
                 torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device)
             )
     finally:

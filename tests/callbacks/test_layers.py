@@ -38,7 +38,7 @@ def test_the_table_appears_once_before_training(job, capsys):
 def test_memory_is_estimated_from_the_layers():
     rows = layer_table(ConvNet((3, 32, 32), 10, BLOCKS[:1]), (3, 32, 32))
     numbers = 6 * 28 * 28 + 6 * 14 * 14 + 6 * 14 * 14 + 10  # conv, pool, activation, scores
-    assert layers.activation_bytes(rows, 100) == 100 * numbers * 8
+    assert layers.batch_bytes(rows, (3, 32, 32), 100) == 100 * (numbers * 8 + 3072 * 9)
 
 
 def test_a_batch_that_does_not_fit_is_refused_with_its_size(monkeypatch):

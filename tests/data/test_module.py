@@ -3,7 +3,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lecture4.data import DataModule, Dataset, rings
+from lecture4.data import Dataset, rings
+from lecture4.data.module import DataModule
 
 
 def dataset(train=230, test=57):
@@ -20,7 +21,11 @@ def dataset(train=230, test=57):
 def module(rank=0, ranks=1, data=None, **settings):
     data = DataModule(data or dataset(), **{"val_size": 30, "batch_size": 16, **settings})
     if ranks > 1:
-        data.trainer = SimpleNamespace(global_rank=rank, world_size=ranks)
+        data.trainer = SimpleNamespace(
+            global_rank=rank,
+            world_size=ranks,
+            strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        )
     return data
 
 
