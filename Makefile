@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml
 demo: $(INSTALLED) ## train a ConvNet on drawn shapes, offline, in about a minute
 	$(BIN)/python train.py experiment=demo
 
-test: $(INSTALLED) ## run the tests that take minutes
+test: $(INSTALLED) ## run the tests, without the slow proofs
 	$(BIN)/python -m pytest -m 'not slow'
 
 test-all: $(INSTALLED) ## run every test

@@ -4,13 +4,14 @@ import hydra
 from omegaconf import DictConfig
 
 from lecture4 import cli
+from lecture4.settings import check
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 @cli.plain_errors()
 def main(cfg: DictConfig) -> float:
     """Train, test and record one model; return the validation accuracy of its best epoch."""
-    cli.check(cfg)
+    check(cfg)
     import pytorch_lightning as pl
 
     from lecture4.classifier import Classifier

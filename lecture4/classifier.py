@@ -152,10 +152,11 @@ class Classifier(pl.LightningModule):
 
     def _stop_unless_finite(self, value: float, name: str) -> None:
         if not math.isfinite(value):
+            group = self.optimizers().param_groups[0]
             raise FloatingPointError(
                 f"the {name} became {value} at step {self.global_step} (epoch "
                 f"{self.current_epoch + 1}); try a smaller optim.lr than "
-                f"{self.optimizers().param_groups[0].get('initial_lr', 0):.3g}"
+                f"{group.get('initial_lr', group['lr']):.3g}"
             )
 
     def _evaluate(self, split: str) -> torch.Tensor:

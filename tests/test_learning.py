@@ -6,6 +6,7 @@ REACH = {"softmax": 0.22, "mlp": 0.45, "convnet": 0.80}  # chance is 0.10
 EPOCHS = {"softmax": 10, "mlp": 12, "convnet": 4}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optim", ["sgd", "adam", "adamw"])
 @pytest.mark.parametrize("model", list(REACH))
 def test_every_pair_learns_out_of_the_box(job, model, optim):

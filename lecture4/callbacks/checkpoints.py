@@ -3,28 +3,31 @@
 import os
 from pathlib import Path
 
+import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 
+class EpochCheckpoint(ModelCheckpoint):
+    """A ModelCheckpoint that saves when an epoch ends, and has nothing to ask after a batch."""
+
+    on_train_batch_end = pl.Callback.on_train_batch_end
+
+    def __init__(self, folder: str | os.PathLike, name: str, **choice):
+        super().__init__(
+            folder, name, save_on_train_epoch_end=True, enable_version_counter=False, **choice
+        )
+
+
 def best_checkpoint(folder: str | os.PathLike) -> ModelCheckpoint:
     """``best.ckpt``: the epoch of highest validation accuracy, the earliest of equals."""
-    return ModelCheckpoint(
-        folder,
-        "best",
-        monitor="val/accuracy",
-        mode="max",
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
+    return EpochCheckpoint(folder, "best", monitor="val/accuracy", mode="max")
 
 
 def last_checkpoint(folder: str | os.PathLike) -> ModelCheckpoint:
     """``last.ckpt``: the newest epoch, improved or not."""
-    return ModelCheckpoint(
-        folder, "last", save_on_train_epoch_end=True, enable_version_counter=False
-    )
+    return EpochCheckpoint(folder, "last")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

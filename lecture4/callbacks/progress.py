@@ -14,7 +14,7 @@ class Progress(pl.Callback):
     The bar is redrawn twice a second, not at every step, and only on a terminal.
 
     Attributes:
-        train_seconds: wall time of fitting, validation included.
+        train_seconds: wall time of fitting, from the first batch on, validation included.
         images_per_second: training images over the wall time of training batches alone.
     """
 
@@ -32,12 +32,12 @@ class Progress(pl.Callback):
         return self._images / self._batches_seconds if self._batches_seconds else 0.0
 
     def on_fit_start(self, trainer, pl_module):
-        """Start the clock."""
+        """Find the terminal."""
         self._console = make_console(quiet=not trainer.is_global_zero)
-        self._fit_start = time.perf_counter()
 
     def on_train_start(self, trainer, pl_module):
-        """Open the bar over all steps of the run."""
+        """Start the clock, and open the bar over all steps of the run."""
+        self._start = time.perf_counter()
         if not self._console.is_terminal or not trainer.is_global_zero:
             return
         self._bar = Bar(
@@ -98,7 +98,7 @@ class Progress(pl.Callback):
 
     def on_fit_end(self, trainer, pl_module):
         """Stop the clock and take the bar away."""
-        self.train_seconds = time.perf_counter() - self._fit_start
+        self.train_seconds = time.perf_counter() - self._start
         self._close()
 
     def on_exception(self, trainer, pl_module, exception):

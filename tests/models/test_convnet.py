@@ -115,11 +115,10 @@ def test_filters_take_the_gain_of_their_own_activation_and_the_scores_none():
     assert model.scores.weight.std().item() == pytest.approx((1 / 100) ** 0.5, rel=0.02)
 
 
-def test_without_blocks_it_is_linear():
-    model = make([], head="flatten")
-    x = torch.randn(3, 3, 16, 16)
-    expected = x.flatten(1) @ model.scores.weight.T + model.scores.bias
-    assert torch.allclose(model(x), expected, atol=1e-6)
+@pytest.mark.parametrize("blocks", [[], "none", None, 3])
+def test_refuses_what_is_no_list_of_blocks(blocks):
+    with pytest.raises(ValueError, match="must be a list of blocks, one at least"):
+        ConvNet((3, 8, 8), 2, blocks)
 
 
 def test_dropout_stands_before_the_scores_and_stops_in_evaluation():

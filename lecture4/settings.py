@@ -1,0 +1,180 @@
+"""What each setting may be, checked before anything slow begins."""
+
+import difflib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+CONF = Path(__file__).parent.parent / "conf"
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse settings that are no number or out of range, before anything slow begins.
+
+    Raises:
+        ValueError: restates the setting and says what would be accepted.
+    """
+    for key, (accepts, wanted) in ACCEPTED.items():
+        value = OmegaConf.select(cfg, key, default=MISSING)
+        if value is not MISSING and not accepts(value):
+            raise ValueError(f"{key}={value} is not accepted; it must be {wanted}")
+    if odd := sorted(set(cfg.trainer) & NOT_OPEN):
+        raise ValueError(
+            f"trainer.{odd[0]} is not supported: a run is trainer.max_epochs whole epochs, each "
+            f"followed by validation and a checkpoint, and a test at the end"
+        )
+    if cfg.optim.get("nesterov") and not cfg.optim.momentum:
+        raise ValueError("optim.momentum=0 leaves Nesterov nothing; add optim.nesterov=false")
+    if in_sweep() and cfg.trainer.strategy != "auto":
+        raise ValueError(
+            "-m with several processes is not supported, for each would start the whole sweep; "
+            "start the runs one by one"
+        )
+    if cfg.trainer.accelerator in ("gpu", "cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ValueError(
+                f"trainer.accelerator={cfg.trainer.accelerator} needs a GPU, and torch sees none "
+                f"here; try trainer=cpu or trainer=auto"
+            )
+
+
+def in_sweep() -> bool:
+    """Is this one of the jobs of ``-m``?"""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+def _are_numbers(values: Any) -> bool:
+    return OmegaConf.is_list(values) and all(map(_is_number, values))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _at_least(smallest: int) -> tuple[Callable[[Any], bool], str]:
+    return lambda v: _is_whole(v) and v >= smallest, f"a whole number ≥ {smallest}"
+
+
+POSITIVE = (lambda v: _is_number(v) and v > 0, "a number > 0")
+NOT_NEGATIVE = (lambda v: _is_number(v) and v >= 0, "a number ≥ 0")
+FRACTION = (lambda v: _is_number(v) and 0 <= v < 1, "a number in [0, 1)")
+NAME = (lambda v: isinstance(v, str) and v != "", "a name")
+FLAG = (lambda v: isinstance(v, bool), "true or false")
+MISSING = object()
+
+# Settings that are numbers, and what they may be. Names are checked by what they build.
+ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "seed": (lambda v: _is_whole(v) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
+    "label_smoothing": FRACTION,
+    "penalty.strength": NOT_NEGATIVE,
+    "optim.lr": POSITIVE,
+    "optim.momentum": FRACTION,
+    "optim.dampening": FRACTION,
+    "optim.weight_decay": NOT_NEGATIVE,
+    "optim.nesterov": FLAG,
+    "optim.eps": POSITIVE,
+    "optim.fused": FLAG,
+    "optim.betas": (
+        lambda v: _are_numbers(v) and len(v) == 2 and all(0 <= b < 1 for b in v),
+        "two numbers in [0, 1), such as [0.9,0.999]",
+    ),
+    "schedule.gamma": POSITIVE,
+    "schedule.milestones": (
+        lambda v: _are_numbers(v) and all(0 < m < 1 for m in v),
+        "a list of fractions of the run, such as [0.5,0.75]",
+    ),
+    "schedule.warmup": FRACTION,
+    "schedule.start": POSITIVE,
+    "model.activation": NAME,
+    "model.init": NAME,
+    "model.head": NAME,
+    "penalty.kind": NAME,
+    "model.dropout": FRACTION,
+    "model.strict_sizes": FLAG,
+    "augment.crop": _at_least(0),
+    "trainer.max_epochs": _at_least(1),
+    "trainer.accelerator": (lambda v: v in ("auto", "cpu", "gpu", "cuda"), "auto, cpu or gpu"),
+    "trainer.limit_train_batches": POSITIVE,
+    "trainer.compile": FLAG,
+    "trainer.deterministic": FLAG,
+    "data.batch_size": (
+        lambda v: v is None or (_is_whole(v) and v >= 1),
+        "a whole number ≥ 1, or null for the full batch",
+    ),
+    "data.eval_batch_size": _at_least(1),
+    "data.num_workers": _at_least(0),
+    "data.root": NAME,
+    "data.val_size": (
+        lambda v: _is_number(v) and (0 < v < 1 or (_is_whole(v) and v >= 1)),
+        "a number of examples, or a fraction of them in (0, 1)",
+    ),
+    "data.image_size": _at_least(1),
+    "data.train_size": _at_least(1),
+    "data.test_size": _at_least(1),
+    "data.source_seed": _at_least(0),
+}
+
+
+# Options of Lightning that would leave a run without its validation, checkpoint, test or order.
+NOT_OPEN = {
+    "check_val_every_n_epoch",
+    "enable_checkpointing",
+    "enable_model_summary",
+    "enable_progress_bar",
+    "fast_dev_run",
+    "limit_test_batches",
+    "limit_val_batches",
+    "max_steps",
+    "max_time",
+    "num_sanity_val_steps",
+    "overfit_batches",
+    "use_distributed_sampler",
+    "val_check_interval",
+}
+
+
+def unknown_key(key: str) -> str:
+    """Say where a key belongs that is not among the chosen ones, or which was meant."""
+    known = known_keys()
+    if key in known:
+        return f"{key} does not go with these choices; it belongs to {' or '.join(known[key])}"
+    last = key.rpartition(".")[2]
+    near = [k for k in known if k.rpartition(".")[2] == last]
+    near = near or difflib.get_close_matches(key, known, 1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else "python train.py --cfg job shows them all"
+    return f"{key} is no setting here; {hint}"
+
+
+def known_keys() -> dict[str, list[str]]:
+    """Every group, and every key of every file in conf/, with the choices that have it."""
+    keys: dict[str, list[str]] = {}
+
+    def walk(node: Any, prefix: str, choice: str) -> None:
+        for name, child in node.items() if isinstance(node, dict) else ():
+            if name != "defaults":
+                keys.setdefault(prefix + name, []).append(choice)
+                walk(child, f"{prefix}{name}.", choice)
+
+    for file in sorted(CONF.rglob("*.yaml")):
+        group = file.parent.relative_to(CONF).parts
+        for name in group[:1]:
+            keys.setdefault(name, [])
+        content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        if file.name == "loading.yaml":
+            walk(content, "data.", "data")
+        elif not group or group[0] in ("recipe", "experiment"):
+            walk(content, "", "train")
+        else:
+            walk(content, f"{group[0]}.", f"{group[0]}={file.stem}")
+    return keys
