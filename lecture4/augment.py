@@ -6,6 +6,7 @@ image gets its own draw.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -66,17 +67,18 @@ class Flip(nn.Module):
         n, channels, height, width = images.shape
         if not words:
             words = (torch.randint(2**62, (n,), device=images.device),)
-        mirror, down, right = uniform(mix(*words), 3)[:, :, None].unbind(1)  # (N, 1) each
-
+        mirror, down, right = uniform(mix(*words), 3).cpu().numpy().T[:, :, None]  # (N, 1) each
         rows = self._shifted(height, down)  # (N, H): the row that each row is taken from
         columns = self._shifted(width, right)  # (N, W)
-        columns = torch.where(mirror < 0.5, columns, columns.flip(1))
+        columns = np.where(mirror < 0.5, columns, columns[:, ::-1])
+
+        rows, columns = (torch.from_numpy(a).to(images.device) for a in (rows, columns))
         source = rows[:, :, None] * width + columns[:, None, :]  # (N, H, W)
         source = source.view(n, 1, -1).expand(-1, channels, -1)
         return images.flatten(2).gather(2, source).view_as(images)
 
-    def _shifted(self, side: int, u: torch.Tensor) -> torch.Tensor:
+    def _shifted(self, side: int, u: np.ndarray) -> np.ndarray:
         """(N, 1) uniform numbers -> (N, side): where each position comes from."""
-        shift = (u * (2 * self.crop + 1)).long() - self.crop
-        position = torch.arange(side, device=u.device) + shift
-        return (side - 1 - (side - 1 - position.abs()).abs()).abs()  # reflect at both borders
+        shift = (u * (2 * self.crop + 1)).astype(np.int64) - self.crop
+        position = np.abs(np.arange(side) + shift)
+        return side - 1 - np.abs(side - 1 - position)  # reflected at both borders
