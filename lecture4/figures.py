@@ -29,6 +29,7 @@ def confusion(predicted: torch.Tensor, labels: torch.Tensor, class_names: Sequen
     """Confusion matrix, each row a true class, and the pairs most often confused beside it."""
     k = len(class_names)
     names = [shorten(name, 18) for name in class_names]
+    # torchmetrics' matrix would, in deterministic mode, compare every image with all k² cells
     matrix = torch.bincount(labels * k + predicted, minlength=k * k).view(k, k)
     share = matrix / matrix.sum(1, keepdim=True).clamp(min=1)
     side = min(max(3.5, 0.5 * k), 30)  # inches

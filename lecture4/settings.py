@@ -30,6 +30,8 @@ def check(cfg: DictConfig) -> None:
         )
     if cfg.optim.get("nesterov") and not cfg.optim.momentum:
         raise ValueError("optim.momentum=0 leaves Nesterov nothing; add optim.nesterov=false")
+    if HydraConfig.initialized():
+        _check_recipe(HydraConfig.get().runtime.choices)
     if in_sweep() and cfg.trainer.strategy != "auto":
         raise ValueError(
             "-m with several processes is not supported, for each would start the whole sweep; "
@@ -43,6 +45,13 @@ def check(cfg: DictConfig) -> None:
                 f"trainer.accelerator={cfg.trainer.accelerator} needs a GPU, and torch sees none "
                 f"here; try trainer=cpu or trainer=auto"
             )
+
+
+def _check_recipe(choices: DictConfig) -> None:
+    """A model may come without a recipe, so Hydra takes the name of none for granted."""
+    recipes = sorted(file.stem for file in (CONF / "recipe").glob("*.yaml"))
+    if choices.get("recipe") not in (None, choices.model, *recipes):
+        raise ValueError(f"recipe={choices.recipe} is unknown; choose one of {', '.join(recipes)}")
 
 
 def in_sweep() -> bool:

@@ -33,6 +33,7 @@ def test_an_error_is_two_lines_at_most_and_never_empty():
         (["optim.lr="], "optim.lr="),
         (["data=shapes", "-m", "model=softmax,mlp"], "put flags such as -m before"),
         (["--config-name", "foo"], "foo"),
+        (["recipe=foo"], "recipe=foo is unknown; choose one of convnet, mlp, softmax"),
         (["optim.lr=[1"], "optim.lr=[1"),
     ],
 )  # fmt: skip
