@@ -236,8 +236,12 @@ def test_every_strict_suggestion_for_a_convolution_builds(side, kernel_size, str
     try:
         make([block], input_shape=(1, side, side), strict_sizes=True)
     except ValueError as error:
-        for name, value in suggestions(str(error)):
-            make([block | {name: int(value)}], input_shape=(1, side, side), strict_sizes=True)
+        message = str(error)
+        found = suggestions(message)
+        assert found or "larger than its padded input" in message
+        for name, value in found:
+            mended = [block | {name: int(value)}]
+            assert make(mended, (1, side, side), strict_sizes=True).blocks[0].map_size[0] >= 1
 
 
 @settings(max_examples=300, deadline=None)
@@ -255,10 +259,12 @@ def test_every_suggestion_for_a_pool_builds(side, kernel_size, stride, padding):
         make([block | {"pool": pool}], shape, strict_sizes=True)
     except ValueError as error:
         tail = str(error).rpartition("; use ")[2]
-        for name, value in re.findall(r"(kernel_size|stride|padding)(?:=| ≤ | ≥ )(\d+)", tail):
+        found = re.findall(r"(kernel_size|stride|padding)(?:=| ≤ | ≥ )(\d+)", tail)
+        assert found
+        for name, value in found:
             changed = block | {"pool": pool | {name: int(value)}}
             strict = "whole" in str(error)
-            make([changed], shape, strict_sizes=strict)
+            assert make([changed], shape, strict_sizes=strict).blocks[0].map_size[0] >= 1
 
 
 @pytest.mark.parametrize(("side", "kernel_size"), [(7, 2), (11, 4), (14, 4), (9, 5), (23, 6)])
