@@ -1,25 +1,227 @@
-"""``torch.nn`` layers that change one thing."""
+"""``torch.nn`` layers that change one thing: their ``forward`` calls ``lecture4.ops``.
+
+Constructors, parameters and state dicts are torch's, so weights move freely between the two.
+"""
+
+import copy
+import sys
+from types import ModuleType
 
 import torch
-from torch import distributed, nn
+from torch import nn
+
+from lecture4 import ops
+from lecture4.ops.refuse import refuse
+
+
+class Linear(nn.Linear):
+    """See ``lecture4.ops.linear``."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """(..., in_features) -> (..., out_features)."""
+        return ops.linear(input, self.weight, self.bias)
+
+
+class Flatten(nn.Flatten):
+    """See ``lecture4.ops.flatten``."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C·H·W)."""
+        return ops.flatten(input, self.start_dim, self.end_dim)
+
+
+class Conv2d(nn.Conv2d):
+    """See ``lecture4.ops.conv2d``; ``padding_mode`` other than zeros is refused when called."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """(N, in_channels, H, W) -> (N, out_channels, H', W')."""
+        mode = None if self.padding_mode == "zeros" else self.padding_mode
+        refuse("Conv2d", padding_mode=mode)
+        return ops.conv2d(
+            input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+        )
+
+
+class MaxPool2d(nn.MaxPool2d):
+    """See ``lecture4.ops.max_pool2d``."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H', W')."""
+        return ops.max_pool2d(
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.ceil_mode,
+            self.return_indices,
+        )
+
+
+class AvgPool2d(nn.AvgPool2d):
+    """See ``lecture4.ops.avg_pool2d``."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H', W')."""
+        return ops.avg_pool2d(
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
+        )
+
+
+class _BatchNorm(nn.modules.batchnorm._BatchNorm):
+    """See ``lecture4.ops.batch_norm``."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Normalise each channel of (N, C, ...), by the batch in training."""
+        self._check_input_dim(input)
+        batch = self.training or self.running_mean is None
+        momentum = self.momentum
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            if momentum is None:  # the mean of all batches so far
+                momentum = 1 / self.num_batches_tracked.item()
+        return ops.batch_norm(
+            input,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            batch,
+            momentum or 0.0,
+            self.eps,
+        )
+
+
+class BatchNorm1d(_BatchNorm, nn.BatchNorm1d):
+    """See ``lecture4.ops.batch_norm``; for (N, C) and (N, C, L)."""
+
+
+class BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
+    """See ``lecture4.ops.batch_norm``; for (N, C, H, W)."""
 
 
 class Dropout(nn.Dropout):
-    """``nn.Dropout`` whose mask belongs to the global batch, whatever the number of processes.
+    """See ``lecture4.ops.dropout``."""
 
-        y = m ⊙ x / (1 − p),   m ~ Bernoulli(1 − p), one per unit
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Zero numbers at random in training; any shape."""
+        return ops.dropout(input, self.p, self.training, self.inplace)
 
-    Process r of R serves rows r, r + R, … of a batch. Each draws the whole mask from the same
-    random state and keeps its own rows, so that R processes train as one would.
+
+class ReLU(nn.ReLU):
+    """See ``lecture4.ops.relu``."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Any shape."""
+        return ops.relu(input, self.inplace)
+
+
+class LeakyReLU(nn.LeakyReLU):
+    """See ``lecture4.ops.leaky_relu``."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Any shape."""
+        return ops.leaky_relu(input, self.negative_slope, self.inplace)
+
+
+class Sigmoid(nn.Sigmoid):
+    """See ``lecture4.ops.sigmoid``."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Any shape."""
+        return ops.sigmoid(input)
+
+
+class Tanh(nn.Tanh):
+    """See ``lecture4.ops.tanh``."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Any shape."""
+        return ops.tanh(input)
+
+
+class GELU(nn.GELU):
+    """See ``lecture4.ops.gelu``."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Any shape."""
+        return ops.gelu(input, self.approximate)
+
+
+class Softmax(nn.Softmax):
+    """See ``lecture4.ops.softmax``."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Scores to probabilities along ``dim``."""
+        return ops.softmax(input, self.dim)
+
+
+class LogSoftmax(nn.LogSoftmax):
+    """See ``lecture4.ops.log_softmax``."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Scores to log-probabilities along ``dim``."""
+        return ops.log_softmax(input, self.dim)
+
+
+class NLLLoss(nn.NLLLoss):
+    """See ``lecture4.ops.nll_loss``."""
+
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities (N, K, ...) and targets (N, ...) to the loss."""
+        return ops.nll_loss(
+            input,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+        )
+
+
+class CrossEntropyLoss(nn.CrossEntropyLoss):
+    """See ``lecture4.ops.cross_entropy``."""
+
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Scores (N, K, ...) and targets (N, ...) or (N, K, ...) to the loss."""
+        return ops.cross_entropy(
+            input,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
+
+
+LAYERS: dict[str, ModuleType] = {"torch": nn, "byhand": sys.modules[__name__]}
+
+
+def family(name: str) -> ModuleType:
+    """The layers called ``name``: ``torch.nn`` for ``torch``, this module for ``byhand``.
+
+    Raises:
+        ValueError: ``name`` is neither.
     """
+    if name not in LAYERS:
+        raise ValueError(f"layers={name} is unknown; choose one of {', '.join(LAYERS)}")
+    return LAYERS[name]
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Drop units of x (N, ...) in training; x itself in evaluation."""
-        if not self.training or self.p == 0:
-            return x
-        rank, ranks = 0, 1
-        if distributed.is_available() and distributed.is_initialized():
-            rank, ranks = distributed.get_rank(), distributed.get_world_size()
-        draws = torch.rand(len(x) * ranks, *x.shape[1:], device=x.device)
-        scale = 1 / (1 - self.p) if self.p < 1 else 0.0
-        return x * (draws[rank::ranks] >= self.p) * scale
+
+def with_layers(model: nn.Module, name: str) -> nn.Module:
+    """A copy of ``model``, weights and all, whose layers are those of the family ``name``.
+
+    Layers that the family does not have stay what they are.
+    """
+    own, other = family(name), family("torch" if name == "byhand" else "byhand")
+    twin = copy.deepcopy(model)
+    for module in twin.modules():
+        kind = type(module)
+        if getattr(other, kind.__name__, None) is kind and hasattr(own, kind.__name__):
+            module.__class__ = getattr(own, kind.__name__)  # same attributes, another forward
+    return twin

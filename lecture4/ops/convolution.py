@@ -1,62 +1,133 @@
-"""Convolution arithmetic: how large is the map that a sliding window leaves?"""
+"""Convolution: filters slide over images, computing dot products."""
+
+from math import prod
+
+import torch
+from torch.autograd import Function
+
+from lecture4.ops.autocast import lowered
+from lecture4.ops.refuse import refuse
+from lecture4.ops.windows import Size, Windows, layout
 
 
-def output_size(
-    n: int, kernel_size: int, stride: int | None = 1, padding: int = 0, strict: bool = False
-) -> int:
-    """Number of positions of a window along one side: ⌊(N + 2P − F) / S⌋ + 1.
+def conv2d(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> torch.Tensor:
+    """Each filter's dot product wᵀx + b with every patch of the image: an activation map.
 
-    N is the side in pixels, F = ``kernel_size``, S = ``stride`` (None: F, as torch's pooling has
-    it), P = ``padding`` on each border.
-    Torch rounds down when the window does not tile the padded side; ``strict=True`` refuses.
+    Twin of ``torch.nn.functional.conv2d``. A filter extends to the full depth of the input;
+    O of them make O maps.
+
+    Args:
+        input: images x (N, C, H, W), or one (C, H, W).
+        weight: filters w (O, C, F_h, F_w).
+        bias: b (O,), or None.
+        stride: S, pixels from one position of the filter to the next; a number, or one for height
+            and one for width.
+        padding: P, zeros around the border, likewise; ``valid`` is 0, and ``same`` as many as keep
+            H and W (at stride 1; an odd one goes to the right and the bottom).
+        dilation: D, pixels from one cell of the filter to the next, likewise.
+        groups: 1; others are not supported.
+
+    Returns:
+        Maps (N, O, H', W') with H' = ⌊(H + 2P − D(F − 1) − 1)/S⌋ + 1, see ``output_size``.
 
     Raises:
-        ValueError: a setting is out of range, the window is larger than the padded side, or
-            ``strict`` and the size is not whole. Says which nearby settings work.
+        ValueError: shapes do not fit each other, or a setting is out of range or not supported.
 
-    Source: the lecture, "Dimension"; Dumoulin & Visin 2016, arXiv:1603.07285, relationship 6.
+    Source: the lecture, "Convolution layer"; im2col: Chellapilla, Puri & Simard 2006.
     """
-    for name, value, smallest in (
-        ("input size", n, 1),
-        ("kernel_size", kernel_size, 1),
-        ("stride", kernel_size if stride is None else stride, 1),
-        ("padding", padding, 0),
+    refuse("conv2d", groups=groups if groups != 1 else None)
+    fits = input.ndim in (3, 4) and weight.ndim == 4 and input.shape[-3] == weight.shape[1]
+    if not fits or (bias is not None and bias.shape != weight.shape[:1]):
+        raise ValueError(
+            f"conv2d takes input (N, C, H, W) or (C, H, W), weight (O, C, F, F) and bias (O,) or "
+            f"None, not input {tuple(input.shape)}, weight {tuple(weight.shape)} and bias "
+            f"{None if bias is None else tuple(bias.shape)}"
+        )
+    if input.ndim == 3:
+        return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation).squeeze(0)
+    windows = Windows.over(input.shape[2:], tuple(weight.shape[2:]), stride, padding, dilation)
+    return _Conv2d.apply(*lowered(input, weight, bias), windows)
+
+
+class _Conv2d(Function):
+    """z_noij = b_o + Σ_cae w_ocae x_nc,Si+Da,Sj+De, with x padded and F_h·F_w cells (a, e).
+
+    im2col: a row of X for each patch, N·H'·W' of them with F_h·F_w·C numbers each, and a row of W
+    for each filter. Then a convolution is a fully connected layer that every patch goes through:
+
+        Z = X Wᵀ + b,   ∂L/∂X = ∂L/∂Z W,   ∂L/∂W = (∂L/∂Z)ᵀ X,   ∂L/∂b = Σ rows of ∂L/∂Z
+
+    A pixel is part of several patches, so ∂L/∂x is the sum of what they send to it: col2im.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, windows):
+        ctx.save_for_backward(x, weight)
+        ctx.windows = windows
+        filters = _filters(weight)  # (O, F_h·F_w·C)
+        z = torch.cat([_patches(part, windows) @ filters.T for part in _parts(x, windows)])
+        z = z if bias is None else z + bias  # (N·H'·W', O)
+        z = z.view(len(x), *windows.size, len(weight)).permute(0, 3, 1, 2)  # (N, O, H', W')
+        return z.contiguous(memory_format=layout(x))
+
+    @staticmethod
+    def backward(ctx, dz):
+        x, weight = ctx.saved_tensors
+        windows, filters = ctx.windows, _filters(weight)
+        dz = dz.permute(0, 2, 3, 1).reshape(-1, len(weight))  # (N·H'·W', O)
+        parts = _parts(x, windows)
+        sizes = [len(part) * prod(windows.size) for part in parts]
+        parts = list(zip(parts, dz.split(sizes), strict=True))
+        dx = dweight = dbias = None
+        if ctx.needs_input_grad[0]:
+            dx = torch.cat([_col2im(d @ filters, part, windows) for part, d in parts])
+        if ctx.needs_input_grad[1]:
+            dfilters = sum(d.T @ _patches(part, windows) for part, d in parts)
+            o, c, *kernel_size = weight.shape
+            dweight = dfilters.view(o, *kernel_size, c).permute(0, 3, 1, 2)
+        if ctx.needs_input_grad[2]:
+            dbias = dz.sum(0)
+        return dx, dweight, dbias, None
+
+
+AT_ONCE = 2**21  # numbers in the patches that are cut at one time: all at once would take F² · x
+
+
+def _parts(x: torch.Tensor, windows: Windows) -> tuple[torch.Tensor, ...]:
+    """The images, as many at a time as there is room for their patches."""
+    per_image = prod(windows.size) * prod(windows.kernel_size) * x.shape[1]
+    return x.split(max(1, AT_ONCE // max(1, per_image)))
+
+
+def _patches(x: torch.Tensor, windows: Windows) -> torch.Tensor:
+    """im2col: a row for each patch of x (N, C, H, W), (N·H'·W', F_h·F_w·C)."""
+    x, columns = windows.padded(x), prod(windows.kernel_size) * x.shape[1]
+    for dim, f, s, d in zip(
+        (2, 3), windows.kernel_size, windows.stride, windows.dilation, strict=True
     ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-            raise ValueError(f"{name} must be a whole number ≥ {smallest}, not {value!r}")
-    step = kernel_size if stride is None else stride
-    room = n + 2 * padding - kernel_size
-    if room < 0:
-        raise ValueError(
-            f"kernel_size={kernel_size} is larger than its padded input {n} + 2·{padding} = "
-            f"{n + 2 * padding}; use kernel_size ≤ {n + 2 * padding} or "
-            f"padding ≥ {-((n - kernel_size) // 2)}"
-        )
-    if strict and room % step:
-        raise ValueError(
-            f"({n} + 2·{padding} − {kernel_size})/{step} + 1 = {room / step + 1:g} "
-            f"is not a whole number; use {_nearest_whole(n, kernel_size, stride, padding)}"
-        )
-    return room // step + 1
+        x = x.unfold(dim, d * (f - 1) + 1, s)[..., ::d]  # the windows' cells are a new last one
+    x = x.permute(0, 2, 3, 4, 5, 1)  # (N, H', W', F_h, F_w, C)
+    return x.reshape(len(x) * prod(windows.size), columns)
 
 
-def _nearest_whole(n: int, kernel_size: int, stride: int | None, padding: int) -> str:
-    """For each setting by itself, the value nearest to today's that makes the size whole."""
+def _col2im(dpatches: torch.Tensor, x: torch.Tensor, windows: Windows) -> torch.Tensor:
+    """im2col transposed: for each pixel of x the sum over the patches that it is part of."""
+    n, c, _, _ = x.shape
+    dpatches = dpatches.view(n, *windows.size, *windows.kernel_size, c)
+    dx = windows.zeros(x)
+    for a, e, pixels in windows.cells():
+        dx[pixels] += dpatches[:, :, :, a, e].permute(0, 3, 1, 2)  # (N, C, H', W')
+    return windows.cropped(dx)
 
-    def fits(f: int, s: int | None, p: int) -> bool:
-        room = n + 2 * p - f
-        return room >= 0 and 2 * p <= f and room % (f if s is None else s) == 0
 
-    padded = n + 2 * padding
-    step = kernel_size if stride is None else stride
-    found = {
-        "kernel_size": [f for f in range(1, padded + 1) if fits(f, stride, padding)],
-        "padding": [p for p in range(kernel_size) if fits(kernel_size, stride, p)],
-        "stride": [s for s in range(1, padded + 1) if (padded - kernel_size) % s == 0],
-    }
-    today = {"kernel_size": kernel_size, "padding": padding, "stride": step}
-    return " or ".join(
-        f"{name}={min(values, key=lambda value: abs(value - today[name]))}"
-        for name, values in found.items()
-        if values
-    )
+def _filters(weight: torch.Tensor) -> torch.Tensor:
+    """A row for each filter, its numbers in the order of a patch's: (O, F_h·F_w·C)."""
+    return weight.permute(0, 2, 3, 1).flatten(1)

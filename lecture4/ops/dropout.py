@@ -1,0 +1,42 @@
+"""Dropout: units that are left out at random, so that none relies on another."""
+
+import torch
+from torch.autograd import Function
+
+from lecture4.ops.refuse import refuse
+
+
+def dropout(
+    input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> torch.Tensor:
+    """y = m ⊙ x / (1 − p), m ~ Bernoulli(1 − p) for each number; x itself in evaluation.
+
+    Twin of ``torch.nn.functional.dropout``; on the CPU it draws the same mask from torch's
+    generator. E[y] = x, so evaluation needs no other scale.
+
+    Raises:
+        ValueError: p is no probability, or ``inplace`` is true, which is not supported.
+
+    Source: Srivastava et al. 2014, section 10 ("inverted" scaling).
+    """
+    refuse("dropout", inplace=inplace)
+    if not 0 <= p <= 1:
+        raise ValueError(f"p={p} must be a probability, from 0 to 1")
+    if not training:
+        return input
+    mask = torch.empty_like(input).bernoulli_(1 - p)
+    return _Dropout.apply(input, mask if p == 1 else mask / (1 - p))
+
+
+class _Dropout(Function):
+    """y = m ⊙ x.   ∂L/∂x = m ⊙ ∂L/∂y."""
+
+    @staticmethod
+    def forward(ctx, x, mask):
+        ctx.save_for_backward(mask)
+        return x * mask
+
+    @staticmethod
+    def backward(ctx, dy):
+        (mask,) = ctx.saved_tensors
+        return dy * mask, None

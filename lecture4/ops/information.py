@@ -1,0 +1,91 @@
+"""Information theory: H(P, Q) = H(P) + D_KL(P ‖ Q).
+
+P and Q are probabilities along the last dimension. All three are measured in nats, or in units of
+log ``base`` (2: bits). Where P is zero a term is zero, whatever Q is: lim p log p = 0.
+
+Source: the lecture, "Cross Entropy"; Cover & Thomas 2006, chapter 2.
+"""
+
+import math
+
+import torch
+from torch.autograd import Function
+
+
+def entropy(p: torch.Tensor, base: float = math.e) -> torch.Tensor:
+    """H(P) = −Σₖ pₖ log pₖ of probabilities p (..., K): (...).
+
+    Raises:
+        ValueError: p is not of floats ≥ 0, or the base is not positive or is 1.
+    """
+    _check(base, p=p)
+    return _CrossEntropyOf.apply(p, p) / math.log(base)
+
+
+def cross_entropy_of(p: torch.Tensor, q: torch.Tensor, base: float = math.e) -> torch.Tensor:
+    """H(P, Q) = −Σₖ pₖ log qₖ of p and q (..., K): (...); ∞ where Q rules out what P does not.
+
+    Raises:
+        ValueError: p and q are not of floats ≥ 0, or do not fit each other, or the base is not
+            positive or is 1.
+    """
+    _check(base, p=p, q=q)
+    return _CrossEntropyOf.apply(*torch.broadcast_tensors(p, q)) / math.log(base)
+
+
+class _CrossEntropyOf(Function):
+    """H = −Σ pₖ log qₖ.   ∂H/∂pₖ = −log qₖ,   ∂H/∂qₖ = −pₖ/qₖ, and 0 where pₖ = 0.
+
+    For q = p the two add up to the gradient of the entropy, −log pₖ − 1.
+    """
+
+    @staticmethod
+    def forward(ctx, p, q):
+        ctx.save_for_backward(p, q)
+        return -torch.where(p == 0, 0, p * q.log()).sum(-1)
+
+    @staticmethod
+    def backward(ctx, dh):
+        p, q = ctx.saved_tensors
+        dh = dh.unsqueeze(-1)
+        return -dh * q.log(), -dh * torch.where(p == 0, 0, p / q)
+
+
+def kl_divergence(p: torch.Tensor, q: torch.Tensor, base: float = math.e) -> torch.Tensor:
+    """D_KL(P ‖ Q) = Σₖ pₖ log(pₖ/qₖ) of p and q (..., K): (...); 0 if P = Q, else positive.
+
+    Raises:
+        ValueError: as ``cross_entropy_of``.
+    """
+    _check(base, p=p, q=q)
+    return _KLDivergence.apply(*torch.broadcast_tensors(p, q)) / math.log(base)
+
+
+class _KLDivergence(Function):
+    """D = Σ pₖ log(pₖ/qₖ).   ∂D/∂pₖ = log(pₖ/qₖ) + 1,   ∂D/∂qₖ = −pₖ/qₖ, and 0 where pₖ = 0."""
+
+    @staticmethod
+    def forward(ctx, p, q):
+        ctx.save_for_backward(p, q)
+        return torch.where(p == 0, 0, p * (p / q).log()).sum(-1)
+
+    @staticmethod
+    def backward(ctx, dd):
+        p, q = ctx.saved_tensors
+        dd = dd.unsqueeze(-1)
+        return dd * ((p / q).log() + 1), -dd * torch.where(p == 0, 0, p / q)
+
+
+def _check(base: float, **distributions: torch.Tensor) -> None:
+    if not 0 < base < math.inf or base == 1:
+        raise ValueError(f"base={base} must be a positive number other than 1, such as 2 for bits")
+    for name, p in distributions.items():
+        if p.ndim == 0 or not p.is_floating_point() or (p < 0).any():
+            raise ValueError(
+                f"{name} must hold probabilities along its last dimension, floats ≥ 0, not "
+                f"{p.dtype} of shape {tuple(p.shape)}"
+                + (f" with {p.min():g}" if p.numel() and (p < 0).any() else "")
+            )
+    shapes = [tuple(p.shape) for p in distributions.values()]
+    if len({shape[-1] for shape in shapes}) > 1:
+        raise ValueError(f"p {shapes[0]} and q {shapes[1]} have different numbers of outcomes")

@@ -1,0 +1,14 @@
+"""What a twin in torch can do and an operation here cannot is refused, never ignored."""
+
+
+def refuse(operation: str, **arguments: object) -> None:
+    """Refuse every argument that was given: that is neither None, nor False.
+
+    Raises:
+        ValueError: names the argument and its value.
+    """
+    for name, value in arguments.items():
+        if value is not None and value is not False:
+            raise ValueError(
+                f"{operation} by hand does not support {name}={value!r}; leave {name} out"
+            )
