@@ -34,6 +34,10 @@ def main(cfg: DictConfig) -> float:
         cfg.label_smoothing,
         cfg.seed,
     )
+    if cfg.sanity:
+        from lecture4 import sanity
+
+        sanity.check(classifier, data)
     options = dict(cfg.trainer)
     if options.pop("compile"):
         classifier.model.compile()

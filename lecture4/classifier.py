@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 import pytorch_lightning as pl
 import torch
 from torch import distributed, nn
-from torch.nn.functional import cross_entropy
 
 from lecture4 import randomness
+from lecture4.layers import family
 
 PENALTIES = {
     "none": lambda weights: 0.0,
@@ -24,7 +24,8 @@ class Classifier(pl.LightningModule):
     penalty or smoothing.
 
     Args:
-        model: inputs (N, ...) -> scores (N, K); its ``settings`` rebuild it, see lecture4.models.
+        model: inputs (N, ...) -> scores (N, K); its ``settings`` rebuild it, see lecture4.models,
+            and say from which family of layers the loss is, torch's or that by hand.
         preprocess: fitted; batch of the dataset -> inputs of the model.
         augment: applied to training batches before preprocessing.
         class_names: of the K classes.
@@ -62,10 +63,13 @@ class Classifier(pl.LightningModule):
         self.class_names = class_names
         self.optimizer, self.schedule = optimizer, schedule
         self.penalty, self.penalty_strength = PENALTIES[penalty], penalty_strength
-        self.label_smoothing = label_smoothing
+        layers = family(model.settings["layers"])
+        self.cross_entropy = layers.CrossEntropyLoss()
+        self.smoothed = layers.CrossEntropyLoss(label_smoothing=label_smoothing)
         self.seed = seed
         self.outcomes: dict[str, list] = {"train": [], "val": [], "test": []}  # of each batch
         self.metrics: dict[str, float] = {}  # of the newest epoch, or of the loaded checkpoint
+        self._recorded = False  # whether the training batch at hand is in the outcomes
         self.test_scores: torch.Tensor | None = None  # (N, K), in the order of the test set
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -81,20 +85,38 @@ class Classifier(pl.LightningModule):
             self.outcomes[split].append((index, labels, scores))
             return None
         scores = self(self.augment(inputs, self.seed, self.current_epoch, index))
-        objective = cross_entropy(scores, labels, label_smoothing=self.label_smoothing)
+        objective = self.objective(scores, labels)
         loss = objective.item()
-        if self.label_smoothing:
-            loss = cross_entropy(scores.detach(), labels).item()
-        if self.penalty_strength:
-            objective = objective + self.penalty_strength * self.penalty(weights(self.model))
-            self._stop_unless_finite(objective.item(), "penalised loss")
+        if self.smoothed.label_smoothing or self.penalty_strength:
+            self._stop_unless_finite(loss, "penalised loss")
+            loss = self.cross_entropy(scores.detach(), labels).item()
         self._stop_unless_finite(loss, "loss")
         self.outcomes[split].append((loss, scores.detach().argmax(1), labels))
         return objective
 
+    def objective(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """What training makes small: (1/N) Σᵢ Lᵢ + λ R(W)."""
+        objective = self.smoothed(scores, labels)
+        if self.penalty_strength:
+            objective = objective + self.penalty_strength * self.penalty(weights(self.model))
+        return objective
+
     def training_step(self, batch):
-        """The objective of a training batch."""
-        return self.step(batch, "train")
+        """The objective of a training batch.
+
+        An optimizer may ask again, with other weights (random search scores a candidate so). That
+        leaves no trace in the records or in batch norm's statistics.
+        """
+        if not self._recorded:
+            self._recorded = True
+            return self.step(batch, "train")
+        self._seed_dropout()
+        buffers = [buffer.clone() for buffer in self.model.buffers()]
+        objective = self.step(batch, "train")
+        self.outcomes["train"].pop()
+        for buffer, before in zip(self.model.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+        return objective
 
     def validation_step(self, batch):
         """Keep the scores of a validation batch."""
@@ -110,11 +132,16 @@ class Classifier(pl.LightningModule):
         self._epoch_key = randomness.mix(self.seed, self.current_epoch)
 
     def on_train_batch_start(self, batch, batch_idx):
+        """Expect a batch."""
+        self._batch_key = (self._epoch_key + batch_idx) % 2**63
+        self._seed_dropout()
+        self._recorded = False
+
+    def _seed_dropout(self) -> None:
         """Let dropout depend on seed, epoch and step alone."""
-        key = (self._epoch_key + batch_idx) % 2**63
-        torch.default_generator.manual_seed(key)  # torch.manual_seed takes ten times as long
+        torch.default_generator.manual_seed(self._batch_key)  # torch.manual_seed: ten times as long
         if self.device.type != "cpu":
-            torch.manual_seed(key)
+            torch.manual_seed(self._batch_key)
 
     def on_validation_start(self):
         """Let every process validate the model that the checkpoint will hold, the first one's."""
@@ -168,7 +195,7 @@ class Classifier(pl.LightningModule):
             distributed.all_gather_object(of_ranks, parts)
             parts = [torch.cat(parts) for parts in zip(*of_ranks, strict=True)]
         index, labels, scores = parts
-        self.metrics[f"{split}/loss"] = cross_entropy(scores, labels).item()
+        self.metrics[f"{split}/loss"] = self.cross_entropy(scores, labels).item()
         self.metrics[f"{split}/accuracy"] = (scores.argmax(1) == labels).double().mean().item()
         return scores[index.argsort()]
 
@@ -178,12 +205,8 @@ class Classifier(pl.LightningModule):
             logger.save()  # a run that is killed keeps its rows
 
     def configure_optimizers(self):
-        """The optimizer's own weight decay, like the penalty, spares biases and norms."""
-        decayed = weights(self.model)
-        others = [p for p in self.model.parameters() if p.ndim <= 1]
-        optimizer = self.optimizer(
-            [{"params": decayed}, {"params": others, "weight_decay": 0.0}] if others else decayed
-        )
+        """The optimizer and the schedule of its learning rate."""
+        optimizer = self.optimizer(parameter_groups(self.model))
         schedule = self.schedule(optimizer, self.trainer.estimated_stepping_batches)
         return {
             "optimizer": optimizer,
@@ -202,6 +225,14 @@ class Classifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint):
         """Take over the metrics of the epoch that was saved."""
         self.metrics = dict(checkpoint["classifier"]["metrics"])
+
+
+def parameter_groups(model: nn.Module) -> list[dict]:
+    """For an optimizer: its own weight decay, like the penalty, spares biases and norms."""
+    groups = [{"params": weights(model)}]
+    if others := [p for p in model.parameters() if p.ndim <= 1]:
+        groups.append({"params": others, "weight_decay": 0.0})
+    return groups
 
 
 def weights(model: nn.Module) -> list[nn.Parameter]:

@@ -104,7 +104,8 @@ class EpochLoop(_TrainingEpochLoop):
             steps.zero_grad.increment_ready()
             steps.zero_grad.increment_started()
             steps.zero_grad.increment_completed()
-            loss.backward()
+            if loss.requires_grad:  # random search has no use for a gradient
+                loss.backward()
             return loss
 
         steps.step.increment_ready()

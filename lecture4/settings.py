@@ -84,6 +84,7 @@ MISSING = object()
 
 # Settings that are numbers, and what they may be. Names are checked by what they build.
 ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "sanity": FLAG,
     "seed": (lambda v: _is_whole(v) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
     "label_smoothing": FRACTION,
     "penalty.strength": NOT_NEGATIVE,
@@ -108,6 +109,7 @@ ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model.activation": NAME,
     "model.init": NAME,
     "model.head": NAME,
+    "model.layers": NAME,
     "penalty.kind": NAME,
     "model.dropout": FRACTION,
     "model.strict_sizes": FLAG,

@@ -9,7 +9,7 @@ import torch
 from rich import box
 from rich.table import Table
 
-from lecture4.callbacks.progress import make_console
+from lecture4.console import make_console
 from lecture4.models import LayerRow, layer_table
 
 

@@ -3,9 +3,10 @@
 import time
 
 import pytorch_lightning as pl
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+
+from lecture4.console import make_console
 
 
 class Progress(pl.Callback):
@@ -109,9 +110,3 @@ class Progress(pl.Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-def make_console(**options) -> Console:
-    """A console as wide as the terminal, and wide enough for our tables in a file or a pipe."""
-    console = Console(**options)
-    return console if console.is_terminal else Console(width=120, **options)

@@ -12,8 +12,9 @@ from rich import box
 from rich.table import Table
 
 from lecture4 import figures
-from lecture4.callbacks.progress import Progress, make_console
+from lecture4.callbacks.progress import Progress
 from lecture4.classifier import weights
+from lecture4.console import make_console
 
 
 class Results(pl.Callback):

@@ -3,18 +3,19 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
 from lecture4.init import initialize_
-from lecture4.layers import Dropout
+from lecture4.layers import family
 from lecture4.models.activation import make_activation
-from lecture4.ops import output_size
+from lecture4.models.dropout import Dropout
+from lecture4.ops.windows import Size, output_size, pair
 
-POOLS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
-Size = int | Sequence[int]
+POOLS = {"max": "MaxPool2d", "avg": "AvgPool2d"}
 
 
 class Block(nn.Module):
@@ -38,6 +39,7 @@ class Block(nn.Module):
         pool: arguments of ``make_pool``, or None.
         init: how the filters are drawn (``lecture4.init``).
         strict_sizes: refuse windows that do not tile their input.
+        layers: ``torch``, or ``byhand`` (``lecture4.layers``).
 
     Raises:
         ValueError: a name is unknown or a size cannot be.
@@ -56,6 +58,7 @@ class Block(nn.Module):
         pool: Mapping | None = None,
         init: str = "he",
         strict_sizes: bool = False,
+        layers: str = "torch",
     ):
         super().__init__()
         if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
@@ -63,7 +66,8 @@ class Block(nn.Module):
         if norm not in ("none", "batch"):
             raise ValueError(f"norm={norm} is unknown; choose one of none, batch")
         self.map_size = window_map(map_size, kernel_size, stride, padding, strict_sizes)
-        self.conv = nn.Conv2d(
+        own = family(layers)
+        self.conv = own.Conv2d(
             in_channels,
             channels,
             pair(kernel_size),
@@ -71,13 +75,13 @@ class Block(nn.Module):
             pair(padding),
             bias=norm == "none",
         )
-        self.pool = named("pool", make_pool, pool) if pool is not None else None
+        self.pool = named("pool", make_pool, pool, own) if pool is not None else None
         if self.pool is not None:
             sizes = self.pool.kernel_size, pool.get("stride"), self.pool.padding
             with located("pool"):
                 self.map_size = window_map(self.map_size, *sizes, strict_sizes)
-        self.norm = nn.BatchNorm2d(channels) if norm == "batch" else None
-        self.activation = make_activation(activation)
+        self.norm = own.BatchNorm2d(channels) if norm == "batch" else None
+        self.activation = make_activation(activation, own)
         initialize_(self.conv, init, activation)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -103,6 +107,7 @@ class ConvNet(nn.Module):
         dropout: probability with which an input of the last layer is zeroed in training.
         init: how the weights are drawn (``lecture4.init``).
         strict_sizes: make (N + 2P − F)/S + 1 that is not whole an error, instead of rounding down.
+        layers: ``torch``, or ``byhand`` (``lecture4.layers``).
 
     Raises:
         ValueError: a name is unknown, or a geometry cannot be: names the block, the numbers and
@@ -119,6 +124,7 @@ class ConvNet(nn.Module):
         dropout: float = 0.0,
         init: str = "he",
         strict_sizes: bool = False,
+        layers: str = "torch",
     ):
         super().__init__()
         if len(input_shape) != 3:
@@ -141,8 +147,8 @@ class ConvNet(nn.Module):
             "dropout": dropout,
             "init": init,
             "strict_sizes": strict_sizes,
+            "layers": layers,
         }
-        self.head = head
         channels, *map_size = input_shape
         self.blocks = nn.Sequential()
         for i, settings in enumerate(blocks):
@@ -156,27 +162,37 @@ class ConvNet(nn.Module):
                 activation=activation,
                 init=init,
                 strict_sizes=strict_sizes,
+                layers=layers,
             )
             self.blocks.append(block)
             channels, map_size = block.conv.out_channels, block.map_size
+        own = family(layers)
+        # AdaptiveAvgPool2d would do, but has no deterministic backward on CUDA
+        self.average = own.AvgPool2d(tuple(map_size)) if head == "global" else None
+        self.flatten = own.Flatten()
+        self.dropout = Dropout(own.Dropout(dropout)) if dropout else None
         fan_in = channels if head == "global" else channels * map_size[0] * map_size[1]
-        self.dropout = Dropout(dropout) if dropout else None
-        self.scores = nn.Linear(fan_in, num_classes)
+        self.scores = own.Linear(fan_in, num_classes)
         initialize_(self.scores, init)
         self.to(memory_format=torch.channels_last)  # torch's faster layout, on CPU and GPU
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scores (N, K) of images (N, C, H, W)."""
         x = self.blocks(x.contiguous(memory_format=torch.channels_last))
-        # Written as a mean: the adaptive pooling layer has no deterministic backward on CUDA.
-        x = x.mean((2, 3)) if self.head == "global" else x.flatten(1)  # (N, C, H, W) -> (N, D)
+        if self.average is not None:
+            x = self.average(x)  # (N, C, H, W) -> (N, C, 1, 1)
+        x = self.flatten(x)  # (N, C, H, W) -> (N, D)
         if self.dropout is not None:
             x = self.dropout(x)
         return self.scores(x)
 
 
 def make_pool(
-    kernel_size: Size = 2, stride: Size | None = None, padding: Size = 0, kind: str = "max"
+    layers: ModuleType,
+    kernel_size: Size = 2,
+    stride: Size | None = None,
+    padding: Size = 0,
+    kind: str = "max",
 ) -> nn.Module:
     """Pooling over each activation map by itself; ``kind`` is max or avg.
 
@@ -191,7 +207,9 @@ def make_pool(
             f"padding={padding} is more than half of kernel_size={kernel_size}, so that a window "
             f"could see padding alone; use padding ≤ {min(window) // 2}"
         )
-    return POOLS[kind](window, pair(kernel_size if stride is None else stride), border)
+    return getattr(layers, POOLS[kind])(
+        window, pair(kernel_size if stride is None else stride), border
+    )
 
 
 def window_map(
@@ -207,18 +225,6 @@ def window_map(
         with located(name):
             after.append(output_size(*side, strict))
     return after
-
-
-def pair(size: Size) -> tuple[int, int]:
-    """A size for height and width: 3 -> (3, 3), [3, 5] -> (3, 5).
-
-    Raises:
-        ValueError: ``size`` is neither a whole number nor two of them.
-    """
-    sides = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else (size,) * 2
-    if len(sides) != 2 or any(isinstance(s, bool) or not isinstance(s, int) for s in sides):
-        raise ValueError(f"a size must be a whole number or two of them, not {size!r}")
-    return sides
 
 
 def named(place: str, part: Callable, settings: Mapping, *args, **defaults) -> Any:

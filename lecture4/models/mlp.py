@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from lecture4.init import initialize_
-from lecture4.layers import Dropout
+from lecture4.layers import family
 from lecture4.models.activation import make_activation
+from lecture4.models.dropout import Dropout
 
 
 class MLP(nn.Module):
@@ -21,6 +22,7 @@ class MLP(nn.Module):
         activation: f, after each hidden layer.
         dropout: probability with which a hidden unit is zeroed in training.
         init: how each W is drawn (``lecture4.init``), with the gain of the activation that follows.
+        layers: ``torch``, or ``byhand`` (``lecture4.layers``).
 
     Raises:
         ValueError: a width is not a whole number ≥ 1, or a name is unknown.
@@ -34,6 +36,7 @@ class MLP(nn.Module):
         activation: str = "relu",
         dropout: float = 0.0,
         init: str = "he",
+        layers: str = "torch",
     ):
         super().__init__()
         self.settings = {
@@ -43,22 +46,25 @@ class MLP(nn.Module):
             "activation": activation,
             "dropout": dropout,
             "init": init,
+            "layers": layers,
         }
-        layers: list[nn.Module] = []
+        own = family(layers)
+        hidden_layers: list[nn.Module] = []
         fan_in = math.prod(input_shape)
         for width in self.settings["hidden"]:
-            layers += [nn.Linear(fan_in, width), make_activation(activation)]
-            initialize_(layers[-2], init, activation)
+            hidden_layers += [own.Linear(fan_in, width), make_activation(activation, own)]
+            initialize_(hidden_layers[-2], init, activation)
             if dropout:
-                layers.append(Dropout(dropout))
+                hidden_layers.append(Dropout(own.Dropout(dropout)))
             fan_in = width
-        self.hidden = nn.Sequential(*layers)
-        self.scores = nn.Linear(fan_in, num_classes)
+        self.flatten = own.Flatten()
+        self.hidden = nn.Sequential(*hidden_layers)
+        self.scores = own.Linear(fan_in, num_classes)
         initialize_(self.scores, init)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scores (N, K) of inputs (N, ...)."""
-        return self.scores(self.hidden(x.flatten(1)))  # (N, D) -> (N, width) -> (N, K)
+        return self.scores(self.hidden(self.flatten(x)))  # (N, D) -> (N, width) -> (N, K)
 
 
 def _widths(hidden: Sequence[int]) -> list[int]:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lecture4.init import initialize_
+from lecture4.layers import family
 
 
 class SoftmaxClassifier(nn.Module):
@@ -20,18 +21,31 @@ class SoftmaxClassifier(nn.Module):
         input_shape: of one input, (C, H, W) or (D,); x is stretched to D = C·H·W numbers.
         num_classes: K.
         init: how W is drawn (``lecture4.init``).
+        layers: ``torch``, or ``byhand`` (``lecture4.layers``).
+
+    Raises:
+        ValueError: a name is unknown.
     """
 
-    def __init__(self, input_shape: Sequence[int], num_classes: int, init: str = "small"):
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        num_classes: int,
+        init: str = "small",
+        layers: str = "torch",
+    ):
         super().__init__()
         self.settings = {
             "input_shape": list(input_shape),
             "num_classes": num_classes,
             "init": init,
+            "layers": layers,
         }
-        self.scores = nn.Linear(math.prod(input_shape), num_classes)
+        own = family(layers)
+        self.flatten = own.Flatten()
+        self.scores = own.Linear(math.prod(input_shape), num_classes)
         initialize_(self.scores, init)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scores (N, K) of inputs (N, ...)."""
-        return self.scores(x.flatten(1))  # (N, C, H, W) -> (N, D) -> (N, K)
+        return self.scores(self.flatten(x))  # (N, C, H, W) -> (N, D) -> (N, K)

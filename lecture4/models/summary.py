@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from lecture4.ops.windows import pair
+
 
 @dataclass(frozen=True)
 class LayerRow:
@@ -66,7 +68,9 @@ def _arithmetic(layer: nn.Module, before: torch.Size, after: tuple[int, ...]) ->
     sides = []
     for i in range(2):
         n, size = before[2 + i], after[1 + i]
-        kernel_size, stride, padding = layer.kernel_size[i], layer.stride[i], layer.padding[i]
+        kernel_size, stride, padding = (
+            pair(given)[i] for given in (layer.kernel_size, layer.stride, layer.padding)
+        )
         floor = (n + 2 * padding - kernel_size) % stride
         text = f"({n}+2·{padding}−{kernel_size})/{stride}+1"
         sides.append(f"⌊{text}⌋ = {size}" if floor else f"{text} = {size}")

@@ -73,38 +73,42 @@ class _Conv2d(Function):
         ctx.save_for_backward(x, weight)
         ctx.windows = windows
         filters = _filters(weight)  # (O, F_h·F_w·C)
-        z = torch.cat([_patches(part, windows) @ filters.T for part in _parts(x, windows)])
-        z = z if bias is None else z + bias  # (N·H'·W', O)
+        parts = x.split(_at_once(x, windows))
+        z = torch.cat([_patches(part, windows) @ filters.T for part in parts])  # (N·H'·W', O)
+        z = z if bias is None else z + bias
         z = z.view(len(x), *windows.size, len(weight)).permute(0, 3, 1, 2)  # (N, O, H', W')
         return z.contiguous(memory_format=layout(x))
 
     @staticmethod
     def backward(ctx, dz):
         x, weight = ctx.saved_tensors
-        windows, filters = ctx.windows, _filters(weight)
-        dz = dz.permute(0, 2, 3, 1).reshape(-1, len(weight))  # (N·H'·W', O)
-        parts = _parts(x, windows)
-        sizes = [len(part) * prod(windows.size) for part in parts]
-        parts = list(zip(parts, dz.split(sizes), strict=True))
-        dx = dweight = dbias = None
-        if ctx.needs_input_grad[0]:
-            dx = torch.cat([_col2im(d @ filters, part, windows) for part, d in parts])
-        if ctx.needs_input_grad[1]:
-            dfilters = sum(d.T @ _patches(part, windows) for part, d in parts)
-            o, c, *kernel_size = weight.shape
-            dweight = dfilters.view(o, *kernel_size, c).permute(0, 3, 1, 2)
+        windows, filters, n = ctx.windows, _filters(weight), _at_once(x, ctx.windows)
+        dx, dfilters, dbias = [], torch.zeros_like(filters), None
+        for part, dpart in zip(x.split(n), dz.split(n), strict=True):
+            dpart = dpart.permute(0, 2, 3, 1).reshape(-1, len(weight))  # (N·H'·W', O)
+            if ctx.needs_input_grad[0]:
+                dx.append(_col2im(dpart @ filters, part, windows))
+            if ctx.needs_input_grad[1]:
+                dfilters = dfilters + dpart.T @ _patches(part, windows)  # (O, F_h·F_w·C)
         if ctx.needs_input_grad[2]:
-            dbias = dz.sum(0)
-        return dx, dweight, dbias, None
+            dbias = dz.sum((0, 2, 3))
+        o, c, *kernel_size = weight.shape
+        dweight = dfilters.view(o, *kernel_size, c).permute(0, 3, 1, 2)
+        return (
+            torch.cat(dx) if dx else None,
+            dweight if ctx.needs_input_grad[1] else None,
+            dbias,
+            None,
+        )
 
 
-AT_ONCE = 2**21  # numbers in the patches that are cut at one time: all at once would take F² · x
+AT_ONCE = 2**21  # numbers in the patches cut at one time; those of all images take F² times x
 
 
-def _parts(x: torch.Tensor, windows: Windows) -> tuple[torch.Tensor, ...]:
-    """The images, as many at a time as there is room for their patches."""
+def _at_once(x: torch.Tensor, windows: Windows) -> int:
+    """How many images to cut into patches at one time."""
     per_image = prod(windows.size) * prod(windows.kernel_size) * x.shape[1]
-    return x.split(max(1, AT_ONCE // max(1, per_image)))
+    return max(1, AT_ONCE // max(1, per_image))
 
 
 def _patches(x: torch.Tensor, windows: Windows) -> torch.Tensor:

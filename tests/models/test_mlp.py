@@ -6,7 +6,7 @@ from torch import nn
 
 from lecture4.init import SCHEMES
 from lecture4.models import MLP, SoftmaxClassifier
-from lecture4.models.activation import ACTIVATIONS
+from lecture4.models.activation import ACTIVATIONS, make_activation
 
 
 def linear_layers(model):
@@ -27,7 +27,7 @@ def test_is_the_matrix_formula(activation):
     for p in model.parameters():
         nn.init.normal_(p)
     w1, b1, w2, b2, w, b = model.parameters()
-    f = ACTIVATIONS[activation]()
+    f = make_activation(activation)
     x = torch.randn(9, 2, 3, 4, dtype=torch.float64)
     h1 = f(x.reshape(9, 24) @ w1.T + b1)
     h2 = f(h1 @ w2.T + b2)

@@ -51,7 +51,12 @@ def test_small_weights_by_default_give_loss_log_k():
 def test_settings_rebuild_an_equal_model():
     model = SoftmaxClassifier((3, 4, 4), 5, init="large")
     settings = json.loads(json.dumps(model.settings))
-    assert settings == {"input_shape": [3, 4, 4], "num_classes": 5, "init": "large"}
+    assert settings == {
+        "input_shape": [3, 4, 4],
+        "num_classes": 5,
+        "init": "large",
+        "layers": "torch",
+    }
     again = SoftmaxClassifier(**settings)
     again.load_state_dict(model.state_dict())
     x = torch.randn(6, 3, 4, 4)

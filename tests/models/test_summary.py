@@ -48,6 +48,8 @@ def test_every_layer_in_the_order_of_an_input():
         ("blocks.0.activation", (6, 8, 6), 0, 0),
         ("blocks.1.conv", (8, 3, 6), 728, 8 * 3 * 6 * 90),
         ("blocks.1.activation", (8, 3, 6), 0, 0),
+        ("average", (8, 1, 1), 0, 0),
+        ("flatten", (8,), 0, 0),
         ("scores", (4,), 36, 32),
     ]
 
@@ -63,12 +65,13 @@ def test_arithmetic_is_filled_in():
         "(16+2·1−3)/1+1=16×(13+2·1−3)/1+1=13",
         "(16+2·0−2)/2+1=8×⌊(13+2·0−2)/2+1⌋=6",
         "⌊(8+2·0−3)/2+1⌋=3×(6+2·2−5)/1+1=6",
+        "(3+2·0−3)/3+1=1×(6+2·0−6)/6+1=1",
     ]
 
 
 def test_arithmetic_of_a_square_is_said_once():
     blocks = [{"channels": 2, "kernel_size": 5, "stride": 2, "padding": 2}]
-    model = ConvNet((3, 32, 32), 2, blocks)
+    model = ConvNet((3, 32, 32), 2, blocks, head="flatten")
     assert arithmetic(model, (3, 32, 32)) == ["⌊(32+2·2−5)/2+1⌋=16"]
 
 
@@ -103,4 +106,4 @@ def test_a_failing_model_is_left_as_it_was():
 
 def test_takes_the_dtype_of_the_model():
     model = MLP((4,), 2, hidden=[3]).double()
-    assert [row.output_shape for row in layer_table(model, (4,))] == [(3,), (3,), (2,)]
+    assert [row.output_shape for row in layer_table(model, (4,))] == [(4,), (3,), (3,), (2,)]
