@@ -177,7 +177,7 @@ def overfits_a_small_batch(subject: Subject) -> tuple[str, bool]:
             module.eval()
     inputs, labels = subject.batch(20)
     inputs = inputs.to(next(model.parameters()).dtype)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     steps = 0
     while True:
         scores = model(inputs)

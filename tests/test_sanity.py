@@ -131,7 +131,7 @@ def transposed_weight(patch):
 def assignment_in_pooling(patch):
     def backward(ctx, dy):
         x, y = ctx.saved_tensors
-        padded, dx = ctx.windows.padded(x, ctx.lowest), ctx.windows.zeros(dy)
+        padded, dx = ctx.windows.padded(x), ctx.windows.zeros(dy)
         for _, _, pixels in ctx.windows.cells():
             dx[pixels] = dy * (padded[pixels] == y)  # = for +=
         return ctx.windows.cropped(dx), None

@@ -35,7 +35,7 @@ class _ReLU(Function):
     @staticmethod
     def backward(ctx, dy):
         (y,) = ctx.saved_tensors
-        return dy * (y > 0)
+        return torch.where(y <= 0, 0, dy)
 
 
 def leaky_relu(

@@ -22,10 +22,11 @@ def dropout(
     refuse("dropout", inplace=inplace)
     if not 0 <= p <= 1:
         raise ValueError(f"p={p} must be a probability, from 0 to 1")
-    if not training:
+    if not training or p == 0:
         return input
-    mask = torch.empty_like(input).bernoulli_(1 - p)
-    return _Dropout.apply(input, mask if p == 1 else mask / (1 - p))
+    if p == 1:
+        return _Dropout.apply(input, torch.zeros_like(input))
+    return _Dropout.apply(input, torch.empty_like(input).bernoulli_(1 - p) / (1 - p))
 
 
 class _Dropout(Function):

@@ -52,9 +52,9 @@ def batch_norm(
                 f"variance, and input {tuple(input.shape)} has one"
             )
         mean, var = _moments(input.detach())
-        if running_mean is not None:
+        if running_mean is not None and n:
             running_mean.mul_(1 - momentum).add_(momentum * mean)
-        if running_var is not None:
+        if running_var is not None and n:
             running_var.mul_(1 - momentum).add_(momentum * var * n / (n - 1))
     elif running_mean is None or running_var is None:
         raise ValueError("batch_norm in evaluation needs running_mean and running_var")

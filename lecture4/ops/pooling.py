@@ -24,7 +24,7 @@ def max_pool2d(
         input: maps x (N, C, H, W), or (C, H, W).
         kernel_size: F, a number, or one for height and one for width; so are the next three.
         stride: S; None is F, windows side by side.
-        padding: P cells of −∞ around the border, half of F at most.
+        padding: P cells of −∞ around the border, half of the window at most.
         dilation: D, pixels from one cell of the window to the next.
         ceil_mode: also a last window that hangs over the border, see ``output_size``.
         return_indices: false; true is not supported.
@@ -62,13 +62,14 @@ class _MaxPool2d(Function):
         for x_k in others:
             y = torch.maximum(y, x_k)
         ctx.save_for_backward(x, y)
-        ctx.windows, ctx.lowest = windows, lowest
+        ctx.windows = windows
         return y
 
     @staticmethod
     def backward(ctx, dy):
         x, y = ctx.saved_tensors
-        padded, dx = ctx.windows.padded(x, ctx.lowest), ctx.windows.zeros(dy)
+        padded = ctx.windows.padded(x, math.nan)  # which equals nothing
+        dx = ctx.windows.zeros(dy)
         found = torch.zeros_like(y, dtype=torch.bool)
         for _, _, pixels in ctx.windows.cells():
             first = (padded[pixels] == y) & ~found

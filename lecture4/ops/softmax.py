@@ -191,7 +191,7 @@ def _reduced(losses: torch.Tensor, reduction: str, total: torch.Tensor) -> torch
 
 
 class _Sum(Function):
-    """L = Σₙ Lₙ / N.   ∂L/∂Lₙ = 1/N."""
+    """L = Σₙ Lₙ / N.   ∂L/∂Lₙ = 1/N, and 0 where nothing counts, N = 0."""
 
     @staticmethod
     def forward(ctx, losses, n):
@@ -200,7 +200,8 @@ class _Sum(Function):
 
     @staticmethod
     def backward(ctx, dl):
-        dl = dl if ctx.n is None else dl / ctx.n
+        if ctx.n is not None:
+            dl = torch.where(ctx.n == 0, 0, dl / ctx.n)
         return dl.expand(ctx.shape), None
 
 
