@@ -37,6 +37,7 @@ bench: $(INSTALLED) ## measure speed against plain PyTorch and the usual pipelin
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/byhand.py
 
 clean: ## remove .venv and caches; outputs and data stay
 	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -24,15 +24,19 @@ def arguments(description: str, **more: dict) -> argparse.Namespace:
 
 
 def compare(
-    name: str, ours: Callable[[], float], theirs: Callable[[], float], rounds: int
+    name: str,
+    ours: Callable[[], float],
+    theirs: Callable[[], float],
+    rounds: int,
+    unit: str = "images/s",
 ) -> float:
-    """Print and return the median over rounds of ours/theirs, both in images per second."""
+    """Print and return the median over rounds of ours/theirs, both measured in ``unit``."""
     ratios = []
     for number in range(1, rounds + 1):
         pair = ours(), theirs()
         ratios.append(pair[0] / pair[1])
         rates = " / ".join(f"{rate:10,.0f}" for rate in pair)
-        print(f"  {name} round {number}: {rates} images/s = {ratios[-1]:.3f}")
+        print(f"  {name} round {number}: {rates} {unit} = {ratios[-1]:.3f}")
     median = statistics.median(ratios)
     print(
         f"{name}: median {median:.3f} (min {min(ratios):.3f}, max {max(ratios):.3f}, n = {rounds}; "

@@ -73,6 +73,13 @@ class EpochLoop(_TrainingEpochLoop):
             )
         )
 
+        frozen = not any(p.requires_grad for p in trainer.lightning_module.parameters())
+        if frozen and not self._short:
+            raise ValueError(
+                "a search without gradients goes with none of Lightning's gradient clipping, "
+                "gradient accumulation and float16"
+            )
+
     def advance(self, data_fetcher) -> None:
         """One batch: fetch, forward, backward, update."""
         if not self._short or self.restarting:

@@ -31,7 +31,12 @@ def check(cfg: DictConfig) -> None:
     if cfg.optim.get("nesterov") and not cfg.optim.momentum:
         raise ValueError("optim.momentum=0 leaves Nesterov nothing; add optim.nesterov=false")
     if HydraConfig.initialized():
-        _check_recipe(HydraConfig.get().runtime.choices)
+        choices = HydraConfig.get().runtime.choices
+        _check_recipe(choices)
+        if choices.optim in SEARCHES and cfg.trainer.strategy != "auto":
+            raise ValueError(
+                f"optim={choices.optim} runs in one process, for each would keep a W of its own"
+            )
     if in_sweep() and cfg.trainer.strategy != "auto":
         raise ValueError(
             "-m with several processes is not supported, for each would start the whole sweep; "
@@ -136,6 +141,8 @@ ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "data.source_seed": _at_least(0),
 }
 
+
+SEARCHES = ("random_search", "random_local_search")
 
 # Options of Lightning that would leave a run without its validation, checkpoint, test or order.
 NOT_OPEN = {

@@ -14,9 +14,9 @@ def job(tmp_path):
 
     import train
 
-    def run(*overrides: str, folder: Path = tmp_path / "run"):
+    def run(*overrides: str, folder: Path = tmp_path / "run", data: list = SMALL):
         folder.mkdir(parents=True, exist_ok=True)
-        cfg = compose(*SMALL, "trainer.accelerator=cpu", *overrides, f"hydra.run.dir={folder}")
+        cfg = compose(*data, "trainer.accelerator=cpu", *overrides, f"hydra.run.dir={folder}")
         OmegaConf.set_readonly(cfg.hydra, False)
         cfg.hydra.runtime.output_dir = str(folder)
         HydraConfig.instance().set_config(cfg)

@@ -56,6 +56,26 @@ def test_label_smoothing_changes_the_objective_and_not_the_reported_loss():
     assert module.outcomes["train"][0][0] == pytest.approx(by_definition(module).item(), rel=1e-5)
 
 
+def test_a_second_look_at_a_batch_leaves_no_trace():
+    norm = nn.BatchNorm1d(4)
+    model = nn.Sequential(norm, nn.Dropout(0.5), nn.Linear(4, 3))
+    model.settings = {"layers": "torch"}
+    module = classifier(model)
+    module._epoch_key = 3
+    module.on_train_batch_start(batch(), 0)
+    first = module.training_step(batch())
+    after_first = [buffer.clone() for buffer in module.model.buffers()]
+    assert norm.num_batches_tracked == 1
+    second = module.training_step(batch())
+    assert torch.equal(first, second)  # dropout left out the same units
+    assert len(module.outcomes["train"]) == 1
+    assert all(map(torch.equal, module.model.buffers(), after_first))
+    module.on_train_batch_start(batch(), 1)
+    module.training_step(batch())
+    assert len(module.outcomes["train"]) == 2
+    assert norm.num_batches_tracked == 2
+
+
 @pytest.mark.parametrize(("kind", "power"), [("l2", 2), ("l1", 1)])
 def test_penalty_is_over_weights_and_not_reported(kind, power):
     module = classifier(penalty=kind, penalty_strength=0.5)

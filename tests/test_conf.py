@@ -58,6 +58,23 @@ def test_every_pair_has_its_own_learning_rate(model, optim):
     assert compose(f"model={model}", f"optim={optim}").optim.lr == pair.optim.lr
 
 
+@pytest.mark.parametrize("model", choices("model"))
+@pytest.mark.parametrize("optim", ["sgd", "adam", "adamw"])
+def test_by_hand_the_settings_are_those_of_torchs(model, optim):
+    torchs = compose(f"model={model}", f"optim={optim}").optim
+    by_hand = compose(f"model={model}", f"optim=byhand_{optim}").optim
+    assert by_hand._target_ == torchs._target_.replace("torch", "lecture4")
+    different = {"_target_", "fused"}
+    assert {k: v for k, v in torchs.items() if k not in different} == {
+        k: v for k, v in by_hand.items() if k not in different
+    }
+
+
+@pytest.mark.parametrize("model", choices("model"))
+def test_random_search_draws_each_w_alike(model):
+    assert compose(f"model={model}", "optim=random_search").schedule._target_.endswith(".constant")
+
+
 def test_the_command_line_beats_every_recipe():
     cfg = compose(
         "model=convnet",

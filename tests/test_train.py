@@ -71,7 +71,7 @@ BAD_INPUT = {
     ),
     "broken image": (lambda d: [*FOLDER, f"data.root={broken_image(d)}"], ["test/dog/3.png"]),
     "unknown model": (lambda d: ["model=resnet"], ["model=resnet", "convnet, mlp, softmax"]),
-    "unknown optim": (lambda d: ["optim=sdg"], ["optim=sdg", "adam, adamw, sgd"]),
+    "unknown optim": (lambda d: ["optim=sdg"], ["optim=sdg", "adam, adamw, byhand_adam"]),
     "unknown init": (lambda d: [*SHAPES, "model.init=foo"], ["init=foo", "xavier, he, small"]),
     "unknown activation": (
         lambda d: [*SMALL, "model=mlp", "model.activation=swish"],
@@ -108,6 +108,19 @@ BAD_INPUT = {
     ),
     "directory not writable": (lambda d: ["hydra.run.dir=/proc/nowhere"], ["/proc/nowhere"]),
     "diverged": (lambda d: [*SHAPES, "optim.lr=1e38"], ["step", "optim.lr"]),
+    "search with clipped gradients": (
+        lambda d: [*SHAPES, "optim=random_search", "+trainer.gradient_clip_val=1"],
+        ["gradient clipping"],
+    ),
+    "search in several processes": (
+        lambda d: [*SHAPES, "optim=random_search", "trainer=ddp", "trainer.accelerator=cpu"],
+        ["optim=random_search", "one process"],
+    ),
+    "unknown layers": (lambda d: [*SHAPES, "model.layers=foo"], ["layers=foo", "torch, byhand"]),
+    "fused by hand": (
+        lambda d: [*SHAPES, "optim=byhand_adam", "optim.fused=true"],
+        ["optim=byhand_adam", "fused=True"],
+    ),
     "unknown flag": (lambda d: ["--fast"], ["--fast"]),
     "full batch too large": (
         lambda d: ["data=shapes", "data.train_size=10000", "data.batch_size=null",
