@@ -202,6 +202,16 @@ def scores_that_ignore_the_input(patch):
     patch.setattr(ops, "flatten", lambda x, *dims: 0 * right(x, *dims))
 
 
+def gradient_that_is_no_number(patch):
+    right = import_module("lecture4.ops.linear")._Linear.backward
+
+    def backward(ctx, ds):
+        dx, dweight, dbias = right(ctx, ds)
+        return dx, dweight, dbias * float("nan")
+
+    patch.setattr(import_module("lecture4.ops.linear")._Linear, "backward", staticmethod(backward))
+
+
 MISTAKES = {
     flipped_kernel: (CONVNET, {GRADIENT, LAYERS}),
     missing_bias: (SQUARE_MLP, {GRADIENT, LAYERS}),
@@ -214,6 +224,7 @@ MISTAKES = {
     fixed_statistics_in_the_backward: (CONVNET, {GRADIENT, LAYERS}),
     adam_without_bias_correction: (SQUARE_MLP, {OPTIMIZER}),
     penalty_rewarded: (SQUARE_MLP, {PENALTY}),
+    gradient_that_is_no_number: (SQUARE_MLP, {GRADIENT, LAYERS, OVERFITS}),
     scores_that_ignore_the_input: (SQUARE_MLP, {GRADIENT, LAYERS, OVERFITS}),
 }
 
