@@ -80,19 +80,19 @@ class _BatchNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Normalise each channel of (N, C, ...), by the batch in training."""
         self._check_input_dim(input)
-        batch = self.training or self.running_mean is None
+        tracks = self.track_running_stats or not self.training
         momentum = self.momentum
-        if self.training and self.num_batches_tracked is not None:
+        if self.training and tracks and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             if momentum is None:  # the mean of all batches so far
                 momentum = 1 / self.num_batches_tracked.item()
         return ops.batch_norm(
             input,
-            self.running_mean,
-            self.running_var,
+            self.running_mean if tracks else None,
+            self.running_var if tracks else None,
             self.weight,
             self.bias,
-            batch,
+            self.training or self.running_mean is None,
             momentum or 0.0,
             self.eps,
         )
@@ -216,7 +216,8 @@ def family(name: str) -> ModuleType:
 def with_layers(model: nn.Module, name: str) -> nn.Module:
     """A copy of ``model``, weights and all, whose layers are those of the family ``name``.
 
-    Layers that the family does not have stay what they are.
+    Layers that the family does not have stay what they are. If the model has ``settings``, they say
+    which layers it has.
     """
     own, other = family(name), family("torch" if name == "byhand" else "byhand")
     twin = copy.deepcopy(model)
@@ -224,4 +225,6 @@ def with_layers(model: nn.Module, name: str) -> nn.Module:
         kind = type(module)
         if getattr(other, kind.__name__, None) is kind and hasattr(own, kind.__name__):
             module.__class__ = getattr(own, kind.__name__)  # same attributes, another forward
+    if hasattr(twin, "settings"):
+        twin.settings["layers"] = name
     return twin

@@ -30,6 +30,7 @@ def gradient(
     Raises:
         ValueError: x is not of floats, or h is not positive.
     """
+    _require(x, h)
     directions = torch.eye(x.numel(), dtype=x.dtype, device=x.device)
     slopes = [slope(f, x, e.view_as(x), h) for e in directions]
     return torch.tensor(slopes, dtype=x.dtype, device=x.device).view_as(x)
@@ -45,22 +46,27 @@ def slope(
 
     Two evaluations of f, whatever the size of x; arguments and errors as for ``gradient``.
     """
-    if not x.is_floating_point():
-        raise ValueError(f"a derivative needs floats, and x is {x.dtype}")
-    if not h > 0:
-        raise ValueError(f"h={h} must be a number > 0")
+    _require(x, h)
     with torch.no_grad():
         return (float(f(x + h * direction)) - float(f(x - h * direction))) / (2 * h)
 
 
-def relative_error(a: torch.Tensor, b: torch.Tensor) -> float:
-    """max |a − b| / max |b|; 0 where both are zero, ∞ where b alone is, NaN where one is."""
+def _require(x: torch.Tensor, h: float) -> None:
+    if not x.is_floating_point():
+        raise ValueError(f"a derivative needs floats, and x is {x.dtype}")
+    if not h > 0:
+        raise ValueError(f"h={h} must be a number > 0")
+
+
+def relative_error(a: torch.Tensor, b: torch.Tensor, floor: float = 0.0) -> float:
+    """max |a − b| / max |b|; 0 where both are zero, ∞ where b alone is, NaN where one is.
+
+    What is smaller than ``floor`` counts as that large.
+    """
     if not a.numel():
         return 0.0
-    difference, size = (a - b).abs().max().item(), b.abs().max().item()
-    if size == 0:
-        return 0.0 if difference == 0 else float("inf")
-    return difference / size
+    difference, size = (a - b).abs().max().item(), max(b.abs().max().item(), floor)
+    return difference / size if size else difference * math.inf if difference else 0.0
 
 
 FITS = 1e-6  # relative error of finite differences that no other step need improve
@@ -71,7 +77,9 @@ class GradientRow:
     """One parameter tensor: the norm of its gradient by hand, and how far others are from it.
 
     ``autograd`` is the relative error against torch's layers, over all numbers; ``numerical`` that
-    against finite differences, over slopes along random directions.
+    against finite differences, over slopes along random directions. What is less than a millionth
+    of the model's largest gradient is measured against that, for it may be all rounding (so is
+    that of a bias that batch norm cancels).
     """
 
     name: str
@@ -107,8 +115,10 @@ def gradient_table(
     by_hand = with_layers(model, "byhand").double().requires_grad_()
     autograd = parameter_gradients(with_layers(by_hand, "torch"), batch, "torch")
     generator = torch.Generator().manual_seed(0)
+    gradients = parameter_gradients(by_hand, batch, "byhand")
+    floor = 1e-6 * max((g.abs().max().item() for g in gradients.values() if g.numel()), default=0)
     rows = []
-    for name, g in parameter_gradients(by_hand, batch, "byhand").items():
+    for name, g in gradients.items():
 
         def loss(values: torch.Tensor, name=name) -> torch.Tensor:
             return _loss(by_hand, batch, "byhand", {name: values})
@@ -120,10 +130,10 @@ def gradient_table(
         numerical = math.inf
         for h in steps:
             slopes = torch.tensor([slope(loss, x, v, h) for v in along], dtype=by_product.dtype)
-            numerical = min(numerical, relative_error(by_product, slopes))
+            numerical = min(numerical, relative_error(by_product, slopes, floor))
             if numerical < FITS:
                 break
-        error = relative_error(g, autograd[name])
+        error = relative_error(g, autograd[name], floor)
         rows.append(GradientRow(name, tuple(x.shape), g.norm().item(), error, numerical))
     return rows
 

@@ -229,7 +229,8 @@ class _Search(Optimizer):
         for group in self.param_groups:
             for w in group["params"]:
                 w.copy_(self.candidate(w, group["lr"]))
-        if not closure() < loss:  # NaN is not smaller
+        candidate = closure()
+        if not (candidate < loss or loss != loss):  # any number beats NaN, and NaN none
             for w, old in zip(self._parameters(), kept, strict=True):
                 w.copy_(old)
         return loss

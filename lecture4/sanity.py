@@ -53,10 +53,10 @@ class Subject:
     gradients: list[GradientRow] = field(default_factory=list)  # the table, once it is measured
 
     def batch(self, n: int, start: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-        """Preprocessed inputs, in float64, and labels."""
+        """Preprocessed inputs, in float64, and labels; from the start again when none are left."""
         preprocess = copy.deepcopy(self.classifier.preprocess).double()
-        part = slice(start, start + n)
-        return preprocess(self.inputs[part]).double(), self.labels[part]
+        index = torch.arange(start, start + n) % len(self.labels)
+        return preprocess(self.inputs[index]).double(), self.labels[index]
 
     def model(self) -> nn.Module:
         """A copy in float64, in training mode."""
@@ -197,7 +197,7 @@ def loss_rises_with_the_penalty(subject: Subject) -> tuple[str, bool]:
     """L + λ R(W) for λ = 0, 1, 2."""
     classifier = copy.deepcopy(subject.classifier)
     classifier.model = subject.model()
-    if not classifier.penalty(weights(classifier.model)):
+    if not classifier.penalty(weights(classifier.model)):  # none is chosen
         classifier.penalty = PENALTIES["l2"]
     inputs, labels = subject.batch(8)
     scores = classifier.model(inputs)

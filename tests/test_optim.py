@@ -21,7 +21,7 @@ NAMES = ["SGD", "Adam", "AdamW"]
 SEARCHES = [optim.RandomSearch, optim.RandomLocalSearch]
 BLOCKS = [
     {"channels": 3, "padding": 1, "norm": "batch", "pool": {"kernel_size": 2}},
-    {"channels": 2, "kernel_size": 2, "norm": "batch"},
+    {"channels": 2, "kernel_size": 2},
 ]
 
 
@@ -34,7 +34,7 @@ def grid(**values):
 SGD_GRID = [
     options
     for options in grid(
-        lr=[0.05],
+        lr=[0.02],
         momentum=[0, 0.9],
         dampening=[0, 0.3],
         nesterov=[False, True],
@@ -44,14 +44,14 @@ SGD_GRID = [
     if not options["nesterov"] or (options["momentum"] and not options["dampening"])
 ]
 ADAM_GRID = grid(
-    lr=[1e-2],
+    lr=[2e-3],
     weight_decay=[0, 1e-2],
     amsgrad=[False, True],
     maximize=[False, True],
     betas=[(0.9, 0.999), (0.0, 0.99), (0.8, 0.9)],
     decoupled_weight_decay=[False, True],
 )
-ADAMW_GRID = grid(lr=[1e-2], weight_decay=[0, 1e-2], amsgrad=[False, True], maximize=[False, True])
+ADAMW_GRID = grid(lr=[2e-3], weight_decay=[0, 1e-2], amsgrad=[False, True], maximize=[False, True])
 TRAJECTORIES = [
     *(("SGD", options) for options in SGD_GRID),
     *(("Adam", options) for options in ADAM_GRID),
@@ -59,16 +59,16 @@ TRAJECTORIES = [
     ("AdamW", {}),
     ("Adam", {}),
     ("SGD", {}),
-    ("Adam", {"lr": 1e-2, "eps": 0.1}),
-    ("AdamW", {"lr": 1e-2, "eps": 0.1, "betas": (0.5, 0.7)}),
+    ("Adam", {"lr": 2e-3, "eps": 0.1}),
+    ("AdamW", {"lr": 2e-3, "eps": 0.1, "betas": (0.5, 0.7)}),
 ]
 RESUMED = [
-    ("SGD", {"lr": 0.05}),
-    ("SGD", {"lr": 0.05, "momentum": 0.9, "dampening": 0.3, "weight_decay": 1e-2}),
-    ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True, "maximize": True}),
-    ("Adam", {"lr": 1e-2, "weight_decay": 1e-2}),
-    ("Adam", {"lr": 1e-2, "amsgrad": True, "betas": (0.8, 0.9)}),
-    ("AdamW", {"lr": 1e-2, "amsgrad": True, "weight_decay": 0.1}),
+    ("SGD", {"lr": 0.02}),
+    ("SGD", {"lr": 0.02, "momentum": 0.9, "dampening": 0.3, "weight_decay": 1e-2}),
+    ("SGD", {"lr": 0.02, "momentum": 0.9, "nesterov": True, "maximize": True}),
+    ("Adam", {"lr": 2e-3, "weight_decay": 1e-2}),
+    ("Adam", {"lr": 2e-3, "amsgrad": True, "betas": (0.8, 0.9)}),
+    ("AdamW", {"lr": 2e-3, "amsgrad": True, "weight_decay": 0.1}),
 ]
 
 
@@ -129,7 +129,7 @@ def reference(index):
 
 
 def assert_near(ours, theirs, tolerance=1e-12):
-    """max|a − b| ≤ 1e-12 max|b| for each pair."""
+    """max|a − b| ≤ tolerance · max|b| for each pair."""
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs, strict=True):
         assert a.dtype == b.dtype == torch.float64
@@ -168,7 +168,7 @@ def test_weights_after_200_steps_are_torchs(name, options):
     for ours, theirs in zip(optimizer.state.values(), torchs.state.values(), strict=True):
         assert ours.keys() == theirs.keys()
         for key in ours.keys() - {"step"}:
-            assert_near([ours[key]], [theirs[key]])
+            assert_near([ours[key]], [theirs[key]], 1e-11)
         assert ours.get("step", torch.tensor(0)) == theirs.get("step", torch.tensor(0))
 
 
@@ -209,7 +209,6 @@ def test_state_dict_has_torchs_layout(index, dtype):
     for module in (optim, torch.optim):
         model = network().to(dtype)
         optimizer = getattr(module, name)(model.parameters(), **options)
-        assert layout(optimizer.state_dict()) is not None
         layouts.append([layout(optimizer.state_dict())])
         for p in model.parameters():
             p.grad = torch.ones_like(p)
@@ -356,11 +355,12 @@ def test_a_parameter_without_gradient_is_left_out(name):
     assert w.tolist() != [1.0, 2.0]
 
 
+@pytest.mark.parametrize("maximize", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_step_changes_weights_in_place_and_leaves_gradients(name):
+def test_a_step_changes_weights_in_place_and_leaves_gradients(name, maximize):
     w = with_gradient([1.0, -2.0], [3.0, 4.0])
     pointer, gradient = w.data_ptr(), w.grad
-    options = {"lr": 0.1, "weight_decay": 0.1, "maximize": True}
+    options = {"lr": 0.1, "weight_decay": 0.1, "maximize": maximize}
     options |= {"momentum": 0.9, "nesterov": True} if name == "SGD" else {"amsgrad": True}
     optimizer = getattr(optim, name)([w], **options)
     for _ in range(3):

@@ -1,5 +1,6 @@
 """Mistakes that people make, planted on purpose: each is caught, by the checks that are named."""
 
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 
@@ -98,6 +99,19 @@ OPTIMIZERS = [
 def test_a_sound_optimizer_passes(report, optimizer):
     checks = report(MODELS["softmax"], optimizer)
     assert checks[OPTIMIZER].passed is True
+
+
+def test_a_dozen_examples_are_enough(dataset):
+    few = replace(
+        dataset, train_inputs=dataset.train_inputs[:12], train_labels=dataset.train_labels[:12]
+    )
+    torch.manual_seed(0)
+    data = DataModule(few, val_size=1)
+    preprocess = ChannelStandardize(SHAPE).fit(data.train_inputs())
+    classifier = Classifier(
+        SQUARE_MLP(), preprocess, NoAugment(SHAPE), few.class_names, ADAM, constant
+    )
+    assert [check.passed for check in sanity.run(classifier, data)[0]] == [True] * 7
 
 
 def test_an_optimizer_that_torch_does_not_have_is_skipped(report):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch.nn.functional import pad
@@ -67,9 +68,9 @@ def pair(size: Size) -> Sizes:
     """
     sides = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else (size,)
     sides = sides * 2 if len(sides) == 1 else sides
-    if len(sides) != 2 or any(isinstance(s, bool) or not isinstance(s, int) for s in sides):
+    if len(sides) != 2 or any(isinstance(s, bool) or not isinstance(s, Integral) for s in sides):
         raise ValueError(f"a size must be a whole number or two of them, not {size!r}")
-    return sides
+    return int(sides[0]), int(sides[1])
 
 
 @dataclass(frozen=True)
