@@ -7,6 +7,7 @@ here. The searches need no gradient, and torch has none of them.
 In the formulas w is a parameter, g its gradient, η ``lr`` and λ ``weight_decay``.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 
@@ -230,7 +231,7 @@ class _Search(Optimizer):
             for w in group["params"]:
                 w.copy_(self.candidate(w, group["lr"]))
         candidate = closure()
-        if not (candidate < loss or loss != loss):  # any number beats NaN, and NaN none
+        if not (candidate < loss or math.isnan(loss) > math.isnan(candidate)):
             for w, old in zip(self._parameters(), kept, strict=True):
                 w.copy_(old)
         return loss

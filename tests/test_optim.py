@@ -658,7 +658,7 @@ def test_a_search_scores_what_it_kept_and_then_a_candidate(kind):
     torch.manual_seed(0)
     model = network()
     before = weights(model)
-    closure = Scores(list(model.parameters()), [2.0, 1.0])
+    closure = Scores(list(model.parameters()), losses)
     loss = kind(model.parameters(), lr=0.1).step(closure)
     assert loss.item() == 2.0
     assert len(closure.seen) == 2
@@ -667,12 +667,13 @@ def test_a_search_scores_what_it_kept_and_then_a_candidate(kind):
     assert closure.grad_enabled == [False, False]
 
 
+@pytest.mark.parametrize("losses", [[2.0, 1.0], [math.nan, 1.0]], ids=str)
 @pytest.mark.parametrize("kind", SEARCHES)
-def test_a_better_candidate_is_kept(kind):
+def test_a_better_candidate_is_kept(kind, losses):
     torch.manual_seed(0)
     model = network()
     pointers = [p.data_ptr() for p in model.parameters()]
-    closure = Scores(list(model.parameters()), [2.0, 1.0])
+    closure = Scores(list(model.parameters()), losses)
     kind(model.parameters(), lr=0.1).step(closure)
     assert same(weights(model), closure.seen[1])
     assert [p.data_ptr() for p in model.parameters()] == pointers

@@ -42,8 +42,8 @@ class _Linear(Function):
     @staticmethod
     def forward(ctx, x, weight, bias):
         ctx.save_for_backward(x, weight)
-        s = affine(_rows(x), weight, bias)  # (N, D) -> (N, K)
-        return s.view(*x.shape[:-1], len(weight))
+        s = x @ weight.T  # (..., D) -> (..., K)
+        return s if bias is None else s + bias
 
     @staticmethod
     def backward(ctx, ds):
@@ -53,11 +53,6 @@ class _Linear(Function):
         dweight = ds.T @ x if ctx.needs_input_grad[1] else None
         dbias = ds.sum(0) if ctx.needs_input_grad[2] else None
         return dx, dweight, dbias
-
-
-def affine(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """x Wᵀ + b of rows x (N, D), rounded once: (N, K)."""
-    return x @ weight.T if bias is None else torch.addmm(bias, x, weight.T)
 
 
 def _rows(x: torch.Tensor) -> torch.Tensor:
