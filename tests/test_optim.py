@@ -658,7 +658,7 @@ def test_a_search_scores_what_it_kept_and_then_a_candidate(kind):
     torch.manual_seed(0)
     model = network()
     before = weights(model)
-    closure = Scores(list(model.parameters()), losses)
+    closure = Scores(list(model.parameters()), [2.0, 1.0])
     loss = kind(model.parameters(), lr=0.1).step(closure)
     assert loss.item() == 2.0
     assert len(closure.seen) == 2
