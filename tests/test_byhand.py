@@ -100,7 +100,9 @@ def test_an_epoch_of_the_convnet_in_float32_has_the_same_loss_curve(both):
     )
     torchs, by_hand = map(torch.tensor, losses)
     assert len(torchs) == 351
-    print((by_hand - torchs).abs().max(), (by_hand[:50] - torchs[:50]).abs().max())
+    assert (by_hand[:20] - torchs[:20]).abs().max() < 0.005  # rounding alone, which grows
+    torchs, by_hand = torchs.view(13, 27).mean(1), by_hand.view(13, 27).mean(1)
+    assert relative_error(by_hand, torchs) < 0.02
 
 
 @pytest.mark.parametrize("optim", ["random_search", "random_local_search"])
