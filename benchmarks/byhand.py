@@ -6,7 +6,6 @@ the growth of the process's peak over a few steps, each side in a process of its
 """
 
 import contextlib
-import resource
 import subprocess
 import sys
 import time
@@ -74,11 +73,17 @@ def peak_memory(layers: str, precision: str) -> float:
 def measure_memory(layers: str, precision: str) -> float:
     """What ``peak_memory`` asks the fresh process."""
     step = make_step(layers, precision)
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before = _status("VmRSS")
     for _ in range(3):
         step()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return peak - pages * resource.getpagesize() / 2**20
+    return (_status("VmHWM") - before) / 1024
+
+
+def _status(field: str) -> int:
+    """KiB that Linux reports of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 if __name__ == "__main__":

@@ -55,7 +55,12 @@ class SGD(torch.optim.SGD):
         differentiable: bool = False,
         fused: bool | None = None,
     ):
-        refuse("SGD", foreach=foreach, differentiable=differentiable, fused=fused)
+        refuse(
+            "SGD",
+            foreach=foreach or None,
+            differentiable=differentiable or None,
+            fused=fused or None,
+        )
         super().__init__(params, lr, momentum, dampening, weight_decay, nesterov, maximize=maximize)
 
     @torch.no_grad()
@@ -125,8 +130,8 @@ class Adam(torch.optim.Adam):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ):
-        other = {"foreach": foreach, "capturable": capturable}
-        refuse("Adam", **other, differentiable=differentiable, fused=fused)
+        other = {"foreach": foreach or None, "capturable": capturable or None}
+        refuse("Adam", **other, differentiable=differentiable or None, fused=fused or None)
         super().__init__(
             params,
             lr,
@@ -151,7 +156,7 @@ class Adam(torch.optim.Adam):
                     g = g + group["weight_decay"] * w
                 state = self.state[w]
                 if not state:
-                    state["step"] = torch.tensor(0.0)
+                    state["step"] = torch.tensor(0.0, dtype=torch.float32)
                     state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(w), torch.zeros_like(w)
                     if group["amsgrad"]:
                         state["max_exp_avg_sq"] = torch.zeros_like(w)
@@ -192,8 +197,8 @@ class AdamW(torch.optim.AdamW):
         differentiable: bool = False,
         fused: bool | None = None,
     ):
-        other = {"foreach": foreach, "capturable": capturable}
-        refuse("AdamW", **other, differentiable=differentiable, fused=fused)
+        other = {"foreach": foreach or None, "capturable": capturable or None}
+        refuse("AdamW", **other, differentiable=differentiable or None, fused=fused or None)
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
 
     step = Adam.step

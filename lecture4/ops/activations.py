@@ -8,6 +8,7 @@ import math
 import torch
 from torch.autograd import Function
 
+from lecture4.ops.precision import accumulating
 from lecture4.ops.refuse import refuse
 
 
@@ -19,7 +20,7 @@ def relu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
 
     Source: the lecture, "Activation Functions"; Nair & Hinton 2010.
     """
-    refuse("relu", inplace=inplace)
+    refuse("relu", inplace=inplace or None)
     return _ReLU.apply(input)
 
 
@@ -48,7 +49,7 @@ def leaky_relu(
 
     Source: Maas, Hannun & Ng 2013, eq. 3.
     """
-    refuse("leaky_relu", inplace=inplace)
+    refuse("leaky_relu", inplace=inplace or None)
     return _LeakyReLU.apply(input, negative_slope)
 
 
@@ -83,6 +84,7 @@ class _Sigmoid(Function):
 
     @staticmethod
     def forward(ctx, x):
+        x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
         y = 1 / (1 + (-x).exp())
         ctx.save_for_backward(y)
         return y
@@ -117,7 +119,7 @@ class _Tanh(Function):
 
 
 def gelu(input: torch.Tensor, approximate: str = "none") -> torch.Tensor:
-    """f(x) = x Φ(x), Φ(x) = (1 + erf(x/√2)) / 2: x, weighted by P(Z ≤ x) of a normal Z.
+    """f(x) = x Φ(x), Φ(x) = erfc(−x/√2) / 2: x, weighted by P(Z ≤ x) of a normal Z.
 
     Raises:
         ValueError: ``approximate`` is not "none", which is not supported.
@@ -134,11 +136,12 @@ class _GELU(Function):
     @staticmethod
     def forward(ctx, x):
         ctx.save_for_backward(x)
-        return x * (1 + torch.erf(x / math.sqrt(2))) / 2
+        wide = accumulating(x)
+        return (wide * (torch.erfc(-wide / math.sqrt(2)) / 2)).to(x.dtype)
 
     @staticmethod
     def backward(ctx, dy):
-        (x,) = ctx.saved_tensors
-        cumulative = (1 + torch.erf(x / math.sqrt(2))) / 2
+        x = accumulating(ctx.saved_tensors[0])
+        cumulative = torch.erfc(-x / math.sqrt(2)) / 2
         density = (-x * x / 2).exp() / math.sqrt(2 * math.pi)
         return dy * (cumulative + x * density)

@@ -5,9 +5,9 @@ from math import prod
 import torch
 from torch.autograd import Function
 
-from lecture4.ops.autocast import lowered
+from lecture4.ops.precision import accumulating, lowered
 from lecture4.ops.refuse import refuse
-from lecture4.ops.windows import Size, Windows, layout
+from lecture4.ops.windows import Size, Windows, memory_format
 
 
 def conv2d(
@@ -73,17 +73,18 @@ class _Conv2d(Function):
         ctx.save_for_backward(x, weight)
         ctx.windows = windows
         filters = _filters(weight)  # (O, F_h·F_w·C)
-        parts = x.split(_at_once(x, windows))
-        z = torch.cat([_patches(part, windows) @ filters.T for part in parts])
-        z = z if bias is None else z + bias
-        z = z.view(len(x), *windows.size, len(weight))  # (N·H'·W', O) -> (N, H', W', O)
-        return z.permute(0, 3, 1, 2).contiguous(memory_format=layout(x))  # (N, O, H', W')
+        n, shape = _at_once(x, windows), (len(x), len(weight), *windows.size)
+        z = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
+        for part, place in zip(x.split(n), z.permute(0, 2, 3, 1).split(n), strict=True):
+            products = _patches(part, windows) @ filters.T  # (N·H'·W', O)
+            place.copy_((products if bias is None else products + bias).view_as(place))
+        return z  # (N, O, H', W')
 
     @staticmethod
     def backward(ctx, dz):
         x, weight = ctx.saved_tensors
         windows, filters, n = ctx.windows, _filters(weight), _at_once(x, ctx.windows)
-        dx, dfilters, dbias = [], torch.zeros_like(filters), None
+        dx, dfilters, dbias = [], torch.zeros_like(accumulating(filters)), None
         for part, dpart in zip(x.split(n), dz.split(n), strict=True):
             dpart = dpart.permute(0, 2, 3, 1).reshape(-1, len(weight))  # (N·H'·W', O)
             if ctx.needs_input_grad[0]:
@@ -102,7 +103,7 @@ class _Conv2d(Function):
         )
 
 
-AT_ONCE = 2**21  # numbers in the patches cut at one time; those of all images take F² times x
+AT_ONCE = 2**22  # numbers in the patches cut at one time; those of all images take F² times x
 
 
 def _at_once(x: torch.Tensor, windows: Windows) -> int:

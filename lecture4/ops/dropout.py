@@ -19,7 +19,7 @@ def dropout(
 
     Source: Srivastava et al. 2014, section 10 ("inverted" scaling).
     """
-    refuse("dropout", inplace=inplace)
+    refuse("dropout", inplace=inplace or None)
     if not 0 <= p <= 1:
         raise ValueError(f"p={p} must be a probability, from 0 to 1")
     if not training or p == 0:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch.autograd import Function
 
-from lecture4.ops.autocast import lowered
+from lecture4.ops.precision import lowered
 
 
 def linear(
@@ -15,7 +15,7 @@ def linear(
 
     Args:
         input: x (..., D), any leading shape.
-        weight: W (K, D), a row for each score.
+        weight: W (K, D), a row for each score; or one row (D,), for s of shape (...).
         bias: b (K,), or None.
 
     Raises:
@@ -23,13 +23,17 @@ def linear(
 
     Source: the lecture, "Softmax Classifier", s = f(x; W).
     """
-    fits = input.ndim >= 1 and weight.ndim == 2 and input.shape[-1] == weight.shape[1]
+    one_row = weight.ndim == 1 and bias is None
+    fits = input.ndim >= 1 and (weight.ndim == 2 or one_row)
+    fits = fits and input.shape[-1] == weight.shape[-1]
     if not fits or (bias is not None and bias.shape != weight.shape[:1]):
         raise ValueError(
             f"linear takes input (..., D), weight (K, D) and bias (K,) or None, not input "
             f"{tuple(input.shape)}, weight {tuple(weight.shape)} and bias "
             f"{None if bias is None else tuple(bias.shape)}"
         )
+    if one_row:
+        return linear(input, weight.unsqueeze(0)).squeeze(-1)
     return _Linear.apply(*lowered(input, weight, bias))
 
 

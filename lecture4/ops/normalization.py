@@ -5,6 +5,8 @@ import math
 import torch
 from torch.autograd import Function
 
+from lecture4.ops.precision import accumulating
+
 
 def batch_norm(
     input: torch.Tensor,
@@ -30,7 +32,7 @@ def batch_norm(
 
     Raises:
         ValueError: shapes do not fit each other, there are no statistics to evaluate with, or
-            training has a single number per channel.
+            training has a single number per channel, or eps is not positive.
 
     Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1.
     """
@@ -44,6 +46,8 @@ def batch_norm(
             )
     if input.ndim < 2:
         raise ValueError(f"batch_norm takes input (N, C, ...), not {tuple(input.shape)}")
+    if eps < 0 or (training and eps == 0):
+        raise ValueError(f"eps={eps} must be a number > 0")
     n = math.prod(input.shape) // max(channels[0], 1)  # numbers in each channel
     if training:
         if n == 1:
@@ -103,7 +107,7 @@ class _BatchNorm(Function):
 
 def _moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and biased variance of each channel of x (N, C, ...), in float32 at least: two (C,)."""
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    x = accumulating(x)
     dims = [d for d in range(x.ndim) if d != 1]
     mean = x.mean(dims)
     return mean, (x - _per_channel(mean, x)).square().mean(dims)
@@ -112,7 +116,7 @@ def _moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _normalized(x, mean, var, eps):
     """x̂ (N, C, ...), and 1/√(σ² + ε) shaped to multiply it."""
     scale = _per_channel(1 / (var + eps).sqrt(), x)
-    return (x - _per_channel(mean, x)) * scale, scale
+    return (accumulating(x) - _per_channel(mean, x)) * scale, scale
 
 
 def _per_channel(v: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

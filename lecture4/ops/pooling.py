@@ -1,10 +1,12 @@
 """Pooling: a window slides over each activation map by itself and leaves one number."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch.autograd import Function
 
+from lecture4.ops.precision import accumulating
 from lecture4.ops.refuse import refuse
 from lecture4.ops.windows import Size, Windows, pair
 
@@ -37,7 +39,7 @@ def max_pool2d(
 
     Source: the lecture, "Pooling layer".
     """
-    refuse("max_pool2d", return_indices=return_indices)
+    refuse("max_pool2d", return_indices=return_indices or None)
     if input.ndim == 3:
         return max_pool2d(
             input.unsqueeze(0), kernel_size, stride, padding, dilation, ceil_mode
@@ -55,27 +57,31 @@ class _MaxPool2d(Function):
 
     @staticmethod
     def forward(ctx, x, windows):
-        lowest = -math.inf if x.is_floating_point() else torch.iinfo(x.dtype).min
-        padded = windows.padded(x, lowest)
-        y, *others = (padded[pixels] for _, _, pixels in windows.cells())  # (N, C, H', W') each
-        y = y.clone()
-        for x_k in others:
-            y = torch.maximum(y, x_k)
-        ctx.save_for_backward(x, y)
+        ctx.save_for_backward(x)
         ctx.windows = windows
-        return y
+        return _largest(x, windows)
 
     @staticmethod
     def backward(ctx, dy):
-        x, y = ctx.saved_tensors
-        padded = ctx.windows.padded(x, math.nan)  # which equals nothing
-        dx = ctx.windows.zeros(dy)
-        found = torch.zeros_like(y, dtype=torch.bool)
+        (x,) = ctx.saved_tensors
+        padded = ctx.windows.padded(x, math.nan)  # a border equals nothing
+        y, left, dx = _largest(x, ctx.windows), dy, ctx.windows.zeros(dy)
         for _, _, pixels in ctx.windows.cells():
-            first = (padded[pixels] == y) & ~found
-            dx[pixels] += dy * first
-            found |= first
+            match = padded[pixels].clone().eq_(y)  # 1 or 0; a bool would be slower to multiply
+            share = match.mul_(left)  # all that is left of dy, for the first that matches
+            dx[pixels] += share
+            left = left - share
         return ctx.windows.cropped(dx), None
+
+
+def _largest(x: torch.Tensor, windows: Windows) -> torch.Tensor:
+    """The maximum of each window, (N, C, H', W'); NaN where there is one."""
+    padded = windows.padded(x, -math.inf if x.is_floating_point() else torch.iinfo(x.dtype).min)
+    y, *others = (padded[pixels] for _, _, pixels in windows.cells())
+    y = y.clone()
+    for x_k in others:
+        y = torch.maximum(y, x_k)
+    return y
 
 
 def avg_pool2d(
@@ -115,7 +121,7 @@ def avg_pool2d(
     windows = _windows("avg_pool2d", input, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override == 0:
         raise ValueError("divisor_override=0 divides by zero; leave it out, or choose another")
-    n = divisor_override or _cell_counts(windows, count_include_pad).to(input)
+    n = divisor_override or _cell_counts(windows, count_include_pad).to(accumulating(input))
     return _AvgPool2d.apply(input, windows, n)
 
 
@@ -125,8 +131,8 @@ class _AvgPool2d(Function):
     @staticmethod
     def forward(ctx, x, windows, n):
         ctx.windows, ctx.n = windows, n
-        padded = windows.padded(x)
-        return sum(padded[pixels] for _, _, pixels in windows.cells()) / n
+        padded = windows.padded(accumulating(x))
+        return (sum(padded[pixels] for _, _, pixels in windows.cells()) / n).to(x.dtype)
 
     @staticmethod
     def backward(ctx, dy):
@@ -155,7 +161,8 @@ def _windows(operation, input, kernel_size, stride, padding, dilation, ceil_mode
         raise ValueError(
             f"{operation} takes maps (N, C, H, W) or (C, H, W), not {tuple(input.shape)}"
         )
-    stride = None if stride in ((), []) else stride  # torch's own way to leave it out
+    if isinstance(stride, Sequence) and not stride:  # torch's own way to leave it out
+        stride = None
     for f, p, d in zip(pair(kernel_size), pair(padding), pair(dilation), strict=True):
         if 2 * p > d * (f - 1) + 1:
             raise ValueError(

@@ -5,7 +5,7 @@ import warnings
 import torch
 from torch.autograd import Function
 
-from lecture4.ops.autocast import widened
+from lecture4.ops.precision import widened
 from lecture4.ops.refuse import refuse
 
 
@@ -30,8 +30,8 @@ class _Softmax(Function):
 
     @staticmethod
     def forward(ctx, s, dim):
-        s = (s - s.amax(dim, keepdim=True)).exp()  # a constant cancels; so nothing overflows
-        p = s / s.sum(dim, keepdim=True)
+        e = _shifted(s, dim).exp()
+        p = e / e.sum(dim, keepdim=True)
         ctx.save_for_backward(p)
         ctx.dim = dim
         return p
@@ -116,7 +116,8 @@ def cross_entropy(
         total = counts.sum()
     y = (1 - label_smoothing) * y + label_smoothing / max(s.shape[dim], 1)
     if weight is not None:
-        y = y * _per_class("cross_entropy", weight, s, dim)
+        weight = _per_class("cross_entropy", weight, s, dim)
+        y = torch.where(y == 0, 0, y * weight)  # a class that is absent may weigh ∞
     if not target.is_floating_point():
         y = y * (target != ignore_index).unsqueeze(dim)
     return _reduced(_CrossEntropy.apply(s, y, dim), reduction, total)
@@ -206,8 +207,13 @@ class _Sum(Function):
 
 
 def _log_probabilities(s: torch.Tensor, dim: int) -> torch.Tensor:
-    s = s - s.amax(dim, keepdim=True)  # a constant cancels; so nothing overflows
+    s = _shifted(s, dim)
     return s - s.exp().sum(dim, keepdim=True).log()
+
+
+def _shifted(s: torch.Tensor, dim: int) -> torch.Tensor:
+    """Scores with maximum 0: a constant cancels in softmax, and so no exponential overflows."""
+    return s - s.amax(dim, keepdim=True) if s.numel() else s
 
 
 def _class_indices(operation, scores, target, weight, ignore_index, dim):

@@ -7,6 +7,8 @@ from numbers import Integral
 import torch
 from torch.nn.functional import pad
 
+from lecture4.ops.precision import accumulating
+
 Size = int | Sequence[int]  # for height and width, or one for each
 Sizes = tuple[int, int]
 
@@ -47,16 +49,16 @@ def output_size(
     step = kernel_size if stride is None else stride
     reach = dilation * (kernel_size - 1) + 1
     room = n + 2 * padding - reach
-    if room < 0:
+    size = room // step + 1
+    if ceil_mode and room % step and size * step < n + padding:
+        size += 1
+    if size < 1:
         raise ValueError(_too_large(n, kernel_size, padding, dilation))
     if strict and room % step:
         raise ValueError(
             f"({n} + 2·{padding} − {reach})/{step} + 1 = {room / step + 1:g} "
             f"is not a whole number; use {_nearest_whole(n, kernel_size, stride, padding)}"
         )
-    size = room // step + 1
-    if ceil_mode and room % step and size * step < n + padding:
-        size += 1
     return size
 
 
@@ -145,11 +147,12 @@ class Windows:
         return pad(x, self.borders, value=value) if any(self.borders) else x
 
     def zeros(self, maps: torch.Tensor) -> torch.Tensor:
-        """Zeros for padded maps, as many and of the kind of ``maps`` (N, C, any, any)."""
+        """Zeros to sum up padded maps in, as many and of the kind of ``maps`` (N, C, any, any)."""
         left, right, top, bottom = self.borders
         size = self.map_size[0] + top + bottom, self.map_size[1] + left + right
-        shape, kind = (*maps.shape[:2], *size), {"dtype": maps.dtype, "device": maps.device}
-        return torch.empty(shape, memory_format=layout(maps), **kind).zero_()
+        dtype = accumulating(maps[:0]).dtype
+        shape, layout = (*maps.shape[:2], *size), memory_format(maps)
+        return torch.empty(shape, dtype=dtype, device=maps.device, memory_format=layout).zero_()
 
     def cropped(self, padded: torch.Tensor) -> torch.Tensor:
         """Padded maps without their borders."""
@@ -157,7 +160,7 @@ class Windows:
         return padded[..., top : padded.shape[-2] - bottom, left : padded.shape[-1] - right]
 
 
-def layout(maps: torch.Tensor) -> torch.memory_format:
+def memory_format(maps: torch.Tensor) -> torch.memory_format:
     """How maps lie in memory, number after number: pixel by pixel, or map by map."""
     last = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format

@@ -102,7 +102,8 @@ def test_a_number_becomes_a_vector():
     [
         ((4, 3), (2, 5), None),
         ((), (2, 3), None),
-        ((4, 3), (3,), None),
+        ((4, 3), (3,), (1,)),
+        ((4, 3), (2,), None),
         ((4, 3), (2, 3, 1), None),
         ((4, 3), (2, 3), (3,)),
         ((4, 3), (2, 3), (1,)),
@@ -131,3 +132,7 @@ def test_flatten_tells_dimensions_in_the_wrong_order(dims):
     with pytest.raises(ValueError, match="start_dim must not come after end_dim") as caught:
         ops.flatten(randn(2, 3, 4), *dims)
     assert "(2, 3, 4)" in str(caught.value)
+
+
+def test_a_weight_of_one_row_gives_one_score_each():
+    compare("linear", randn(2, 4, 3), randn(3, seed=1))

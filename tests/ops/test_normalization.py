@@ -100,7 +100,7 @@ def test_batch_norm_by_hand():
 
 def test_a_trained_gradient_changes_neither_mean_nor_variance():
     x = leaf(randn(8, 3))
-    y = ops.batch_norm(x, None, None, training=True, eps=0)
+    y = ops.batch_norm(x, None, None, training=True, eps=1e-30)
     (dx,) = gradients(y, [x])
     assert dx.abs().max() > 0.1
     assert dx.sum(0).abs().max() < 1e-13
@@ -257,3 +257,9 @@ def test_nan_in_a_batch_reaches_all_of_its_channel():
     y = ops.batch_norm(x, None, None, training=True)
     assert y[:, 0].isnan().all()
     assert y[:, 1].isfinite().all()
+
+
+@pytest.mark.parametrize(("training", "eps"), [(True, 0), (True, -1e-5), (False, -1e-5)])
+def test_batch_norm_refuses_an_epsilon_that_is_not_positive(training, eps):
+    with pytest.raises(ValueError, match="eps="):
+        ops.batch_norm(randn(4, 3), torch.zeros(3), torch.ones(3), training=training, eps=eps)

@@ -1,14 +1,16 @@
 import math
 
+import numpy
 import pytest
 import torch
 from against_torch import cases, compare, distinct, leaf, randint, randn, seeds
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional as F  # noqa: N812
 
-from lecture4 import ops
+from lecture4 import layers, ops
 
 POOLS = ["max_pool2d", "avg_pool2d"]
 
@@ -276,3 +278,34 @@ def test_a_divisor_of_zero_is_told():
 def test_indices_are_refused():
     with pytest.raises(ValueError, match="max_pool2d by hand does not support return_indices=True"):
         ops.max_pool2d(randn(1, 4, 4), 2, return_indices=True)
+
+
+@pytest.mark.parametrize("op", POOLS)
+@pytest.mark.parametrize(("side", "kernel_size", "stride"), [(1, 2, 2), (2, 3, 2), (2, 4, 3)])
+def test_rounding_up_a_window_may_be_larger_than_the_map(op, side, kernel_size, stride):
+    compare(op, randn(2, 3, side, side), kernel_size=kernel_size, stride=stride, ceil_mode=True)
+
+
+def test_a_window_that_does_not_even_start_on_the_map_is_refused():
+    with pytest.raises(ValueError, match="kernel_size=4 is larger than its padded input 2"):
+        ops.max_pool2d(randn(1, 1, 2, 2), 4, 1, ceil_mode=True)
+
+
+@pytest.mark.parametrize("op", POOLS)
+def test_whole_numbers_of_numpy_are_whole_numbers(op):
+    x, two = randn(1, 2, 6, 6), numpy.int64(2)
+    assert torch.equal(getattr(ops, op)(x, two, two), getattr(ops, op)(x, 2, 2))
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_what_pooling_and_convolution_return_may_be_changed_in_place(last):
+    x = randn(2, 3, 8, 8)
+    x = x.contiguous(memory_format=torch.channels_last) if last else x
+    gradients = []
+    for own in (layers, nn):
+        torch.manual_seed(0)
+        conv, pool = own.Conv2d(3, 4, 3).double(), own.MaxPool2d(2)
+        net = nn.Sequential(conv, nn.ReLU(inplace=True), pool, nn.LeakyReLU(inplace=True))
+        (net(x) ** 2).sum().backward()
+        gradients.append(conv.weight.grad)
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)

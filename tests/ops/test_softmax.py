@@ -369,3 +369,24 @@ def test_cross_entropy_tells_a_smoothing_out_of_range(value):
 def test_an_index_to_ignore_goes_with_classes_only():
     with pytest.raises(ValueError, match="ignore_index=1 goes with class indices"):
         ops.cross_entropy(randn(2, 3), randn(2, 3).softmax(1), ignore_index=1)
+
+
+@pytest.mark.parametrize("name", ["size_average", "reduce"])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("value", [True, False])
+def test_arguments_that_torch_deprecates_are_refused_whatever_their_value(loss, name, value):
+    with pytest.raises(ValueError, match=f"{name}={value}"):
+        loss(randn(4, 3), randint(3, 4), **{name: value})
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_a_class_that_is_absent_may_weigh_infinity(reduction):
+    target = torch.tensor([1, 2, 1])
+    weight = torch.tensor([math.inf, 1.0, 2.0], dtype=torch.float64)
+    for loss in ("cross_entropy", "nll_loss"):
+        compare(loss, randn(3, 3), target, weight=weight, reduction=reduction)
+
+
+@pytest.mark.parametrize("op", SOFTMAXES)
+def test_no_classes_have_no_probabilities(op):
+    assert getattr(ops, op)(randn(3, 0), dim=1).shape == (3, 0)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F  # noqa: N812
 
 from lecture4.ops import output_size
-from lecture4.ops.windows import Windows, layout, pair
+from lecture4.ops.windows import Windows, memory_format, pair
 
 sides = st.integers(1, 40)
 kernels = st.integers(1, 12)
@@ -274,7 +274,7 @@ def test_padded_maps_and_zeros_lie_as_the_maps_do():
     last = maps.to(memory_format=torch.channels_last)
     assert windows.zeros(maps).is_contiguous()
     assert windows.zeros(last).is_contiguous(memory_format=torch.channels_last)
-    assert layout(maps) == layout(maps.transpose(2, 3)) == torch.contiguous_format
-    assert layout(last) == torch.channels_last
-    assert layout(torch.randn(2, 1, 5, 4)) == torch.contiguous_format  # both at once
-    assert windows.zeros(maps.to(torch.bfloat16)).dtype == torch.bfloat16
+    assert memory_format(maps) == memory_format(maps.transpose(2, 3)) == torch.contiguous_format
+    assert memory_format(last) == torch.channels_last
+    assert memory_format(torch.randn(2, 1, 5, 4)) == torch.contiguous_format  # both at once
+    assert windows.zeros(maps.to(torch.bfloat16)).dtype == torch.float32  # to sum up in
