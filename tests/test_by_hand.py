@@ -2,9 +2,11 @@ import math
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
 
+from lecture4.layers import family
 from lecture4.models import MLP, ConvNet, SoftmaxClassifier
+
+pytestmark = pytest.mark.parametrize("layers", ["torch", "byhand"])
 
 
 def set_weights(layer, weight, bias=None):
@@ -18,7 +20,7 @@ def near(values):
     return pytest.approx(values, abs=1e-12)
 
 
-def test_gradient_of_the_softmax_classifier():
+def test_gradient_of_the_softmax_classifier(layers):
     """∂L/∂s = p − y.
 
     x = (1, 2),  W = [[log 2, 0], [0, 0], [0, log √5]],  b = (0, 0, 0)
@@ -30,12 +32,12 @@ def test_gradient_of_the_softmax_classifier():
     ∂L/∂b = p − y
     ∂L/∂x = Wᵀ (p − y) = (−3/4 · log 2, 5/8 · log √5)
     """
-    model = SoftmaxClassifier((2,), 3).double()
+    model = SoftmaxClassifier((2,), 3, layers=layers).double()
     set_weights(model.scores, [[math.log(2), 0], [0, 0], [0, math.log(5) / 2]], [0.0, 0, 0])
     x = torch.tensor([[1.0, 2.0]], dtype=torch.float64, requires_grad=True)
     s = model(x)
     s.retain_grad()
-    loss = cross_entropy(s, torch.tensor([0]))
+    loss = family(layers).CrossEntropyLoss()(s, torch.tensor([0]))
     loss.backward()
     assert s.softmax(1).tolist()[0] == near([1 / 4, 1 / 8, 5 / 8])
     assert loss.item() == near(math.log(4))
@@ -47,7 +49,7 @@ def test_gradient_of_the_softmax_classifier():
     assert x.grad.tolist()[0] == near([-3 / 4 * math.log(2), 5 / 16 * math.log(5)])
 
 
-def test_gradient_of_a_batch_is_the_mean():
+def test_gradient_of_a_batch_is_the_mean(layers):
     """Two examples, W = 0, b = 0, K = 2: p = (1/2, 1/2) for both.
 
     x₁ = (1, 0), class 0:  p − y = (−1/2, 1/2)
@@ -56,17 +58,17 @@ def test_gradient_of_a_batch_is_the_mean():
     ∂L/∂W = 1/2 · ([[−1/2, 0], [1/2, 0]] + [[3/2, 2], [−3/2, −2]]) = [[1/2, 1], [−1/2, −1]]
     ∂L/∂b = 1/2 · ((−1/2, 1/2) + (1/2, −1/2)) = (0, 0)
     """
-    model = SoftmaxClassifier((2,), 2).double()
+    model = SoftmaxClassifier((2,), 2, layers=layers).double()
     set_weights(model.scores, [[0.0, 0], [0, 0]], [0.0, 0])
     x = torch.tensor([[1.0, 0], [3, 4]], dtype=torch.float64)
-    loss = cross_entropy(model(x), torch.tensor([0, 1]))
+    loss = family(layers).CrossEntropyLoss()(model(x), torch.tensor([0, 1]))
     loss.backward()
     assert loss.item() == near(math.log(2))
     assert model.scores.weight.grad.flatten().tolist() == near([1 / 2, 1, -1 / 2, -1])
     assert model.scores.bias.grad.tolist() == near([0, 0])
 
 
-def test_backward_pass_of_a_two_layer_net():
+def test_backward_pass_of_a_two_layer_net(layers):
     """Two layers: h = max(0, W₁ x + b₁),  s = W₂ h + b₂.
 
     forward
@@ -88,13 +90,13 @@ def test_backward_pass_of_a_two_layer_net():
         ∂L/∂b₁ = (3/2, 0, −3/4)
         ∂L/∂x  = W₁ᵀ ∂L/∂z = (2 · 3/2 + 3/4, 3/2 + 2 · 3/4) = (15/4, 3)
     """
-    model = MLP((2,), 2, hidden=[3], activation="relu").double()
+    model = MLP((2,), 2, hidden=[3], activation="relu", layers=layers).double()
     first = model.hidden[0]
     set_weights(first, [[2.0, 1], [1, 3], [-1, -2]], [0.0, 1, 1])
     set_weights(model.scores, [[1.0, 5, 0], [-1, 2, 1]], [math.log(3) - 1, -1])
     x = torch.tensor([[1.0, -1.0]], dtype=torch.float64, requires_grad=True)
     s = model(x)
-    loss = cross_entropy(s, torch.tensor([1]))
+    loss = family(layers).CrossEntropyLoss()(s, torch.tensor([1]))
     loss.backward()
     assert s.tolist()[0] == near([math.log(3), 0])
     assert loss.item() == near(math.log(4))
@@ -105,7 +107,7 @@ def test_backward_pass_of_a_two_layer_net():
     assert x.grad.tolist()[0] == near([15 / 4, 3])
 
 
-def test_a_3_by_3_convolution():
+def test_a_3_by_3_convolution(layers):
     """One filter slides over a 4×4 image without padding: (4 + 2·0 − 3)/1 + 1 = 2.
 
     x = 1 2 0 1    w = 1  0 −1    b = 1
@@ -136,7 +138,9 @@ def test_a_3_by_3_convolution():
         ∂L/∂x[0, 0] = 1·1 = 1
         ∂L/∂x[3, 3] = −1·1 = −1
     """
-    model = ConvNet((1, 4, 4), 4, [{"channels": 1, "kernel_size": 3}], head="flatten").double()
+    model = ConvNet(
+        (1, 4, 4), 4, [{"channels": 1, "kernel_size": 3}], head="flatten", layers=layers
+    ).double()
     conv = model.blocks[0].conv
     set_weights(conv, [[[[1.0, 0, -1], [2, 1, 0], [0, -1, 1]]]], [1.0])
     set_weights(model.scores, torch.eye(4).tolist(), [0.0] * 4)
@@ -155,7 +159,7 @@ def test_a_3_by_3_convolution():
     assert x.grad[0, 0, 3, 3].item() == near(-1)
 
 
-def test_max_pooling_and_the_gradient_that_it_passes_on():
+def test_max_pooling_and_the_gradient_that_it_passes_on(layers):
     """The filter is 1×1 with w = 2, b = 0; then the maximum of each 2×2 window, then ReLU.
 
     x = 1 4 | −1 −2     2 x = 2 8 | −2 −4     max = 8 | −2     ReLU: 8 | 0
@@ -165,7 +169,7 @@ def test_max_pooling_and_the_gradient_that_it_passes_on():
     ∂s/∂x: 3 · 1/2 · 2 = 3 where x = 4, and 0 elsewhere;   ∂s/∂w = 3 · 1/2 · 4 = 6
     """
     block = {"channels": 1, "kernel_size": 1, "pool": {"kind": "max", "kernel_size": 2}}
-    model = ConvNet((1, 2, 4), 1, [block]).double()
+    model = ConvNet((1, 2, 4), 1, [block], layers=layers).double()
     conv = model.blocks[0].conv
     set_weights(conv, [[[[2.0]]]], [0.0])
     set_weights(model.scores, [[3.0]], [0.0])
