@@ -110,10 +110,11 @@ class Classifier(pl.LightningModule):
         if not self._recorded:
             self._recorded = True
             return self.step(batch, "train")
-        self._seed_dropout()
+        self._seed_batch()
+        inputs, labels, index = batch
         buffers = [buffer.clone() for buffer in self.model.buffers()]
-        objective = self.step(batch, "train")
-        self.outcomes["train"].pop()
+        scores = self(self.augment(inputs, self.seed, self.current_epoch, index))
+        objective = self.objective(scores, labels)
         for buffer, before in zip(self.model.buffers(), buffers, strict=True):
             buffer.copy_(before)
         return objective
@@ -134,11 +135,11 @@ class Classifier(pl.LightningModule):
     def on_train_batch_start(self, batch, batch_idx):
         """Expect a batch."""
         self._batch_key = (self._epoch_key + batch_idx) % 2**63
-        self._seed_dropout()
+        self._seed_batch()
         self._recorded = False
 
-    def _seed_dropout(self) -> None:
-        """Let dropout depend on seed, epoch and step alone."""
+    def _seed_batch(self) -> None:
+        """Let what is drawn for a batch, in dropout or a search, depend on seed, epoch and step."""
         torch.default_generator.manual_seed(self._batch_key)  # torch.manual_seed: ten times as long
         if self.device.type != "cpu":
             torch.manual_seed(self._batch_key)

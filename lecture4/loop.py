@@ -74,10 +74,10 @@ class EpochLoop(_TrainingEpochLoop):
         )
 
         frozen = not any(p.requires_grad for p in trainer.lightning_module.parameters())
-        if frozen and not self._short:
+        if frozen and not self._short:  # Lightning's own way calls backward
             raise ValueError(
-                "a search without gradients goes with none of Lightning's gradient clipping, "
-                "gradient accumulation and float16"
+                "a search without gradients needs the short loop; leave out gradient clipping, "
+                "gradient accumulation and precision 16-mixed"
             )
 
     def advance(self, data_fetcher) -> None:

@@ -31,9 +31,12 @@ def gradient(
         ValueError: x is not of floats, or h is not positive.
     """
     _require(x, h)
-    directions = torch.eye(x.numel(), dtype=x.dtype, device=x.device)
-    slopes = [slope(f, x, e.view_as(x), h) for e in directions]
-    return torch.tensor(slopes, dtype=x.dtype, device=x.device).view_as(x)
+    slopes = []
+    for i in range(x.numel()):
+        e = torch.zeros(x.numel(), dtype=x.dtype, device=x.device)
+        e[i] = 1
+        slopes.append(slope(f, x, e.view(x.shape), h))
+    return torch.tensor(slopes, dtype=x.dtype, device=x.device).view(x.shape)
 
 
 def slope(
@@ -104,7 +107,8 @@ def gradient_table(
     is that of the step which fits best. A wrong gradient fits none.
 
     Args:
-        model: inputs (N, ...) -> scores (N, K), built of ``torch.nn`` or ``lecture4.layers``.
+        model: inputs (N, ...) -> scores (N, K), built of ``torch.nn`` or ``lecture4.layers``; a
+            layer of which there is none by hand is torch's in both copies.
         batch: inputs (N, ...) and class indices (N,).
         steps: h of the finite differences.
         directions: slopes to measure for each parameter tensor.

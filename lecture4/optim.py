@@ -37,8 +37,9 @@ class SGD(torch.optim.SGD):
     Raises:
         ValueError: a setting is out of range or not supported.
 
-    Source: the lecture, "Gradient descent"; Sutskever et al. 2013, eq. 3 and 4 as torch has them,
-    with η outside of v.
+    Source: the lecture, "Gradient descent"; Sutskever et al. 2013, eq. 1 and 2 (momentum), 3 and 4
+    (Nesterov), as torch has them: with η outside of v; and as the paper's Nesterov takes its
+    gradient ahead, at θ − η μ v, w is that point.
     """
 
     def __init__(
@@ -102,7 +103,8 @@ class Adam(torch.optim.Adam):
         betas: β₁ and β₂.
         eps: ε.
         weight_decay: λ.
-        amsgrad: use the largest v so far (Reddi et al. 2018, arXiv:1904.09237, algorithm 2).
+        amsgrad: use the largest v so far (Reddi et al. 2018, arXiv:1904.09237, algorithm 2; the
+            bias correction stays).
         maximize: climb instead, g ← −g.
         decoupled_weight_decay: AdamW's, as above.
         foreach, capturable, differentiable, fused: other implementations of torch's; refused if
@@ -174,7 +176,8 @@ class Adam(torch.optim.Adam):
 class AdamW(torch.optim.AdamW):
     """Adam whose weight decay leaves m and v alone. Twin of ``torch.optim.AdamW``.
 
-    Arguments and formulas are those of ``Adam``, with w ← w − η λ w for the decay.
+    Formulas are those of ``Adam`` with w ← w − η λ w for the decay, and so are the arguments, but
+    for ``decoupled_weight_decay``. The paper's decay is not multiplied by η, torch's is.
 
     Raises:
         ValueError: a setting is out of range or not supported.
@@ -236,7 +239,8 @@ class _Search(Optimizer):
             for w in group["params"]:
                 w.copy_(self.candidate(w, group["lr"]))
         candidate = closure()
-        if not (candidate < loss or math.isnan(loss) > math.isnan(candidate)):
+        better = candidate < loss or (math.isnan(loss) and not math.isnan(candidate))
+        if not better:
             for w, old in zip(self._parameters(), kept, strict=True):
                 w.copy_(old)
         return loss

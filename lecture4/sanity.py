@@ -1,6 +1,6 @@
 """Sanity checks before training: is what is about to be trained what it should be?
 
-Each check takes a second or so, on copies; nothing of the run is changed. What a check compares is
+The checks take seconds, on copies; nothing of the run is changed. What a check compares is
 computed in float64, so that a difference is a mistake and not rounding.
 """
 
@@ -25,7 +25,7 @@ from lecture4.randomness import generator
 
 ROUNDING = 1e-9  # relative error in float64 that is no mistake
 KINKS = 1e-4  # … against finite differences, which may step over the kink of a ReLU or a maximum
-SCORES_APART = 1.5  # nats: scores of variance σ² raise the loss by about σ²/2; He's have σ² ≈ 1
+LOSS_APART = 1.5  # nats: scores of variance σ² raise the loss by about σ²/2; He's have σ² ≈ 1
 
 
 class SanityError(Exception):
@@ -104,7 +104,7 @@ def _run_one(subject: Subject, name: str, measure: Callable, expected: str, look
         text = str(error).strip().partition("\n")[0]
         measured, passed = f"{type(error).__name__}: {text}", False
     k = len(subject.classifier.class_names)
-    expected = expected.format(k=k, log_k=math.log(k), apart=SCORES_APART)
+    expected = expected.format(k=k, log_k=math.log(k), apart=LOSS_APART)
     return Check(name, measured, expected, passed, look_at)
 
 
@@ -113,7 +113,7 @@ def loss_at_initialisation(subject: Subject) -> tuple[str, bool]:
     inputs, labels = subject.batch(512)
     loss = subject.classifier.cross_entropy(subject.model()(inputs), labels).item()
     expected = math.log(len(subject.classifier.class_names))
-    return f"{loss:.4f}", abs(loss - expected) <= SCORES_APART
+    return f"{loss:.4f}", abs(loss - expected) <= LOSS_APART
 
 
 def gradients_three_ways(subject: Subject) -> tuple[str, bool]:
@@ -135,7 +135,7 @@ def same_as_other_layers(subject: Subject) -> tuple[str, bool]:
     errors = []
     for training in (True, False):
         ours, theirs = by_hand.train(training), torchs.train(training)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]):  # dropout draws the same mask for both
             scores = ours(batch[0])
         errors.append(relative_error(scores, theirs(batch[0])))
         a = parameter_gradients(ours, batch, "byhand")
@@ -202,7 +202,8 @@ def loss_rises_with_the_penalty(subject: Subject) -> tuple[str, bool]:
     inputs, labels = subject.batch(8)
     scores = classifier.model(inputs)
     objectives = []
-    for classifier.penalty_strength in (0, 1, 2):
+    for strength in (0, 1, 2):
+        classifier.penalty_strength = strength
         objectives.append(classifier.objective(scores, labels).item())
     rises = objectives[0] < objectives[1] < objectives[2]
     return " < ".join(f"{o:.4g}" for o in objectives) if rises else f"{objectives}", rises
@@ -251,7 +252,7 @@ CHECKS = (
     (
         "overfits 20 examples",
         overfits_a_small_batch,
-        "≥ 99%",
+        "≥ 99%, all of them",
         "the model: too small for these data, scores that do not depend on the input, init",
     ),
     (

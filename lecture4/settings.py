@@ -30,14 +30,16 @@ def check(cfg: DictConfig) -> None:
         )
     if cfg.optim.get("nesterov") and not cfg.optim.momentum:
         raise ValueError("optim.momentum=0 leaves Nesterov nothing; add optim.nesterov=false")
+    several = cfg.trainer.strategy != "auto" or str(cfg.trainer.devices) not in ("1", "[0]")
     if HydraConfig.initialized():
         choices = HydraConfig.get().runtime.choices
         _check_recipe(choices)
-        if choices.optim in SEARCHES and cfg.trainer.strategy != "auto":
+        if choices.optim in SEARCHES and several:
             raise ValueError(
-                f"optim={choices.optim} runs in one process, for each would keep a W of its own"
+                f"optim={choices.optim} runs in one process, for each would keep a W of its own; "
+                f"use trainer.devices=1 trainer.strategy=auto"
             )
-    if in_sweep() and cfg.trainer.strategy != "auto":
+    if in_sweep() and several:
         raise ValueError(
             "-m with several processes is not supported, for each would start the whole sweep; "
             "start the runs one by one"

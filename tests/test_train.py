@@ -113,13 +113,13 @@ BAD_INPUT = {
         ["gradient clipping"],
     ),
     "search in several processes": (
-        lambda d: [*SHAPES, "optim=random_search", "trainer=ddp", "trainer.accelerator=cpu"],
+        lambda d: [*SHAPES, "optim=random_search", "trainer=cpu", "trainer.devices=2"],
         ["optim=random_search", "one process"],
     ),
     "unknown layers": (lambda d: [*SHAPES, "model.layers=foo"], ["layers=foo", "torch, byhand"]),
     "fused by hand": (
         lambda d: [*SHAPES, "optim=byhand_adam", "optim.fused=true"],
-        ["optim=byhand_adam", "fused=True"],
+        ["Adam by hand", "fused=True"],
     ),
     "unknown flag": (lambda d: ["--fast"], ["--fast"]),
     "full batch too large": (

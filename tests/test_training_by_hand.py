@@ -128,19 +128,18 @@ def test_a_search_goes_downhill_without_a_backward_pass(job, monkeypatch, optim,
 
 def test_in_a_search_the_loss_on_record_is_that_of_the_weights_kept_so_far(job, monkeypatch):
     seen, recorded = [], []
-    step, end = Classifier.step, Classifier.on_validation_epoch_end
+    objective, end = Classifier.objective, Classifier.on_validation_epoch_end
 
-    def watch(self, batch, split):
-        objective = step(self, batch, split)
-        if split == "train":
-            seen.append((objective.item(), batch[2].clone()))
-        return objective
+    def watch(self, scores, labels):
+        value = objective(self, scores, labels)
+        seen.append((value.item(), labels.clone()))
+        return value
 
     def record(self):
         recorded.extend(outcome[0] for outcome in self.outcomes["train"])
         end(self)
 
-    monkeypatch.setattr(Classifier, "step", watch)
+    monkeypatch.setattr(Classifier, "objective", watch)
     monkeypatch.setattr(Classifier, "on_validation_epoch_end", record)
     job("model=softmax", "optim=random_search", "trainer.max_epochs=2", "data.batch_size=40")
     kept, candidates = seen[::2], seen[1::2]

@@ -45,7 +45,7 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...]) -> list[LayerRow
     hooks = [
         watch(name, layer)
         for name, layer in model.named_modules()
-        if not any(layer.children())  # leaves
+        if not any(layer.children()) and not isinstance(layer, nn.Flatten)  # which makes nothing
     ]
     parameter = next(model.parameters())
     modes = {module: module.training for module in model.modules()}

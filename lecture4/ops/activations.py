@@ -36,7 +36,7 @@ class _ReLU(Function):
     @staticmethod
     def backward(ctx, dy):
         (y,) = ctx.saved_tensors
-        return torch.where(y <= 0, 0, dy)
+        return torch.where(y <= 0, 0, dy)  # so that NaN is passed on
 
 
 def leaky_relu(
@@ -79,13 +79,13 @@ def sigmoid(input: torch.Tensor) -> torch.Tensor:
 class _Sigmoid(Function):
     """σ′(x) = e⁻ˣ / (1 + e⁻ˣ)² = σ(x) (1 − σ(x)).
 
-    Where e⁻ˣ overflows to ∞, 1/(1 + ∞) = 0 is what σ(x) rounds to.
+    Where e⁻ˣ overflows, σ(x) is less than the smallest normal number, and 1/(1 + ∞) = 0 is used.
     """
 
     @staticmethod
     def forward(ctx, x):
         x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
-        y = 1 / (1 + (-x).exp())
+        y = (1 / (1 + (-accumulating(x)).exp())).to(x.dtype)
         ctx.save_for_backward(y)
         return y
 
@@ -124,7 +124,7 @@ def gelu(input: torch.Tensor, approximate: str = "none") -> torch.Tensor:
     Raises:
         ValueError: ``approximate`` is not "none", which is not supported.
 
-    Source: Hendrycks & Gimpel 2016, arXiv:1606.08415, eq. 1.
+    Source: Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2.
     """
     refuse("gelu", approximate=approximate if approximate != "none" else None)
     return _GELU.apply(input)

@@ -22,7 +22,7 @@ def conv2d(
     """Each filter's dot product wᵀx + b with every patch of the image: an activation map.
 
     Twin of ``torch.nn.functional.conv2d``. A filter extends to the full depth of the input;
-    O of them make O maps.
+    O of them make O maps. It is not flipped, as a convolution in the narrow sense would have it.
 
     Args:
         input: images x (N, C, H, W), or one (C, H, W).
@@ -118,7 +118,7 @@ def _patches(x: torch.Tensor, windows: Windows) -> torch.Tensor:
     for dim, f, s, d in zip(
         (2, 3), windows.kernel_size, windows.stride, windows.dilation, strict=True
     ):
-        x = x.unfold(dim, d * (f - 1) + 1, s)[..., ::d]  # the windows' cells are a new last one
+        x = x.unfold(dim, d * (f - 1) + 1, s)[..., ::d]  # each window's cells: a new last one
     x = x.permute(0, 2, 3, 4, 5, 1)  # (N, H', W', F_h, F_w, C)
     return x.reshape(len(x) * prod(windows.size), columns)
 

@@ -9,7 +9,7 @@ from lecture4.ops.refuse import refuse
 def dropout(
     input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> torch.Tensor:
-    """y = m ⊙ x / (1 − p), m ~ Bernoulli(1 − p) for each number; x itself in evaluation.
+    """y = m ⊙ x, m ~ Bernoulli(1 − p) / (1 − p) for each number; x itself in evaluation.
 
     Twin of ``torch.nn.functional.dropout``; on the CPU it draws the same mask from torch's
     generator. E[y] = x, so evaluation needs no other scale.
@@ -17,7 +17,7 @@ def dropout(
     Raises:
         ValueError: p is no probability, or ``inplace`` is true, which is not supported.
 
-    Source: Srivastava et al. 2014, section 10 ("inverted" scaling).
+    Source: Srivastava et al. 2014, section 10, where p is the probability of keeping a unit.
     """
     refuse("dropout", inplace=inplace or None)
     if not 0 <= p <= 1:

@@ -1,7 +1,8 @@
 """Information theory: H(P, Q) = H(P) + D_KL(P ‖ Q).
 
-P and Q are probabilities along the last dimension. All three are measured in nats, or in units of
-log ``base`` (2: bits). Where P is zero a term is zero, whatever Q is: lim p log p = 0.
+P and Q are probabilities along the last dimension; that they sum to 1 is not checked. All three
+are measured in nats, or in units of log ``base`` (2: bits). Where P is zero a term is zero,
+whatever Q is: lim p log p = 0.
 
 Source: the lecture, "Cross Entropy"; Cover & Thomas 2006, chapter 2.
 """
@@ -16,7 +17,7 @@ def entropy(p: torch.Tensor, base: float = math.e) -> torch.Tensor:
     """H(P) = −Σₖ pₖ log pₖ of probabilities p (..., K): (...).
 
     Raises:
-        ValueError: p is not of floats ≥ 0, or the base is not positive or is 1.
+        ValueError: p is not of floats ≥ 0, or the base is not > 1.
     """
     _check(base, p=p)
     return _CrossEntropyOf.apply(p, p) / math.log(base)
@@ -27,14 +28,14 @@ def cross_entropy_of(p: torch.Tensor, q: torch.Tensor, base: float = math.e) -> 
 
     Raises:
         ValueError: p and q are not of floats ≥ 0, or do not fit each other, or the base is not
-            positive or is 1.
+            > 1.
     """
     _check(base, p=p, q=q)
     return _CrossEntropyOf.apply(*torch.broadcast_tensors(p, q)) / math.log(base)
 
 
 class _CrossEntropyOf(Function):
-    """H = −Σ pₖ log qₖ.   ∂H/∂pₖ = −log qₖ,   ∂H/∂qₖ = −pₖ/qₖ, and 0 where pₖ = 0.
+    """H = −Σ pₖ log qₖ.   ∂H/∂pₖ = −log qₖ,   ∂H/∂qₖ = −pₖ/qₖ (0 where pₖ = 0).
 
     For q = p the two add up to the gradient of the entropy, −log pₖ − 1.
     """
@@ -62,7 +63,7 @@ def kl_divergence(p: torch.Tensor, q: torch.Tensor, base: float = math.e) -> tor
 
 
 class _KLDivergence(Function):
-    """D = Σ pₖ log(pₖ/qₖ).   ∂D/∂pₖ = log(pₖ/qₖ) + 1,   ∂D/∂qₖ = −pₖ/qₖ, and 0 where pₖ = 0."""
+    """D = Σ pₖ log(pₖ/qₖ).   ∂D/∂pₖ = log(pₖ/qₖ) + 1,   ∂D/∂qₖ = −pₖ/qₖ (0 where pₖ = 0)."""
 
     @staticmethod
     def forward(ctx, p, q):
@@ -77,8 +78,8 @@ class _KLDivergence(Function):
 
 
 def _check(base: float, **distributions: torch.Tensor) -> None:
-    if not 0 < base < math.inf or base == 1:
-        raise ValueError(f"base={base} must be a positive number other than 1, such as 2 for bits")
+    if not 1 < base < math.inf:
+        raise ValueError(f"base={base} must be a number > 1, such as 2 for bits")
     for name, p in distributions.items():
         if p.ndim == 0 or not p.is_floating_point() or (p < 0).any():
             raise ValueError(

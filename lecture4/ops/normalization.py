@@ -32,7 +32,7 @@ def batch_norm(
 
     Raises:
         ValueError: shapes do not fit each other, there are no statistics to evaluate with, or
-            training has a single number per channel, or eps is not positive.
+            training has a single number per channel, or eps is negative, or 0 in training.
 
     Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1.
     """
@@ -71,10 +71,14 @@ class _BatchNorm(Function):
     """x̂ = (x − μ) / √(σ² + ε),   y = γ x̂ + β.
 
     ∂L/∂γ = Σₙ ∂L/∂yₙ x̂ₙ,   ∂L/∂β = Σₙ ∂L/∂yₙ,   ∂L/∂x̂ = γ ∂L/∂y, and with fixed statistics
-    ∂L/∂x = ∂L/∂x̂ / √(σ² + ε). In training μ and σ² are functions of x as well, and two terms more
-    take out what would change them:
+    ∂L/∂x = ∂L/∂x̂ / √(σ² + ε). In training x acts through μ and σ² as well:
 
-        ∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ mean(∂L/∂x̂ · x̂)) / √(σ² + ε)
+        ∂L/∂μ  = −Σᵢ ∂L/∂x̂ᵢ / √(σ² + ε)            ∂μ/∂xₙ  = 1/N
+        ∂L/∂σ² = −½ Σᵢ ∂L/∂x̂ᵢ x̂ᵢ / (σ² + ε)         ∂σ²/∂xₙ = 2 (xₙ − μ)/N = 2 x̂ₙ √(σ² + ε)/N
+
+    and the three ways add up to
+
+        ∂L/∂xₙ = (∂L/∂x̂ₙ − mean(∂L/∂x̂) − x̂ₙ mean(∂L/∂x̂ · x̂)) / √(σ² + ε)
     """
 
     @staticmethod

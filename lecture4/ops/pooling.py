@@ -52,7 +52,7 @@ class _MaxPool2d(Function):
     """y = max over the cells k of a window.   ∂L/∂x_k += ∂L/∂y for the first k with x_k = y.
 
     Cell after cell, for all windows at once. Windows may overlap, so a pixel sums what it is sent
-    by all the windows that it wins.
+    by all the windows that it wins. An infinite ∂L/∂y makes its whole window NaN, 0 · ∞.
     """
 
     @staticmethod

@@ -1,7 +1,7 @@
 """Which dtype to compute in: what ``torch.autocast`` asks for, and what a long sum needs.
 
 Under autocast matrix products take the lower precision, losses take float32, and all else keeps
-what it is given. The casts lie outside of the operations, so that a gradient comes back in its
+what it is given. These casts lie outside of the operations, so that a gradient comes back in its
 tensor's own dtype.
 """
 

@@ -105,7 +105,7 @@ def cross_entropy(
     refuse("cross_entropy", size_average=size_average, reduce=reduce)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing={label_smoothing} must lie between 0 and 1")
-    s, dim = _scores(widened(input)), min(input.ndim, 2) - 1
+    s, dim = widened(input), min(input.ndim, 2) - 1
     if input.ndim and target.is_floating_point() and target.shape == input.shape:
         if ignore_index >= 0:
             raise ValueError(f"ignore_index={ignore_index} goes with class indices as target")
@@ -192,7 +192,7 @@ def _reduced(losses: torch.Tensor, reduction: str, total: torch.Tensor) -> torch
 
 
 class _Sum(Function):
-    """L = Σₙ Lₙ / N.   ∂L/∂Lₙ = 1/N, and 0 where nothing counts, N = 0."""
+    """L = Σₙ Lₙ / N.   ∂L/∂Lₙ = 1/N, and 0 where nothing counts, N = 0. Without N it is 1."""
 
     @staticmethod
     def forward(ctx, losses, n):
@@ -220,10 +220,12 @@ def _class_indices(operation, scores, target, weight, ignore_index, dim):
     """Targets to look up, with a class dimension of 1, and how much each one counts."""
     shape = scores.shape[:dim] + scores.shape[dim + 1 :]
     if scores.ndim == 0 or target.shape != shape or target.is_floating_point():
+        soft = operation == "cross_entropy"
+        probabilities = ", or probabilities of the shape of the scores" if soft else ""
         raise ValueError(
-            f"{operation} of scores {tuple(scores.shape)} takes class indices of shape "
-            f"{tuple(shape)}, or probabilities of the shape of the scores, not {target.dtype} of "
-            f"shape {tuple(target.shape)}"
+            f"{operation} of scores {tuple(scores.shape)} takes whole numbers of shape "
+            f"{tuple(shape)}, the class indices{probabilities}, not {target.dtype} of shape "
+            f"{tuple(target.shape)}"
         )
     counted = target != ignore_index
     classes = scores.shape[dim]

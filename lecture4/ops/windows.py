@@ -57,7 +57,8 @@ def output_size(
     if strict and room % step:
         raise ValueError(
             f"({n} + 2·{padding} − {reach})/{step} + 1 = {room / step + 1:g} "
-            f"is not a whole number; use {_nearest_whole(n, kernel_size, stride, padding)}"
+            f"is not a whole number; use "
+            f"{_nearest_whole(n, kernel_size, stride, padding, dilation)}"
         )
     return size
 
@@ -177,19 +178,22 @@ def _too_large(n: int, kernel_size: int, padding: int, dilation: int) -> str:
     )
 
 
-def _nearest_whole(n: int, kernel_size: int, stride: int | None, padding: int) -> str:
+def _nearest_whole(
+    n: int, kernel_size: int, stride: int | None, padding: int, dilation: int
+) -> str:
     """For each setting by itself, the value nearest to today's that makes the size whole."""
 
     def fits(f: int, s: int | None, p: int) -> bool:
-        room = n + 2 * p - f
-        return room >= 0 and 2 * p <= f and room % (f if s is None else s) == 0
+        reach = dilation * (f - 1) + 1
+        room = n + 2 * p - reach
+        return room >= 0 and 2 * p <= reach and room % (f if s is None else s) == 0
 
-    padded = n + 2 * padding
+    padded, reach = n + 2 * padding, dilation * (kernel_size - 1) + 1
     step = kernel_size if stride is None else stride
     found = {
         "kernel_size": [f for f in range(1, padded + 1) if fits(f, stride, padding)],
         "padding": [p for p in range(kernel_size) if fits(kernel_size, stride, p)],
-        "stride": [s for s in range(1, padded + 1) if (padded - kernel_size) % s == 0],
+        "stride": [s for s in range(1, padded + 1) if (padded - reach) % s == 0],
     }
     today = {"kernel_size": kernel_size, "padding": padding, "stride": step}
     return " or ".join(

@@ -11,7 +11,7 @@ from torch.distributions import Categorical
 from lecture4 import ops
 
 shapes = st.lists(st.integers(1, 6), min_size=1, max_size=3)
-bases = st.sampled_from([math.e, 2, 10, 0.5])
+bases = st.sampled_from([math.e, 2, 10, 7.5])
 MEASURES = [
     ops.entropy,
     lambda p, base=math.e: ops.cross_entropy_of(p, p.flip(-1), base),
@@ -175,7 +175,7 @@ def test_information_keeps_the_dtype(dtype):
 @pytest.mark.parametrize("measure", MEASURES, ids=MEASURE_NAMES)
 @pytest.mark.parametrize("base", [1, 0, -2, math.inf, math.nan])
 def test_a_base_that_has_no_logarithm_is_told(measure, base):
-    with pytest.raises(ValueError, match=f"base={base} must be a positive number other than 1"):
+    with pytest.raises(ValueError, match=f"base={base} must be a number > 1"):
         measure(probabilities(3), base)
 
 
