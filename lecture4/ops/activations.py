@@ -25,7 +25,10 @@ def relu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
 
 
 class _ReLU(Function):
-    """f′(x) = 1 where x > 0, else 0; at 0, where there is a kink, torch's choice is 0."""
+    """f′(x) = 1 where x > 0, else 0; at 0, where there is a kink, torch's choice is 0.
+
+    So f′(x) is the sign of y = f(x).
+    """
 
     @staticmethod
     def forward(ctx, x):
@@ -36,7 +39,7 @@ class _ReLU(Function):
     @staticmethod
     def backward(ctx, dy):
         (y,) = ctx.saved_tensors
-        return torch.where(y <= 0, 0, dy)  # so that NaN is passed on
+        return dy * y.sign()  # 1 or 0, for y ≥ 0
 
 
 def leaky_relu(
