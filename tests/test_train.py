@@ -256,6 +256,7 @@ def start_and_interrupt(
         [sys.executable, "-u", str(ROOT / "train.py"), *arguments, *SMALL, "model=softmax"],
         cwd=tmp_path, env=clean_environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # off in the background
     )  # fmt: skip
     shown = ""
     for line in process.stdout:
