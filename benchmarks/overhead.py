@@ -21,7 +21,7 @@ from hydra.utils import instantiate
 from rounds import ROOT, arguments, compare
 from torch.nn.functional import cross_entropy
 
-from lecture4.classifier import weights
+from lecture4.classifier import parameter_groups
 from lecture4.data import cifar10, stratified_split
 from lecture4.trainer import fastest_precision
 
@@ -59,10 +59,7 @@ def bare(model: str, root: str) -> float:
     net = instantiate(cfg.model, data.input_shape, 10, _convert_="all")
     preprocess = instantiate(cfg.preprocess, data.input_shape).fit(images[train])
     augment = instantiate(cfg.augment, data.input_shape)
-    others = [p for p in net.parameters() if p.ndim <= 1]
-    optimizer = instantiate(cfg.optim)(
-        [{"params": weights(net)}, {"params": others, "weight_decay": 0.0}]
-    )
+    optimizer = instantiate(cfg.optim)(parameter_groups(net))
     steps = len(train) // 128
     schedule = instantiate(cfg.schedule)(optimizer, EPOCHS[model] * steps)
     precision = cfg.trainer.precision

@@ -1,9 +1,16 @@
 """The terminal."""
 
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
 
 def make_console(**options) -> Console:
     """A console as wide as the terminal, and wide enough for our tables in a file or a pipe."""
     console = Console(**options)
     return console if console.is_terminal else Console(width=120, **options)
+
+
+def make_table(**options) -> Table:
+    """A table as all of ours look: a rule below the header, and no frame."""
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), **options)

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 
 import torch
 from pytorch_lightning.utilities import rank_zero_only
-from rich import box
 from rich.table import Table
 from torch import nn
 
 from lecture4 import optim
 from lecture4.classifier import PENALTIES, Classifier, parameter_groups, weights
-from lecture4.console import make_console
+from lecture4.console import make_console, make_table
 from lecture4.data.module import DataModule
 from lecture4.layers import with_layers
 from lecture4.numerical import GradientRow, gradient_table, parameter_gradients, relative_error
@@ -271,7 +270,7 @@ CHECKS = (
 
 
 def _check_table(checks: list[Check]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = make_table()
     for column in ("sanity check", "measured", "expected", ""):
         table.add_column(column)
     marks = {True: "ok", False: "FAILED", None: "skipped"}
@@ -281,7 +280,7 @@ def _check_table(checks: list[Check]) -> Table:
 
 
 def _gradient_table(rows: list[GradientRow]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = make_table()
     table.add_column("gradient by hand of", no_wrap=True)
     for column in ("shape", "norm", "error vs autograd", "error vs differences"):
         table.add_column(column, justify="right", no_wrap=True)

@@ -1,4 +1,4 @@
-"""Running the program: its composed configuration, its command line."""
+"""Running the program: its composed configuration, its command line, its last weights."""
 
 import os
 import subprocess
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import hydra
+import torch
 from omegaconf import DictConfig
 
 ROOT = Path(__file__).parent.parent
@@ -34,3 +35,8 @@ def command(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess
 def clean_environment() -> dict[str, str]:
     """The environment without what would change an error's report."""
     return {k: v for k, v in os.environ.items() if k not in ("HYDRA_FULL_ERROR", "CIFAR10_ROOT")}
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights that a run's last epoch left."""
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]

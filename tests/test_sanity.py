@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 import torch
-from running import SMALL, command
+from running import SMALL, command, weights_of
 
 from lecture4 import ops, optim, sanity
 from lecture4.augment import NoAugment
@@ -291,6 +291,5 @@ def test_the_checks_change_nothing_of_the_run(job, tmp_path):
     states = []
     for sane in ("true", "false"):
         _, folder = job(*overrides, f"sanity={sane}", folder=tmp_path / sane)
-        saved = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-        states.append(saved["state_dict"])
+        states.append(weights_of(folder))
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])

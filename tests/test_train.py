@@ -14,7 +14,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from PIL import Image
-from running import ROOT, SMALL, clean_environment, command
+from running import ROOT, SMALL, clean_environment, command, weights_of
 
 
 def picture(path: Path) -> None:
@@ -162,10 +162,6 @@ def test_bad_input_is_a_sentence_and_code_1(reports, name):
     assert written == []
     if name == "no CIFAR-10, no network":
         assert seconds < 15
-
-
-def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
 BLOCKS = "model.blocks=[{channels: 8, padding: 1, norm: batch, pool: {}},{channels: 8}]"

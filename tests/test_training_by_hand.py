@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from running import weights_of
 
 from lecture4.classifier import Classifier
 from lecture4.numerical import relative_error
@@ -18,10 +19,6 @@ CIFAR10 = Path(os.environ.get("CIFAR10_ROOT", "data"))
 needs_cifar10 = pytest.mark.skipif(
     not (CIFAR10 / "cifar-10-batches-py").is_dir(), reason="CIFAR-10 is not there"
 )
-
-
-def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import pytorch_lightning as pl
 import torch
-from rich import box
 from rich.table import Table
 
-from lecture4.console import make_console
+from lecture4.console import make_console, make_table
 from lecture4.models import LayerRow, layer_table
 
 
@@ -51,7 +50,7 @@ def render(rows: list[LayerRow]) -> Table:
     """The rows as a table with totals."""
     total_parameters = sum(row.parameters for row in rows)
     total_multiply_adds = sum(row.multiply_adds for row in rows)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_footer=True)
+    table = make_table(show_footer=True)
     table.add_column("layer", footer="total", no_wrap=True)
     table.add_column("output", no_wrap=True)
     table.add_column("(N + 2P − F)/S + 1", no_wrap=True)

@@ -8,13 +8,11 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from rich import box
-from rich.table import Table
 
 from lecture4 import figures
 from lecture4.callbacks.progress import Progress
 from lecture4.classifier import weights
-from lecture4.console import make_console
+from lecture4.console import make_console, make_table
 
 
 class Results(pl.Callback):
@@ -104,7 +102,7 @@ class Results(pl.Callback):
 
     def _print(self, results: dict) -> None:
         console = make_console()
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = make_table()
         table.add_column("best epoch")
         for name in ("validation", "test"):
             table.add_column(name, justify="right")
