@@ -14,26 +14,11 @@ def main(cfg: DictConfig) -> float:
     check(cfg)
     import pytorch_lightning as pl
 
-    from lecture4.classifier import Classifier
-    from lecture4.data.module import DataModule
+    from lecture4 import job
     from lecture4.trainer import make_trainer
 
     pl.seed_everything(cfg.seed, verbose=False)
-    d = cfg.data
-    dataset = cli.build("data", d.source)
-    data = DataModule(dataset, d.val_size, d.batch_size, d.eval_batch_size, d.num_workers, cfg.seed)
-    classifier = Classifier(
-        cli.build("model", cfg.model, dataset.input_shape, len(dataset.class_names)),
-        cli.build("preprocess", cfg.preprocess, dataset.input_shape).fit(data.train_inputs()),
-        cli.build("augment", cfg.augment, dataset.input_shape),
-        dataset.class_names,
-        cli.build("optim", cfg.optim),
-        cli.build("schedule", cfg.schedule),
-        cfg.penalty.kind,
-        cfg.penalty.strength,
-        cfg.label_smoothing,
-        cfg.seed,
-    )
+    classifier, data = job.assemble(cfg)
     if cfg.sanity:
         from lecture4 import sanity
 
@@ -42,7 +27,7 @@ def main(cfg: DictConfig) -> float:
     if options.pop("compile"):
         classifier.model.compile()
     folder = cli.run_directory()
-    loggers = [cli.build("logger", logger) for logger in (cfg.logger or {}).values()]
+    loggers = [job.build("logger", logger) for logger in (cfg.logger or {}).values()]
     trainer = make_trainer(options, folder, loggers, cfg.seed)
     trainer.fit(classifier, data)
     trainer.test(classifier, data, ckpt_path=f"{folder}/checkpoints/best.ckpt", verbose=False)

@@ -8,9 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
-
-from omegaconf import DictConfig
+from typing import NoReturn
 
 from lecture4.settings import in_sweep, unknown_key
 
@@ -82,25 +80,6 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, LookupError | TypeError | AttributeError | AssertionError):
         lines[0] = f"{type(error).__name__}: {lines[0]}"  # its text alone says too little
     return "\n".join(line[:300] for line in lines[:2])
-
-
-def build(group: str, settings: DictConfig, *args: Any) -> Any:
-    """Instantiate what ``settings`` describe; an error names the choices that do not fit."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
-    try:
-        return instantiate(settings, *args, _convert_="all")
-    except InstantiationException as error:
-        cause = error.__cause__
-        if not isinstance(cause, ValueError | TypeError):
-            raise  # not a setting's fault alone: a network, a file, a missing package
-        choices = HydraConfig.get().runtime.choices
-        place = f"{group}={choices[group]}"
-        if group in ("model", "preprocess", "augment"):
-            place += f" with data={choices['data']}"
-        raise ValueError(f"{place}: {cause}") from cause
 
 
 def run_directory() -> str:

@@ -24,26 +24,43 @@ def make_trainer(
         loggers: where each epoch's row goes.
         seed: of the run, for the record.
     """
-    if options["accelerator"] == "auto":
-        options = {**options, "accelerator": "gpu" if torch.cuda.is_available() else "cpu"}
-    if options["precision"] == "auto":
-        options = {**options, "precision": fastest_precision(options["accelerator"])}
     progress = callbacks.Progress()
-    trainer = pl.Trainer(
-        **options,
-        enable_progress_bar=False,  # ours says more and costs less
-        enable_model_summary=False,  # the layer table
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,  # the DataModule shares out each batch
-        logger=list(loggers),
-        callbacks=[
+    return bare_trainer(
+        options,
+        [
             callbacks.LayerTable(),
             progress,
             callbacks.best_checkpoint(f"{folder}/checkpoints"),
             callbacks.last_checkpoint(f"{folder}/checkpoints"),
             callbacks.Results(folder, progress, seed),
         ],
+        logger=list(loggers),
         plugins=[callbacks.AtomicCheckpointIO()],
+    )
+
+
+def bare_trainer(
+    options: dict[str, Any], listeners: Sequence[pl.Callback], **more: Any
+) -> pl.Trainer:
+    """Build a Trainer that says and leaves nothing but what its callbacks do.
+
+    Args:
+        options: as ``make_trainer``'s.
+        listeners: the callbacks.
+        more: further arguments of ``pytorch_lightning.Trainer``.
+    """
+    if options["accelerator"] == "auto":
+        options = {**options, "accelerator": "gpu" if torch.cuda.is_available() else "cpu"}
+    if options["precision"] == "auto":
+        options = {**options, "precision": fastest_precision(options["accelerator"])}
+    trainer = pl.Trainer(
+        **options,
+        enable_progress_bar=False,  # ours says more and costs less
+        enable_model_summary=False,  # the layer table
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # the DataModule shares out each batch
+        callbacks=list(listeners),
+        **more,
     )
     EpochLoop.install(trainer)
     # Deterministic mode would also fill every new tensor, against operations that read what they
