@@ -2,9 +2,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+budget ?= quick
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint format bench clean
+.PHONY: help install demo lecture browser test test-all lint format bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -18,6 +19,12 @@ $(INSTALLED): pyproject.toml
 
 demo: $(INSTALLED) ## train a ConvNet on drawn shapes, offline, in about a minute
 	$(BIN)/python train.py experiment=demo
+
+lecture: $(INSTALLED) ## run the lecture's claims, write lecture.html; make lecture budget=full: in 45 minutes
+	$(BIN)/python lecture.py budget=$(budget) copy=lecture.html
+
+browser: ## install Chromium, in which the page is tested (Debian and Ubuntu, as root)
+	command -v chromium || { apt-get update && apt-get install --yes --no-install-recommends chromium; }
 
 test: $(INSTALLED) ## run the tests, without the slow proofs
 	$(BIN)/python -m pytest -m 'not slow'

@@ -65,7 +65,10 @@ def sentence(error: BaseException) -> str:
     if match := re.match(r"Could not override '([^']+)'", text):
         return unknown_key(match[1])
     if match := re.match(r"Ambiguous value for argument '([^']+)'", text):
-        return f"{match[1]}: to try several values, put -m before the first setting"
+        return (
+            f"{match[1]}: a list is written [a,b]; to try several values, put -m before the first "
+            f"setting"
+        )
     if isinstance(error, OverrideParseException):
         return f"{error.override} cannot be read as a setting, such as optim.lr=0.1"
     if text.startswith("Config group override"):

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+
+from lecture4.claims import NAMES
 
 CONF = Path(__file__).parent.parent / "conf"
 
@@ -52,6 +55,26 @@ def check(cfg: DictConfig) -> None:
                 f"trainer.accelerator={cfg.trainer.accelerator} needs a GPU, and torch sees none "
                 f"here; try trainer=cpu or trainer=auto"
             )
+
+
+def check_lecture(cfg: DictConfig) -> list[str]:
+    """Refuse settings of ``lecture.py`` that cannot be; return the names of the claims asked for.
+
+    Raises:
+        ValueError: restates the setting and says what would be accepted.
+    """
+    for key, (accepts, wanted) in ACCEPTED_BY_LECTURE.items():
+        value = OmegaConf.select(cfg, key)
+        if not accepts(value):
+            raise ValueError(f"{key}={value} is not accepted; it must be {wanted}")
+    asked = list(NAMES) if cfg.claims == "all" else cfg.claims
+    asked = asked.split(",") if isinstance(asked, str) else asked
+    if not asked or any(name not in NAMES for name in asked):
+        raise ValueError(
+            f"claims={cfg.claims} is not accepted; it must be all, or a list such as "
+            f"[rings,init] of {', '.join(NAMES)}"
+        )
+    return [name for name in NAMES if name in asked]
 
 
 def _check_recipe(choices: DictConfig) -> None:
@@ -144,6 +167,15 @@ ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+ACCEPTED_BY_LECTURE = {
+    "budget": (lambda v: v in ("quick", "full"), "quick or full"),
+    "seed": ACCEPTED["seed"],
+    "data.name": (lambda v: v in ("auto", "cifar10", "shapes"), "auto, cifar10 or shapes"),
+    "data.root": NAME,
+    "cache": (lambda v: v is None or NAME[0](v), "a folder, or null for none"),
+    "copy": (lambda v: v is None or NAME[0](v), "a file, or null for none"),
+}
+
 SEARCHES = ("random_search", "random_local_search")
 
 # Options of Lightning that would leave a run without its validation, checkpoint, test or order.
@@ -164,15 +196,25 @@ NOT_OPEN = {
 }
 
 
+LECTURE = "python lecture.py"
+
+
 def unknown_key(key: str) -> str:
     """Say where a key belongs that is not among the chosen ones, or which was meant."""
     known = known_keys()
+    if parts := [k for k in known if k.startswith(f"{key}.") and LECTURE in known[k]]:
+        return f"{key} is set by its parts: {', '.join(parts)}"
     if key in known:
-        return f"{key} does not go with these choices; it belongs to {' or '.join(known[key])}"
+        owners = " or ".join(dict.fromkeys(known[key]))
+        return f"{key} does not go with these choices; it belongs to {owners}"
     last = key.rpartition(".")[2]
     near = [k for k in known if k.rpartition(".")[2] == last]
     near = near or difflib.get_close_matches(key, known, 1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else "python train.py --cfg job shows them all"
+    hint = (
+        f"did you mean {near[0]}?"
+        if near
+        else f"python {Path(sys.argv[0]).name} --cfg job shows them all"
+    )
     return f"{key} is no setting here; {hint}"
 
 
@@ -191,10 +233,12 @@ def known_keys() -> dict[str, list[str]]:
         for name in group[:1]:
             keys.setdefault(name, [])
         content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-        if file.name == "loading.yaml":
+        if file.name == "lecture.yaml":
+            walk(content, "", LECTURE)
+        elif file.name == "loading.yaml":
             walk(content, "data.", "data")
         elif not group or group[0] in ("recipe", "experiment"):
-            walk(content, "", "train")
+            walk(content, "", "python train.py")
         else:
             walk(content, f"{group[0]}.", f"{group[0]}={file.stem}")
     return keys

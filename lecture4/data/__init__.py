@@ -1,6 +1,6 @@
 """Where inputs come from. What serves them to Lightning is in ``lecture4.data.module``."""
 
-from lecture4.data.cifar10 import cifar10
+from lecture4.data.cifar10 import cifar10, cifar10_lies_in
 from lecture4.data.dataset import Dataset, stratified_split
 from lecture4.data.image_folder import image_folder
 from lecture4.data.rings import rings
@@ -9,6 +9,7 @@ from lecture4.data.shapes import shapes
 __all__ = [
     "Dataset",
     "cifar10",
+    "cifar10_lies_in",
     "image_folder",
     "rings",
     "shapes",

@@ -31,12 +31,17 @@ def cifar10(root: str | os.PathLike) -> Dataset:
         ConnectionError: nothing is there, and the server cannot be reached.
     """
     root = Path(root).expanduser()
-    folder = root / CIFAR10.base_folder
-    if not _has_files(folder):
+    if not cifar10_lies_in(root):
         _download(root)
-    _check(folder)
+    _check(root / CIFAR10.base_folder)
     train, test = CIFAR10(root, train=True), CIFAR10(root, train=False)
     return Dataset(train.classes, *_tensors(train), *_tensors(test))
+
+
+def cifar10_lies_in(root: str | os.PathLike) -> bool:
+    """Is any file of CIFAR-10 in ``root``, so that nothing would be downloaded?"""
+    folder = Path(root).expanduser() / CIFAR10.base_folder
+    return any((folder / name).exists() for name, _ in _files())
 
 
 def _tensors(part: CIFAR10) -> tuple[torch.Tensor, torch.Tensor]:
@@ -48,10 +53,6 @@ def _files() -> list[tuple[str, str]]:
     """Name and MD5 sum of each file."""
     meta = CIFAR10.meta
     return [*CIFAR10.train_list, *CIFAR10.test_list, (meta["filename"], meta["md5"])]
-
-
-def _has_files(folder: Path) -> bool:
-    return any((folder / name).exists() for name, _ in _files())
 
 
 def _check(folder: Path) -> None:
@@ -82,7 +83,7 @@ def _download(root: Path) -> None:
         if not has_archive:
             _probe(CIFAR10.url)
         with FileLock(root / ".cifar10.lock"):
-            if _has_files(root / CIFAR10.base_folder):
+            if cifar10_lies_in(root):
                 return  # another process has fetched it meanwhile
             for left_by_a_killed_process in root.glob(".cifar10-*"):
                 shutil.rmtree(left_by_a_killed_process)
