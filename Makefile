@@ -21,7 +21,7 @@ demo: $(INSTALLED) ## train a ConvNet on drawn shapes, offline, in about a minut
 	$(BIN)/python train.py experiment=demo
 
 lecture: $(INSTALLED) ## run the lecture's claims, write lecture.html; make lecture budget=full: in 45 minutes
-	$(BIN)/python lecture.py budget=$(budget) copy=lecture.html
+	$(BIN)/python lecture.py budget=$(budget) copy_to=lecture.html
 
 browser: ## install Chromium, in which the page is tested (Debian and Ubuntu, as root)
 	command -v chromium || { apt-get update && apt-get install --yes --no-install-recommends chromium; }

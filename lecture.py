@@ -20,7 +20,7 @@ def main(cfg: DictConfig) -> None:
         data = lecture.find_data(cfg.data.name, cfg.data.root)
         lab = Lab(cfg.budget, cfg.seed, data, cfg.data.root, cfg.cache, progress.note)
         report = lecture.measure(names, lab, progress)
-    lecture.publish(report, folder, cfg.copy)
+    lecture.publish(report, folder, cfg.copy_to)
 
 
 if __name__ == "__main__":

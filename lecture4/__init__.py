@@ -22,5 +22,6 @@ Activation functions            lecture4/ops/activations.py         … model.ac
 Data preprocessing              lecture4/preprocess.py              … preprocess=mean_image
 Weight initialisation           lecture4/init.py                    … model.init=xavier
 Adam                            lecture4/optim.py                   … optim=byhand_adam
+Every claim, measured           lecture4/claims                     python lecture.py
 ==============================  ==================================  ==============================
 """

@@ -9,7 +9,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lecture4.claims import NAMES
 
@@ -68,8 +68,8 @@ def check_lecture(cfg: DictConfig) -> list[str]:
         if not accepts(value):
             raise ValueError(f"{key}={value} is not accepted; it must be {wanted}")
     asked = list(NAMES) if cfg.claims == "all" else cfg.claims
-    asked = asked.split(",") if isinstance(asked, str) else asked
-    if not asked or any(name not in NAMES for name in asked):
+    asked = [asked] if isinstance(asked, str) else asked
+    if not isinstance(asked, list | ListConfig) or not asked or not set(asked) <= set(NAMES):
         raise ValueError(
             f"claims={cfg.claims} is not accepted; it must be all, or a list such as "
             f"[rings,init] of {', '.join(NAMES)}"
@@ -173,7 +173,10 @@ ACCEPTED_BY_LECTURE = {
     "data.name": (lambda v: v in ("auto", "cifar10", "shapes"), "auto, cifar10 or shapes"),
     "data.root": NAME,
     "cache": (lambda v: v is None or NAME[0](v), "a folder, or null for none"),
-    "copy": (lambda v: v is None or NAME[0](v), "a file, or null for none"),
+    "copy_to": (
+        lambda v: v is None or (NAME[0](v) and Path(v).parent.is_dir() and not Path(v).is_dir()),
+        "a file in a folder that exists, or null for none",
+    ),
 }
 
 SEARCHES = ("random_search", "random_local_search")

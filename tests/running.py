@@ -20,15 +20,21 @@ def compose(*overrides: str) -> DictConfig:
         return hydra.compose("train", list(overrides), return_hydra_config=True)
 
 
-def command(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess:
-    """Run train.py as a user would, outside of any terminal."""
+def command(
+    *arguments: str,
+    cwd: Path = ROOT,
+    script: str = "train.py",
+    timeout: float = 300,
+    **environment: str,
+) -> subprocess.CompletedProcess:
+    """Run a script as a user would, outside of any terminal."""
     return subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *arguments],
+        [sys.executable, str(ROOT / script), *arguments],
         cwd=cwd,
         env={**clean_environment(), **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout,
     )
 
 

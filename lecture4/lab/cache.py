@@ -28,11 +28,12 @@ class Cache:
     """Results in a folder, a file each, named by a hash of everything that went into it.
 
     Args:
-        folder: is made when it is first needed.
+        folder: is made if it is not there.
     """
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def key(self, name: str, *parts: Any) -> str:
         """The name of what the parts (plain values) and the code determine."""
@@ -48,7 +49,6 @@ class Cache:
 
     def store(self, key: str, value: Any) -> None:
         """Keep plain values and tensors: whole, or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f".{key}.part"
         torch.save(value, temporary)
         temporary.replace(self.folder / f"{key}.pt")

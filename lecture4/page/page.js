@@ -1,7 +1,7 @@
 // Draws the page's figures in its theme, and gives widgets their parts.
 "use strict";
 const lecture = (() => {
-  const colours = ["#2f7fc1", "#e0801f", "#1c9e77", "#c65a9b", "#8a7f2a", "#7a6fd0", "#d1495b", "#7f8c8d"];
+  const { colours, figures } = JSON.parse(document.getElementById("data").textContent);
   const config = { responsive: true, displayModeBar: false, displaylogo: false, scrollZoom: false };
   const widgets = {};
   let printing = false;
@@ -47,7 +47,6 @@ const lecture = (() => {
 
   function draw() {
     document.documentElement.dataset.theme = wanted();
-    const { figures } = JSON.parse(document.getElementById("data").textContent);
     for (const item of figures) {
       const element = document.getElementById(item.id);
       if (item.widget) widgets[item.widget](element, item.data, kit);

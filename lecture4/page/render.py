@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from lecture4.claims import claim
 from lecture4.lab.claim import VERDICTS
-from lecture4.lab.drawing import Gallery, Item, Plot, Table, Widget
+from lecture4.lab.drawing import COLOURS, Gallery, Item, Plot, Table, Widget
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -34,7 +34,7 @@ def render(report: dict[str, Any], folder: str | os.PathLike = ".") -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters |= {"amount": amount, "share": share}
+    pages.filters["amount"] = amount
     sections = [_section(entry, Path(folder)) for entry in report["claims"]]
     return pages.get_template("page.html").render(
         report=report,
@@ -44,7 +44,9 @@ def render(report: dict[str, Any], folder: str | os.PathLike = ".") -> str:
             for v in VERDICTS
             if (n := sum(entry["verdict"] == v for entry in report["claims"]))
         ],
-        data=_script_safe({"figures": [f for s in sections for f in s["drawn"]]}),
+        data=_script_safe(
+            {"colours": COLOURS, "figures": [f for s in sections for f in s["drawn"]]}
+        ),
         style=(HERE / "style.css").read_text(),
         plotly=get_plotlyjs(),
         scripts=[(HERE / "page.js").read_text()]
@@ -114,7 +116,7 @@ def amount(value: Any, unit: str = "") -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int) or value == 0:
-        text = f"{value:,}"
+        text = f"{int(value):,}"
     elif 1e-3 <= abs(value) < 1e5:
         digits = max(0, 3 - math.floor(math.log10(abs(value))))
         text = f"{value:,.{min(digits, 4)}f}"
@@ -122,11 +124,6 @@ def amount(value: Any, unit: str = "") -> str:
     else:
         text = f"{value:.2e}"
     return (text + (f" {unit}" if unit else "")).replace("-", "−")
-
-
-def share(value: float) -> str:
-    """A fraction in percent."""
-    return f"{100 * value:.1f} %"
 
 
 def _rounded(value: Any) -> Any:
