@@ -10,14 +10,18 @@ from omegaconf import DictConfig
 from lecture4.classifier import Classifier
 from lecture4.data.dataset import Dataset
 from lecture4.data.module import DataModule
+from lecture4.preprocess import Preprocess
 
 
-def assemble(cfg: DictConfig, dataset: Dataset | None = None) -> tuple[Classifier, DataModule]:
+def assemble(
+    cfg: DictConfig, dataset: Dataset | None = None, preprocess: Preprocess | None = None
+) -> tuple[Classifier, DataModule]:
     """Build what a composed ``conf/train.yaml`` describes; weights come from torch's generator.
 
     Args:
         cfg: the configuration.
         dataset: what ``cfg.data.source`` describes, if it is in memory already.
+        preprocess: what ``cfg.preprocess`` describes, if it is fitted already.
 
     Raises:
         ValueError: settings do not fit; names the choices that they belong to.
@@ -25,9 +29,12 @@ def assemble(cfg: DictConfig, dataset: Dataset | None = None) -> tuple[Classifie
     d = cfg.data
     dataset = dataset or build("data", d.source)
     data = DataModule(dataset, d.val_size, d.batch_size, d.eval_batch_size, d.num_workers, cfg.seed)
+    if preprocess is None:
+        preprocess = build("preprocess", cfg.preprocess, dataset.input_shape)
+        preprocess.fit(data.train_inputs())
     classifier = Classifier(
         build("model", cfg.model, dataset.input_shape, len(dataset.class_names)),
-        build("preprocess", cfg.preprocess, dataset.input_shape).fit(data.train_inputs()),
+        preprocess,
         build("augment", cfg.augment, dataset.input_shape),
         dataset.class_names,
         build("optim", cfg.optim),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from running import SMALL, command, weights_of
 
-from lecture4 import ops, optim, sanity
+from lecture4 import mistakes, ops, optim, sanity
 from lecture4.augment import NoAugment
 from lecture4.classifier import PENALTIES, Classifier
 from lecture4.data import shapes
@@ -120,134 +120,46 @@ def test_an_optimizer_that_torch_does_not_have_is_skipped(report):
     assert failed(checks) == set()
 
 
-# The mistakes: each changes what lecture4 computes, and names the checks that see it.
-
-
-def flipped_kernel(patch):
-    right = ops.conv2d
-    patch.setattr(ops, "conv2d", lambda x, weight, *rest: right(x, weight.flip(2, 3), *rest))
-
-
-def missing_bias(patch):
-    right = ops.linear
-    patch.setattr(ops, "linear", lambda x, weight, bias: right(x, weight))
-
-
-def transposed_weight(patch):
-    right = ops.linear
-
-    def linear(x, weight, bias):
-        return right(x, weight.T if weight.shape[0] == weight.shape[1] else weight, bias)
-
-    patch.setattr(ops, "linear", linear)
-
-
-def assignment_in_pooling(patch):
-    def backward(ctx, dy):
-        x, y = ctx.saved_tensors
-        padded, dx = ctx.windows.padded(x), ctx.windows.zeros(dy)
-        for _, _, pixels in ctx.windows.cells():
-            dx[pixels] = dy * (padded[pixels] == y)  # = for +=
-        return ctx.windows.cropped(dx), None
-
-    patch.setattr(pooling._MaxPool2d, "backward", staticmethod(backward))
-
-
-def softmax_over_the_wrong_axis(patch):
-    def cross_entropy(scores, labels, *rest, **options):
-        return -ops.log_softmax(scores, 0)[torch.arange(len(labels)), labels].mean()
-
-    patch.setattr(ops, "cross_entropy", cross_entropy)
-
-
-def gradient_not_divided_by_n(patch):
-    def backward(ctx, dl):
-        return dl.expand(ctx.shape), None
-
-    patch.setattr(import_module("lecture4.ops.softmax")._Sum, "backward", staticmethod(backward))
-
-
-def dropout_left_on(patch):
-    right = ops.dropout
-    patch.setattr(ops, "dropout", lambda x, p, training, inplace: right(x, p, True, inplace))
-
-
-def batch_statistics_left_on(patch):
-    right = ops.batch_norm
-    patch.setattr(
-        ops,
-        "batch_norm",
-        lambda x, mean, var, weight, bias, training, momentum, eps: right(
-            x, mean, var, weight, bias, True, momentum, eps
-        ),
-    )
-
-
-def fixed_statistics_in_the_backward(patch):
-    right = normalization._BatchNorm.backward
-
-    def backward(ctx, dy):
-        ctx.training = False
-        return right(ctx, dy)
-
-    patch.setattr(normalization._BatchNorm, "backward", staticmethod(backward))
-
-
-def adam_without_bias_correction(patch):
-    def step(self):
-        with torch.no_grad():
-            for group in self.param_groups:
-                beta1, beta2 = group["betas"]
-                for w in group["params"]:
-                    state = self.state[w]
-                    m = state["m"] = beta1 * state.get("m", 0) + (1 - beta1) * w.grad
-                    v = state["v"] = beta2 * state.get("v", 0) + (1 - beta2) * w.grad**2
-                    w -= group["lr"] * m / (v.sqrt() + group["eps"])
-
-    patch.setattr(optim.Adam, "step", step)
-
-
-def penalty_rewarded(patch):
-    patch.setitem(PENALTIES, "l2", lambda weights: -sum(w.square().sum() for w in weights))
-
-
-def scores_that_ignore_the_input(patch):
-    right = ops.flatten
-    patch.setattr(ops, "flatten", lambda x, *dims: 0 * right(x, *dims))
-
-
-def gradient_that_is_no_number(patch):
-    right = import_module("lecture4.ops.linear")._Linear.backward
-
-    def backward(ctx, ds):
-        dx, dweight, dbias = right(ctx, ds)
-        return dx, dweight, dbias * float("nan")
-
-    patch.setattr(import_module("lecture4.ops.linear")._Linear, "backward", staticmethod(backward))
-
-
-MISTAKES = {
-    flipped_kernel: (CONVNET, {GRADIENT, LAYERS}),
-    missing_bias: (SQUARE_MLP, {GRADIENT, LAYERS}),
-    transposed_weight: (SQUARE_MLP, {GRADIENT, LAYERS}),
-    assignment_in_pooling: (CONVNET, {GRADIENT, LAYERS}),
-    softmax_over_the_wrong_axis: (SQUARE_MLP, {LOSS, GRADIENT, LAYERS}),
-    gradient_not_divided_by_n: (SQUARE_MLP, {GRADIENT, LAYERS}),
-    dropout_left_on: (CONVNET, {LAYERS, MIX}),
-    batch_statistics_left_on: (CONVNET, {LAYERS, MIX}),
-    fixed_statistics_in_the_backward: (CONVNET, {GRADIENT, LAYERS}),
-    adam_without_bias_correction: (SQUARE_MLP, {OPTIMIZER}),
-    penalty_rewarded: (SQUARE_MLP, {PENALTY}),
-    gradient_that_is_no_number: (SQUARE_MLP, {GRADIENT, LAYERS, OVERFITS}),
-    scores_that_ignore_the_input: (SQUARE_MLP, {GRADIENT, LAYERS, OVERFITS}),
+CAUGHT_BY = {
+    mistakes.flipped_kernel: (CONVNET, {GRADIENT, LAYERS}),
+    mistakes.missing_bias: (SQUARE_MLP, {GRADIENT, LAYERS}),
+    mistakes.transposed_weight: (SQUARE_MLP, {GRADIENT, LAYERS}),
+    mistakes.assignment_in_pooling: (CONVNET, {GRADIENT, LAYERS}),
+    mistakes.softmax_over_the_wrong_axis: (SQUARE_MLP, {LOSS, GRADIENT, LAYERS}),
+    mistakes.gradient_not_divided_by_n: (SQUARE_MLP, {GRADIENT, LAYERS}),
+    mistakes.dropout_left_on: (CONVNET, {LAYERS, MIX}),
+    mistakes.batch_statistics_left_on: (CONVNET, {LAYERS, MIX}),
+    mistakes.fixed_statistics_in_the_backward: (CONVNET, {GRADIENT, LAYERS}),
+    mistakes.adam_without_bias_correction: (SQUARE_MLP, {OPTIMIZER}),
+    mistakes.penalty_rewarded: (SQUARE_MLP, {PENALTY}),
+    mistakes.gradient_that_is_no_number: (SQUARE_MLP, {GRADIENT, LAYERS, OVERFITS}),
+    mistakes.scores_that_ignore_the_input: (SQUARE_MLP, {GRADIENT, LAYERS, OVERFITS}),
 }
 
 
-@pytest.mark.parametrize("plant", MISTAKES)
-def test_a_mistake_is_caught(report, monkeypatch, plant):
-    model, caught_by = MISTAKES[plant]
-    plant(monkeypatch)
-    assert failed(report(model)) >= caught_by
+@pytest.mark.parametrize("plant", mistakes.MISTAKES)
+def test_a_mistake_is_caught(report, plant):
+    model, caught_by = CAUGHT_BY[plant]
+    with plant():
+        checks = report(model)
+    assert failed(checks) >= caught_by
+    assert not any(
+        "Error: " in check.measured for check in checks.values()
+    )  # it runs, and is wrong
+
+
+@pytest.mark.parametrize("plant", mistakes.MISTAKES)
+def test_a_mistake_ends_with_its_block(plant):
+    def namespaces():
+        places = [ops, PENALTIES, optim.Adam, pooling._MaxPool2d, normalization._BatchNorm]
+        modules = [import_module(f"lecture4.ops.{name}") for name in ("softmax", "linear")]
+        places += [modules[0]._Sum, modules[1]._Linear]
+        return [dict(p) if isinstance(p, dict) else dict(vars(p)) for p in places]
+
+    before = namespaces()
+    with plant():
+        assert namespaces() != before
+    assert namespaces() == before
 
 
 def test_weights_drawn_too_large_are_caught(report):

@@ -97,6 +97,7 @@ def curves(
         drawn.add_scatter(
             x=x + x[::-1],
             y=[*values.max(0), *values.min(0)[::-1]],
+            mode="lines",
             fill="toself",
             fillcolor=tone,
             opacity=0.2,

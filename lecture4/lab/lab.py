@@ -1,5 +1,6 @@
 """Where claims experiment: the training that ``train.py`` does, in memory, for several seeds."""
 
+import copy
 import json
 import shlex
 import time
@@ -19,6 +20,7 @@ from lecture4.classifier import Classifier
 from lecture4.data.dataset import Dataset
 from lecture4.data.module import DataModule
 from lecture4.lab.cache import CONF, Cache
+from lecture4.preprocess import Preprocess
 from lecture4.trainer import bare_trainer
 
 T = TypeVar("T")
@@ -79,6 +81,7 @@ class Lab:
         self.note = note
         self.commands: list[str] = []  # of the trainings since the last claim began
         self._datasets: dict[str, Dataset] = {}
+        self._fitted: dict[str, Preprocess] = {}
 
     def pick(self, quick: T, full: T) -> T:
         """What the budget allows."""
@@ -106,9 +109,7 @@ class Lab:
 
     def assemble(self, *overrides: str, seed: int | None = None) -> tuple[Classifier, DataModule]:
         """An untrained classifier and its data, as ``train.py`` has them before the first step."""
-        cfg = self.compose(*overrides, seed=seed)
-        pl.seed_everything(cfg.seed, verbose=False)
-        return job.assemble(cfg, self._dataset(cfg))
+        return self._assemble(self.compose(*overrides, seed=seed))
 
     def train(self, *overrides: str, seed: int | None = None) -> Run:
         """Do what ``python train.py *overrides seed=…`` does, but for files.
@@ -124,7 +125,7 @@ class Lab:
         key = self._key(cfg)
         if key and (kept := self.cache.load(key)):
             return Run(**kept)
-        classifier, data = self.assemble(*overrides, seed=seed)
+        classifier, data = self._assemble(cfg)
         run = _train(classifier, data, OmegaConf.to_container(cfg.trainer), command, seed)
         if key:
             self.cache.store(key, vars(run))
@@ -142,7 +143,17 @@ class Lab:
         settings = OmegaConf.to_container(cfg, resolve=True)
         settings["data"].pop("root", None)  # the same images wherever they lie
         settings["data"]["source"].pop("root", None)
-        return self.cache.key("run", settings, torch.get_num_threads(), torch.cuda.is_available())
+        source = Path(hydra.utils.get_object(cfg.data.source._target_).__code__.co_filename)
+        parts = settings, source.read_text(), torch.get_num_threads(), torch.cuda.is_available()
+        return self.cache.key("run", *parts)
+
+    def _assemble(self, cfg: DictConfig) -> tuple[Classifier, DataModule]:
+        dataset = self._dataset(cfg)
+        key = json.dumps([str(part) for part in (cfg.preprocess, cfg.data, cfg.seed)])
+        pl.seed_everything(cfg.seed, verbose=False)
+        classifier, data = job.assemble(cfg, dataset, copy.deepcopy(self._fitted.get(key)))
+        self._fitted.setdefault(key, copy.deepcopy(classifier.preprocess))
+        return classifier, data
 
     def _data(self, overrides: tuple[str, ...]) -> list[str]:
         return [] if any(w.startswith("data=") for w in overrides) else [f"data={self.data}"]

@@ -1,0 +1,292 @@
+"""Not linearly separable: what a line cannot do, the polar transform can, and a net learns."""
+
+import math
+import statistics
+
+import torch
+from plotly.subplots import make_subplots
+
+from lecture4.classifier import Classifier
+from lecture4.data.rings import rings
+from lecture4.lab import Claim, Finding, Item, Lab, Plot, Table, Widget
+from lecture4.lab.drawing import COLOURS
+from lecture4.models import MLP, SoftmaxClassifier
+from lecture4.preprocess import Polar
+
+LINEAR = ("data=rings", "model=softmax", "optim.lr=0.3", "trainer.max_epochs=20")
+POLAR = (*LINEAR, "preprocess=polar")
+# Two units at last, to be drawn. They are tanh, for of two ReLU units both may die.
+NET = ("data=rings", "model=mlp", "model.hidden=[16,2]", "model.activation=tanh")
+TRAININGS = {"linear": LINEAR, "polar": POLAR, "net": NET}
+NAMES = {"linear": "linear, of (x, y)", "polar": "linear, of (r, θ)", "net": "net 2–16–2–2"}
+STEPS = 21  # of the way from (x, y) to (r, θ)
+REACH = 2.2  # of the drawn plane; the ring ends at 2
+GRID = 51
+DRAWN = 400  # test points in a figure
+HALFWAY = 75.0
+
+
+def measure(lab: Lab) -> dict:
+    """Train the three classifiers; look for the best line on the way from (x, y) to (r, θ)."""
+    seeds = lab.seeds(lab.pick(5, 10))
+    runs = {
+        name: [lab.train(*overrides, seed=seed) for seed in seeds]
+        for name, overrides in TRAININGS.items()
+    }
+    restored = {name: lab.restore(runs[name][0], *TRAININGS[name])[0] for name in runs}
+    data = lab.assemble(*LINEAR)[1].dataset
+    points, labels = data.test_inputs, data.test_labels
+    lab.note("best straight line on the way from (x, y) to (r, θ)")
+    way = [best_line(moved(points, i / (STEPS - 1)), labels) for i in range(STEPS)]
+    hidden = hidden_layer(restored["net"])
+    with torch.no_grad():
+        representation = hidden(points[:DRAWN])
+    return {
+        "seeds": seeds,
+        "accuracy": {name: [100 * run.accuracy for run in runs[name]] for name in runs},
+        "loss": {name: [run.history[-1]["train/loss"] for run in runs[name]] for name in runs},
+        "parameters": {name: runs[name][0].parameters for name in runs},
+        "test_size": len(points),
+        "class_names": data.class_names,
+        "line_limit": 100 * line_limit(),
+        "way": way,
+        "points": rounded(points[:DRAWN]),
+        "labels": labels[:DRAWN].tolist(),
+        "representation": rounded(representation),
+        "planes": {
+            **{name: plane(restored[name], REACH) for name in restored},
+            "representation": plane(restored["net"].model.scores, 1.1),  # tanh ends at 1
+        },
+        "circle": polar_boundary(restored["polar"]),
+    }
+
+
+def line_limit(steps: int = 2000) -> float:
+    """The share that the best straight line separates of infinitely many points of the rings.
+
+    The line stands at a distance d from the centre. Of the points at radius r > d a share
+    arccos(d/r)/π lies beyond it, and is called the ring; the radius is uniform in either class.
+    """
+    u = (torch.arange(steps, dtype=torch.float64) + 0.5) / steps
+    d = torch.linspace(0, 2, steps, dtype=torch.float64)[:, None]
+    beyond = [((d / (0.8 * u + 1.2 * k)).clamp(max=1).acos() / math.pi).mean(1) for k in (0, 1)]
+    return ((1 - beyond[0] + beyond[1]) / 2).max().item()
+
+
+def moved(points: torch.Tensor, t: float) -> torch.Tensor:
+    """Points (N, 2) on the straight way from (x, y), t = 0, to (r, θ), t = 1."""
+    return torch.lerp(points, Polar((2,))(points), t)
+
+
+def best_line(points: torch.Tensor, labels: torch.Tensor, directions: int = 360) -> dict:
+    """The best straight line among all offsets in each of many directions.
+
+    Returns:
+        ``accuracy`` in %, the ``angle`` of the line's normal n, and its ``offset`` c: n·x = c.
+    """
+    angles = torch.arange(directions, dtype=torch.float64) * (math.pi / directions)
+    normals = torch.stack([angles.cos(), angles.sin()])  # (2, A)
+    sorted_, order = (points.double() @ normals).sort(0)  # (N, A)
+    ones = labels[order].cumsum(0)  # of the points up to each
+    zeros = torch.arange(1, len(labels) + 1)[:, None] - ones
+    right = zeros + (labels.sum() - ones)  # class 0 below the line, class 1 above
+    right = torch.maximum(right, len(labels) - right)
+    best = int(right[:-1].argmax())
+    i, a = best // directions, best % directions
+    return {
+        "accuracy": 100 * right[i, a].item() / len(labels),
+        "angle": angles[a].item(),
+        "offset": ((sorted_[i, a] + sorted_[i + 1, a]) / 2).item(),
+    }
+
+
+def plane(classify: torch.nn.Module, reach: float) -> list[list[float]]:
+    """P(class 1) on a square grid of side 2·``reach`` around the centre; a row for each y."""
+    line = torch.linspace(-reach, reach, GRID)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    with torch.no_grad():
+        scores = classify(torch.stack([x, y], 2).view(-1, 2))
+    return rounded(scores.softmax(1)[:, 1].view(GRID, GRID), 5)  # a line's is nearly flat
+
+
+def hidden_layer(classifier: Classifier) -> torch.nn.Module:
+    """What the net makes of points before its last, linear layer."""
+    return torch.nn.Sequential(
+        classifier.preprocess, classifier.model.flatten, classifier.model.hidden
+    )
+
+
+def polar_boundary(classifier: Classifier) -> list[list[float]]:
+    """Points (r, θ) of the line where a linear classifier of (r, θ) gives both classes 1/2."""
+    layer = classifier.model.scores
+    w, b = (layer.weight[1] - layer.weight[0]).detach(), (layer.bias[1] - layer.bias[0]).item()
+    theta = torch.linspace(-math.pi, math.pi, 91)
+    return rounded(torch.stack([-(b + w[1] * theta) / w[0], theta], 1))
+
+
+def rounded(values: torch.Tensor, decimals: int = 3) -> list:
+    """As lists of numbers that are not longer than can be seen."""
+    return values.double().round(decimals=decimals).tolist()
+
+
+def judge(m: dict) -> list[Finding]:
+    """A line fails where the loss stays at that of guessing; separable is 99 % and more."""
+    accuracy = m["accuracy"]
+    return [
+        Finding(
+            "test points that the best of all straight lines in (x, y) has on the right side: "
+            "less than halfway from guessing to separating",
+            [m["way"][0]["accuracy"]],
+            at_most=HALFWAY,
+            unit="%",
+        ),
+        Finding(
+            "test accuracy of the linear classifier of (x, y): less than halfway from guessing "
+            "to separating",
+            accuracy["linear"],
+            at_most=HALFWAY,
+            unit="%",
+        ),
+        Finding(
+            # By symmetry the best W is 0. Three numbers fitted to 1,800 points gain about
+            # 3/3600 nats by their chance; ten times that is allowed.
+            "its training loss after the last epoch, short of the ln 2 that guessing costs",
+            [math.log(2) - loss for loss in m["loss"]["linear"]],
+            at_most=0.01,
+            unit="nats",
+        ),
+        Finding(
+            "test accuracy of the same classifier of (r, θ): at most one point in a hundred wrong",
+            accuracy["polar"],
+            at_least=99,
+            unit="%",
+        ),
+        Finding(
+            "test accuracy of the last, linear layer of the net, on the two numbers that the net "
+            "makes of (x, y): at most one point in a hundred wrong",
+            accuracy["net"],
+            at_least=99,
+            unit="%",
+        ),
+    ]
+
+
+def draw(m: dict) -> list[Item]:
+    """Boundaries over the points, the representation, the accuracies, and the slider."""
+    mean = {name: statistics.fmean(values) for name, values in m["accuracy"].items()}
+    best = m["way"][0]["accuracy"]
+    return [
+        Plot(
+            _boundaries(m),
+            f"The line of the linear classifier misses the disc ({mean['linear']:.1f} % of the "
+            f"test points are right); in polar coordinates its boundary is a circle "
+            f"({mean['polar']:.1f} %); the net closes a curve around the disc "
+            f"({mean['net']:.1f} %), for in its two hidden units the classes lie apart.",
+            f"Test points and P({m['class_names'][1]}) below them, seed {m['seeds'][0]}; the line "
+            "is where it is 1/2. The first three panels show the plane (x, y); the fourth shows "
+            "the same points as the net's last layer sees them, which is as linear as the first.",
+        ),
+        Table(
+            ["classifier", "parameters", "test accuracy", "training loss"],
+            [_row(m, name) for name in NAMES],
+            f"Means over n = {len(m['seeds'])} seeds with lowest and highest. The straight line "
+            f"that fits the {m['test_size']:,} test points best has {best:.1f} % of them right; "
+            f"of infinitely many points it would be {m['line_limit']:.1f} %: it cuts off a piece "
+            "of the ring and leaves the disc whole. So a linear classifier can be above 50 % and "
+            "still know no more than guessing: its loss stays at ln 2 = 0.693.",
+        ),
+        Widget(
+            "polar",
+            {key: m[key] for key in ("points", "labels", "class_names", "circle", "way")}
+            | {"test_size": m["test_size"], "reach": REACH},
+            "A slider moves the test points from (x, y) to (r, θ), with the boundary of the "
+            f"trained classifier; the best straight line has {best:.1f} % right at the start and "
+            f"{m['way'][-1]['accuracy']:.1f} % at the end.",
+            "Each point goes straight from (x, y) to (r, θ). Dashed: the boundary of the "
+            "classifier that was trained on (r, θ); at the end it is a straight line. Full: the "
+            "best straight line through the points as they lie at the moment.",
+        ),
+    ]
+
+
+def _row(m: dict, name: str) -> list[str]:
+    accuracy, loss = m["accuracy"][name], m["loss"][name]
+    return [
+        NAMES[name],
+        str(m["parameters"][name]),
+        f"{statistics.fmean(accuracy):.1f} % ({min(accuracy):.1f}–{max(accuracy):.1f})",
+        f"{statistics.fmean(loss):.3f} ({min(loss):.3f}–{max(loss):.3f})",
+    ]
+
+
+def _boundaries(m: dict):
+    panels = {**NAMES, "representation": "the net's units (h₁, h₂)"}
+    made = make_subplots(
+        2,
+        2,
+        subplot_titles=list(panels.values()),
+        horizontal_spacing=0.1,
+        vertical_spacing=0.1,
+    )
+    made.update_layout(template=None, colorway=COLOURS, height=560)
+    made.update_annotations(font_size=13)
+    for i, name in enumerate(panels):
+        place = {"row": i // 2 + 1, "col": i % 2 + 1}
+        of_net = name == "representation"
+        reach = 1.1 if of_net else REACH
+        line = [round(reach * (2 * j / (GRID - 1) - 1), 3) for j in range(GRID)]
+        made.add_contour(x=line, y=line, z=m["planes"][name], **_shades(), **place)
+        points = m["representation" if of_net else "points"]
+        for k, label in enumerate(m["class_names"]):
+            own = [p for p, q in zip(points, m["labels"], strict=True) if q == k]
+            made.add_scatter(
+                x=[p[0] for p in own],
+                y=[p[1] for p in own],
+                mode="markers",
+                marker={"size": 4, "color": COLOURS[k]},
+                name=label,
+                legendgroup=label,
+                showlegend=i == 0,
+                hoverinfo="skip",
+                **place,
+            )
+        axis = {"range": [-reach, reach], "constrain": "domain", "dtick": 1}
+        made.update_xaxes(axis, **place)
+        made.update_yaxes(axis, scaleanchor=f"x{i + 1}" if i else "x", **place)
+    return made
+
+
+def _shades() -> dict:
+    """Of a contour plot: the colours of the classes, clear between them, and one line at 1/2."""
+    clear = "rgba(127,127,127,0.06)"
+    return {
+        "zmin": 0,
+        "zmax": 1,
+        "colorscale": [[0, "rgba(47,127,193,0.4)"], [0.5, clear], [1, "rgba(224,128,31,0.4)"]],
+        "contours": {"coloring": "heatmap", "start": 0.5, "end": 0.5, "size": 1},
+        "line": {"width": 2, "color": COLOURS[6]},
+        "showscale": False,
+        "hovertemplate": "P = %{z:.3f}<extra></extra>",
+    }
+
+
+CLAIM = Claim(
+    name="rings",
+    title="Not linearly separable",
+    quote="If data is not linearly separable. One Solution: feature transforms. "
+    "E.g data in circle -> polar space.",
+    text="A disc in a ring: two classes of points in the plane that no straight line separates. "
+    "One linear classifier is trained on (x, y), the same one on (r, θ), and a small net on "
+    "(x, y), with two tanh units before its last layer so that they can be drawn. Look at where "
+    "each draws its boundary, and at the plane in which the net's boundary is a straight line.",
+    formulas=[
+        r"f(x, y) = (r(x, y), \theta(x, y))",
+        r"r = \sqrt{x^2 + y^2}, \quad \theta = \text{atan2}(y, x)",
+        r"h = \tanh(W_2 \tanh(W_1 x + b_1) + b_2)",
+        r"s = W_3 h + b_3",
+    ],
+    code=[Polar, SoftmaxClassifier, MLP, rings],
+    measure=measure,
+    judge=judge,
+    draw=draw,
+)

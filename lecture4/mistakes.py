@@ -1,0 +1,168 @@
+"""Mistakes that people make, each to be planted on purpose: ``with flipped_kernel(): …``.
+
+Every one changes what ``lecture4`` computes by hand until the block ends. ``MISTAKES`` lists them;
+the checks of ``lecture4.sanity`` see each, the loss curve shows few.
+"""
+
+from contextlib import AbstractContextManager
+from importlib import import_module
+from unittest.mock import patch
+
+import torch
+
+from lecture4 import ops, optim
+from lecture4.classifier import PENALTIES
+from lecture4.ops import normalization, pooling
+
+
+def flipped_kernel() -> AbstractContextManager:
+    """Convolve with the kernel turned by 180°, as signal processing defines it.
+
+    A net that learns its kernels learns them turned, and as well. Weights from elsewhere fail.
+    """
+    right = ops.conv2d
+    return patch.object(ops, "conv2d", lambda x, weight, *rest: right(x, weight.flip(2, 3), *rest))
+
+
+def missing_bias() -> AbstractContextManager:
+    """Leave out + b: s = x Wᵀ. The loss falls almost as before; b has no gradient at all."""
+    right = ops.linear
+    return patch.object(ops, "linear", lambda x, weight, bias: right(x, weight))
+
+
+def transposed_weight() -> AbstractContextManager:
+    """Multiply by W for Wᵀ where W is square, so that no shape complains.
+
+    W is random at first, and random it is transposed: the net learns as well.
+    """
+    right = ops.linear
+
+    def linear(x, weight, bias):
+        return right(x, weight.T if weight.shape[0] == weight.shape[1] else weight, bias)
+
+    return patch.object(ops, "linear", linear)
+
+
+def assignment_in_pooling() -> AbstractContextManager:
+    """Write ∂L/∂x = for += where pooling windows overlap: the last window wins.
+
+    Layers below learn from part of their gradient, and may do as well.
+    """
+
+    def backward(ctx, dy):
+        (x,) = ctx.saved_tensors
+        padded, dx = ctx.windows.padded(x), ctx.windows.zeros(dy)
+        y = pooling._largest(x, ctx.windows)
+        for _, _, pixels in ctx.windows.cells():
+            dx[pixels] = dy * (padded[pixels] == y)  # = for +=
+        return ctx.windows.cropped(dx), None
+
+    return patch.object(pooling._MaxPool2d, "backward", staticmethod(backward))
+
+
+def softmax_over_the_wrong_axis() -> AbstractContextManager:
+    """Normalise over the images of the batch for the classes: the loss begins at ln N, not ln K."""
+
+    def cross_entropy(scores, labels, *rest, **options):
+        return -ops.log_softmax(scores, 0)[torch.arange(len(labels)), labels].mean()
+
+    return patch.object(ops, "cross_entropy", cross_entropy)
+
+
+def gradient_not_divided_by_n() -> AbstractContextManager:
+    """Sum the gradient over the batch where the loss is a mean: N times too long.
+
+    SGD diverges or wants another rate; Adam divides the factor away again.
+    """
+
+    def backward(ctx, dl):
+        return dl.expand(ctx.shape), None
+
+    return patch.object(
+        import_module("lecture4.ops.softmax")._Sum, "backward", staticmethod(backward)
+    )
+
+
+def dropout_left_on() -> AbstractContextManager:
+    """Drop units in evaluation, too: training is the same, what comes out is worse, by chance."""
+    right = ops.dropout
+    return patch.object(ops, "dropout", lambda x, p, training, inplace: right(x, p, True, inplace))
+
+
+def batch_statistics_left_on() -> AbstractContextManager:
+    """Normalise by the batch in evaluation, too: an image's scores depend on its neighbours."""
+    right = ops.batch_norm
+    return patch.object(
+        ops,
+        "batch_norm",
+        lambda x, mean, var, weight, bias, training, momentum, eps: right(
+            x, mean, var, weight, bias, True, momentum, eps
+        ),
+    )
+
+
+def fixed_statistics_in_the_backward() -> AbstractContextManager:
+    """Forget that the batch's mean and variance depend on x: two terms of ∂L/∂x are missing."""
+    right = normalization._BatchNorm.backward
+
+    def backward(ctx, dy):
+        ctx.training = False
+        return right(ctx, dy)
+
+    return patch.object(normalization._BatchNorm, "backward", staticmethod(backward))
+
+
+def adam_without_bias_correction() -> AbstractContextManager:
+    """Step by m/√v for m̂/√v̂: the first steps are (1 − β₁ᵗ)/√(1 − β₂ᵗ) times as long."""
+
+    def step(self):
+        with torch.no_grad():
+            for group in self.param_groups:
+                beta1, beta2 = group["betas"]
+                for w in group["params"]:
+                    state = self.state[w]
+                    m = state["m"] = beta1 * state.get("m", 0) + (1 - beta1) * w.grad
+                    v = state["v"] = beta2 * state.get("v", 0) + (1 - beta2) * w.grad**2
+                    w -= group["lr"] * m / (v.sqrt() + group["eps"])
+
+    return patch.object(optim.Adam, "step", step)
+
+
+def penalty_rewarded() -> AbstractContextManager:
+    """Subtract λ R(W): weights are paid for growing. The cross-entropy does not tell."""
+    return patch.dict(PENALTIES, {"l2": lambda weights: -sum(w.square().sum() for w in weights)})
+
+
+def scores_that_ignore_the_input() -> AbstractContextManager:
+    """Lose the input on the way: the loss goes to the entropy of the labels, ln K, and stays."""
+    right = ops.flatten
+    return patch.object(ops, "flatten", lambda x, *dims: 0 * right(x, *dims))
+
+
+def gradient_that_is_no_number() -> AbstractContextManager:
+    """Let one backward divide 0 by 0: after one step no weight that it reaches is a number."""
+    linear = import_module("lecture4.ops.linear")._Linear
+    right = linear.backward
+
+    def backward(ctx, ds):
+        dx, dweight, dbias = right(ctx, ds)
+        return dx, dweight, dbias * float("nan")
+
+    return patch.object(linear, "backward", staticmethod(backward))
+
+
+MISTAKES = (
+    flipped_kernel,
+    missing_bias,
+    transposed_weight,
+    assignment_in_pooling,
+    softmax_over_the_wrong_axis,
+    gradient_not_divided_by_n,
+    dropout_left_on,
+    batch_statistics_left_on,
+    fixed_statistics_in_the_backward,
+    adam_without_bias_correction,
+    penalty_rewarded,
+    gradient_that_is_no_number,
+    scores_that_ignore_the_input,
+)
