@@ -35,7 +35,7 @@ def measure(lab: Lab) -> dict:
         values = torch.linalg.eigvalsh(transformed(raw, preprocess)).flip(0)
         spectra[kind] = _spectrum(values)
     seeds = lab.seeds(lab.pick(3, 5))
-    nets = {"MLP": _compare(lab, MLP, lab.pick((0.03, 0.1, 0.3), (0.01, 0.03, 0.1, 0.3)), seeds)}
+    nets = {"MLP": _compare(lab, MLP, (0.01, 0.03, 0.1, 0.3), seeds)}
     if lab.budget == "full":
         nets["softmax"] = _compare(lab, SOFTMAX, (0.003, 0.01, 0.03, 0.1), seeds)
     return {

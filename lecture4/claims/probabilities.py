@@ -211,6 +211,7 @@ def _table(m: dict) -> Table:
 def _first_loss(m: dict) -> Plot:
     log_k, spreads = math.log(m["classes"]), m["scaled"]["spread"]
     drawn = figure("spread σ of an image's scores", "loss before training", log_x=True)
+    drawn.update_xaxes(dtick=1)
     drawn.add_hline(y=log_k, line_dash="dash", line_color="#7f8c8d")
     drawn.add_scatter(x=spreads, y=m["scaled"]["expected"], mode="lines", name="predicted")
     drawn.add_scatter(

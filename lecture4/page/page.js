@@ -63,10 +63,19 @@ const lecture = (() => {
     document.documentElement.dataset.ready = "true";
   }
 
+  // On a phone a legend of many names takes many lines, which the figure gets on top of its height.
+  function height(element, traces, layout) {
+    const named = traces.filter((t) => t.showlegend !== false && t.name).length;
+    const lines = element.clientWidth < 500 && layout?.showlegend !== false ? Math.max(0, named - 3) : 0;
+    return (layout?.height ?? 380) + 19 * lines;
+  }
+
   function show(element, traces, layout) {
     element.drawn = { traces, layout };
     element.classList.add("drawn");
-    return Plotly.react(element, structuredClone(traces), themed({ ...layout, height: layout?.height ?? 380 }), config);
+    const tall = height(element, traces, layout);
+    element.style.height = `${tall}px`;
+    return Plotly.react(element, structuredClone(traces), themed({ ...layout, height: tall }), config);
   }
 
   function again(width) {
@@ -142,7 +151,6 @@ const lecture = (() => {
       const element = made(root, "div", { className: "plot" });
       element.setAttribute("role", "img");
       element.setAttribute("aria-label", alt ?? "");
-      element.style.height = `${layout?.height ?? 380}px`;
       show(element, traces, layout);
       return { element, update: (newTraces, newLayout = layout) => show(element, newTraces, newLayout) };
     },

@@ -6,9 +6,9 @@ import pytest
 
 WIDTHS = pytest.mark.parametrize("width", [390, 1400])
 
-# Elements that stick out on the right, but for those inside of a part that scrolls by itself.
+# Elements that stick out on the right, but for those inside of a part that scrolls or clips.
 STICKING_OUT = """() => [...document.body.querySelectorAll('*')]
-  .filter(e => !e.closest('.scroll, .formula, .skip'))
+  .filter(e => !e.closest('.scroll, .formula, .skip') && !e.parentElement.closest('svg'))
   .map(e => [e, e.getBoundingClientRect()])
   .filter(([e, box]) => box.width > 0 && box.right > document.documentElement.clientWidth + 1)
   .map(([e]) => `${e.closest('section')?.id}: ${e.tagName} ${e.textContent.slice(0, 40)}`)"""
