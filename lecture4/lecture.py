@@ -56,7 +56,8 @@ def _entry(name: str, lab: Lab, progress: "Progress") -> dict[str, Any]:
     """One claim: its measurements, findings and verdict, and the commands that repeat them."""
     progress.begin(name)
     tested = claim(name)
-    key = lab.cache and lab.cache.key(name, _source(tested), lab.budget, lab.seed, lab.data)
+    of_claim = _source(tested), lab.budget, lab.seed, lab.data, machine()
+    key = lab.cache and lab.cache.key(name, *of_claim)
     kept = lab.cache and lab.cache.load(key)
     measured = kept or _measure(tested, lab)
     if lab.cache and not kept:

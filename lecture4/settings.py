@@ -169,7 +169,7 @@ ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 ACCEPTED_BY_LECTURE = {
     "budget": (lambda v: v in ("quick", "full"), "quick or full"),
-    "seed": ACCEPTED["seed"],
+    "seed": (lambda v: _is_whole(v) and 0 <= v <= 4e9, "a whole number from 0 to 4000000000"),
     "data.name": (lambda v: v in ("auto", "cifar10", "shapes"), "auto, cifar10 or shapes"),
     "data.root": NAME,
     "cache": (lambda v: v is None or NAME[0](v), "a folder, or null for none"),

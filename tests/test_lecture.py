@@ -174,6 +174,7 @@ def test_an_interrupted_run_goes_on(tmp_path):
         ("claims=rings,init", "claims=rings,init: a list is written [a,b]"),
         ("budget=long", "budget=long is not accepted; it must be quick or full"),
         ("seed=-1", "seed=-1 is not accepted"),
+        ("seed=4294967295", "seed=4294967295 is not accepted"),  # the seeds after it are too large
         ("data=shapes", "data is set by its parts: data.root, data.name"),
         ("data.name=mnist", "data.name=mnist is not accepted; it must be auto, cifar10 or shapes"),
         ("optim.lr=1", "optim.lr does not go with these choices; it belongs to optim=adam"),

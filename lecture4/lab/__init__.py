@@ -1,8 +1,19 @@
 """The laboratory: what a claim is, how it trains and measures, how it draws."""
 
-from lecture4.lab.claim import Claim, Finding, verdict
-from lecture4.lab.drawing import Gallery, Item, Plot, Table, Widget, curves, figure, png
-from lecture4.lab.lab import Lab, Run
+from lecture4.lab.claim import Claim, Finding, paired, resolution, verdict
+from lecture4.lab.drawing import (
+    Gallery,
+    Item,
+    Plot,
+    Table,
+    Widget,
+    curves,
+    figure,
+    panels,
+    png,
+    spread,
+)
+from lecture4.lab.lab import Lab, Run, Tuned, scores_of
 
 __all__ = [
     "Claim",
@@ -13,9 +24,15 @@ __all__ = [
     "Plot",
     "Run",
     "Table",
+    "Tuned",
     "Widget",
     "curves",
     "figure",
+    "paired",
+    "panels",
     "png",
+    "resolution",
+    "scores_of",
+    "spread",
     "verdict",
 ]

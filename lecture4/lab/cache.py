@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ def code_version() -> str:
     digest = hashlib.sha256(torch.__version__.encode())
     files = [f for f in PACKAGE.rglob("*.py") if f.relative_to(PACKAGE).parts[0] not in APART]
     for file in sorted(files) + sorted(CONF.rglob("*.yaml")):
-        digest.update(file.name.encode())
+        digest.update(file.relative_to(PACKAGE.parent).as_posix().encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
@@ -49,6 +50,6 @@ class Cache:
 
     def store(self, key: str, value: Any) -> None:
         """Keep plain values and tensors: whole, or not at all."""
-        temporary = self.folder / f".{key}.part"
+        temporary = self.folder / f".{key}.{os.getpid()}.part"
         torch.save(value, temporary)
         temporary.replace(self.folder / f"{key}.pt")

@@ -69,6 +69,19 @@ class Finding:
         return FAILS if high < self.at_least or low > self.at_most else UNDECIDED
 
 
+def paired(first: Sequence[float], second: Sequence[float]) -> list[float]:
+    """Differences of accuracies (fractions), seed by seed, in points (hundredths)."""
+    return [100 * (a - b) for a, b in zip(first, second, strict=True)]
+
+
+def resolution(n: int) -> float:
+    """Points by which two accuracies of about ½, on n images each, differ by luck: 1.96 √(2·¼/n).
+
+    Below it (95 %) another draw of the test images might turn a difference round.
+    """
+    return 100 * 1.96 * math.sqrt(2 * 0.25 / n)
+
+
 def verdict(findings: Sequence[Finding]) -> str:
     """That of a claim: one finding that does not hold is enough, then one that is undecided."""
     verdicts = [finding.verdict for finding in findings]

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 from PIL import Image
+from plotly.subplots import make_subplots
 
 # Apart from each other for colour-blind readers, on white and on black: after Okabe & Ito 2008.
 COLOURS = ("#2f7fc1", "#e0801f", "#1c9e77", "#c65a9b", "#8a7f2a", "#7a6fd0", "#d1495b", "#7f8c8d")
@@ -70,6 +72,21 @@ def figure(
     made.update_xaxes(title=x, type="log" if log_x else None)
     made.update_yaxes(title=y, type="log" if log_y else None)
     return made
+
+
+def panels(rows: int, cols: int, titles: Sequence[str] = (), **layout: Any) -> go.Figure:
+    """An empty figure of several panels; layout as in ``figure``, spacings as in plotly's own."""
+    spacing = {key: layout.pop(key) for key in list(layout) if key.endswith(("spacing", "axes"))}
+    made = make_subplots(rows, cols, subplot_titles=list(titles), **spacing)
+    made.update_layout(template=None, colorway=COLOURS, **layout)
+    made.update_annotations(font_size=13)
+    return made
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """Mean (lowest–highest) of several seeds' values."""
+    low, high = (f"{v:.{digits}f}" for v in (min(values), max(values)))
+    return f"{statistics.fmean(values):.{digits}f} ({low}–{high})"
 
 
 def curves(

@@ -4,7 +4,7 @@ import copy
 import json
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from lecture4 import job
 from lecture4.classifier import Classifier
@@ -50,9 +51,31 @@ class Run:
     diverged: bool
     weights: dict[str, torch.Tensor] = field(repr=False)
 
+    @property
+    def best_validation(self) -> float:
+        """Validation accuracy of the best epoch; 1/K if it diverged."""
+        return self.accuracy if self.diverged else max(self.curve("val/accuracy"))
+
     def curve(self, metric: str) -> list[float]:
-        """A metric's value in each epoch."""
+        """A metric's value in each epoch; of one that diverged, in those before."""
         return [row[metric] for row in self.history]
+
+
+@dataclass
+class Tuned:
+    """What ``Lab.tune`` found.
+
+    Attributes:
+        validation: best validation accuracy with each setting, on the first seed.
+        best: index of the setting that was chosen by it.
+        at_edge: the best setting is the first or the last, so that a better one may lie beyond.
+        runs: with that setting, one for each seed.
+    """
+
+    validation: list[float]
+    best: int
+    at_edge: bool
+    runs: list[Run]
 
 
 class Lab:
@@ -131,10 +154,40 @@ class Lab:
             self.cache.store(key, vars(run))
         return run
 
+    def tune(
+        self, overrides: Sequence[str], settings: Sequence[Sequence[str]], seeds: Sequence[int]
+    ) -> Tuned:
+        """Train with each of the settings on the first seed, and with the best on every seed.
+
+        Args:
+            overrides: of every training.
+            settings: what is tried besides, such as ``[("optim.lr=0.01",), ("optim.lr=0.1",)]``.
+            seeds: of the trainings.
+        """
+        tried = [self.train(*overrides, *words, seed=seeds[0]) for words in settings]
+        validation = [run.best_validation for run in tried]
+        best = max(range(len(tried)), key=validation.__getitem__)
+        runs = [self.train(*overrides, *settings[best], seed=seed) for seed in seeds[1:]]
+        return Tuned(
+            validation, best, len(tried) > 1 and best in (0, len(tried) - 1), [tried[best], *runs]
+        )
+
+    def length(self, images: int, *overrides: str) -> tuple[str, str]:
+        """Overrides that show a model about so many images: equal epochs, as few as it takes."""
+        val_size = self.compose(*overrides).data.val_size
+        split = len(self.dataset.train_labels) - val_size
+        epochs = -(-images // split)
+        share = images / (epochs * split)
+        return f"trainer.max_epochs={epochs}", f"+trainer.limit_train_batches={share:.4f}"
+
     def restore(self, run: Run, *overrides: str) -> tuple[Classifier, DataModule]:
-        """The classifier that ``train(*overrides)`` left, ready to classify, and its data."""
+        """The classifier that ``train(*overrides)`` left, ready to classify, and its data.
+
+        Of a run that diverged, the classifier as it began.
+        """
         classifier, data = self.assemble(*overrides, seed=run.seed)
-        classifier.load_state_dict(run.weights)
+        if not run.diverged:
+            classifier.load_state_dict(run.weights)
         return classifier.eval(), data
 
     def _key(self, cfg: DictConfig) -> str | None:
@@ -164,6 +217,12 @@ class Lab:
         if key not in self._datasets:
             self._datasets[key] = job.build("data", cfg.data.source)
         return self._datasets[key]
+
+
+def scores_of(classify: nn.Module, inputs: torch.Tensor, at_once: int = 500) -> torch.Tensor:
+    """Scores (N, K) of inputs (N, ...), some at a time, without gradients."""
+    with torch.no_grad():
+        return torch.cat([classify(part) for part in inputs.split(at_once)])
 
 
 def _train(

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from lecture4.lab import Finding, verdict
+from lecture4.lab import Finding, paired, resolution, verdict
 from lecture4.lab.claim import STUDENT
 
 
@@ -69,3 +69,15 @@ def test_the_worst_finding_decides_a_claim():
     assert verdict([yes, yes]) == "holds"
     assert verdict([yes, open_]) == "undecided"
     assert verdict([yes, open_, no]) == "does not hold"
+
+
+def test_pairs_are_compared_seed_by_seed_in_points():
+    assert paired([0.5, 0.75], [0.25, 1.0]) == [25, -25]
+    with pytest.raises(ValueError, match="zip"):
+        paired([0.5], [0.25, 1.0])
+
+
+def test_the_resolution_is_what_equal_models_differ_by():
+    right = torch.distributions.Binomial(2000, 0.5).sample((2, 20_000)) / 2000
+    apart = 100 * (right[0] - right[1]).abs()
+    assert (apart < resolution(2000)).double().mean().item() == pytest.approx(0.95, abs=0.01)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lecture4.lab import curves, figure, png
+from lecture4.lab import curves, figure, panels, png, spread
 
 
 def pixels(address):
@@ -48,3 +48,15 @@ def test_one_seed_has_no_band():
     drawn = figure()
     curves(drawn, [1, 2], [[1.0, 4.0]], "sgd")
     assert len(drawn.data) == 1
+
+
+def test_panels_are_figures_side_by_side():
+    made = panels(2, 1, ["above", "below"], height=500, vertical_spacing=0.2, shared_xaxes=True)
+    assert [a.text for a in made.layout.annotations] == ["above", "below"]
+    assert made.layout.height == 500
+    assert made.layout.yaxis.domain[0] - made.layout.yaxis2.domain[1] == pytest.approx(0.2)
+
+
+def test_a_spread_names_mean_lowest_and_highest():
+    assert spread([1.0, 2.0, 6.0]) == "3.0 (1.0–6.0)"
+    assert spread([0.1231, 0.1244], 3) == "0.124 (0.123–0.124)"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from running import SMALL
 
-from lecture4.lab import Lab
+from lecture4.lab import Lab, scores_of
 
 RUN = (*SMALL, "model=mlp", "model.hidden=[16]", "trainer.max_epochs=2", "trainer.accelerator=cpu")
 
@@ -80,3 +80,44 @@ def test_what_is_done_is_told():
     told = []
     Lab(note=told.append).train(*RUN, seed=2)
     assert told == [" ".join([*RUN, "seed=2"])]
+
+
+def test_tuning_takes_the_setting_of_best_validation_accuracy():
+    rates = [("optim.lr=1e-9",), ("optim.lr=0.01",), ("optim.lr=1e30",)]
+    tuned = Lab().tune(RUN, rates, [0, 1, 2])
+    assert tuned.best == 1
+    assert not tuned.at_edge
+    assert tuned.validation[2] == 0.1  # diverged
+    assert [run.seed for run in tuned.runs] == [0, 1, 2]
+    assert all("optim.lr=0.01" in run.command for run in tuned.runs)
+    assert tuned.validation[1] == max(tuned.runs[0].curve("val/accuracy"))
+
+
+def test_a_best_setting_at_the_edge_is_told():
+    assert Lab().tune(RUN, [("optim.lr=0.01",), ("optim.lr=1e-9",)], [0]).at_edge
+    assert not Lab().tune(RUN, [("optim.lr=0.01",)], [0]).at_edge
+
+
+@pytest.mark.parametrize(("images", "epochs"), [(3_000, 1), (9_000, 1), (9_001, 2), (27_000, 3)])
+def test_a_length_is_as_many_images_as_asked(images, epochs):
+    lab = Lab()
+    words = lab.length(images)
+    cfg = lab.compose(*words)
+    assert cfg.trainer.max_epochs == epochs
+    assert isinstance(cfg.trainer.limit_train_batches, float)
+    assert epochs * cfg.trainer.limit_train_batches * 9_000 == pytest.approx(images, rel=1e-3)
+
+
+def test_what_diverged_is_restored_as_it_began():
+    lab = Lab()
+    run = lab.train(*RUN, "optim.lr=1e30")
+    weight = lab.restore(run, *RUN)[0].model.scores.weight
+    assert torch.equal(weight, lab.assemble(*RUN)[0].model.scores.weight)
+
+
+def test_scores_are_the_same_in_parts():
+    model = torch.nn.Linear(3, 2)
+    inputs = torch.randn(7, 3)
+    scores = scores_of(model, inputs, at_once=2)
+    assert torch.allclose(scores, model(inputs))
+    assert not scores.requires_grad
