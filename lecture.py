@@ -16,10 +16,11 @@ def main(cfg: DictConfig) -> None:
     from lecture4.lab import Lab
 
     folder = cli.run_directory()
-    with lecture.Progress(names) as progress:
+    with lecture.Progress(names, kept=bool(cfg.cache)) as progress:
         data = lecture.find_data(cfg.data.name, cfg.data.root)
         lab = Lab(cfg.budget, cfg.seed, data, cfg.data.root, cfg.cache, progress.note)
-        report = lecture.measure(names, lab, progress)
+        fallback = cfg.data.name == "auto" and data == "shapes"
+        report = lecture.measure(names, lab, progress, fallback)
     lecture.publish(report, folder, cfg.copy_to)
 
 

@@ -32,8 +32,17 @@ def find_data(name: str, root: str) -> str:
     return "cifar10" if cifar10_lies_in(root) else "shapes"
 
 
-def measure(names: Sequence[str], lab: Lab, progress: "Progress") -> dict[str, Any]:
-    """Run the claims of these names, or take them from the cache: what ``claims.json`` holds."""
+def measure(
+    names: Sequence[str], lab: Lab, progress: "Progress", fallback: bool = False
+) -> dict[str, Any]:
+    """Run the claims of these names, or take them from the cache: what ``claims.json`` holds.
+
+    Args:
+        names: of the claims.
+        lab: trains.
+        progress: is told what is at work.
+        fallback: the lab's data is not the one that was hoped for.
+    """
     dataset = lab.dataset
     start = time.perf_counter()
     return {
@@ -42,6 +51,7 @@ def measure(names: Sequence[str], lab: Lab, progress: "Progress") -> dict[str, A
         "seed": lab.seed,
         "data": {
             "name": lab.data,
+            "fallback": fallback,
             "train": len(dataset.train_labels),
             "test": len(dataset.test_labels),
             "classes": dataset.class_names,
@@ -145,10 +155,11 @@ class Progress:
 
     Args:
         names: of the claims, in order.
+        kept: what is measured is kept for another run.
     """
 
-    def __init__(self, names: Sequence[str]):
-        self.names = list(names)
+    def __init__(self, names: Sequence[str], kept: bool = True):
+        self.names, self.kept = list(names), kept
         self._console = make_console()
         self._bar = Bar(
             TextColumn("{task.completed}/{task.total}"),
@@ -169,9 +180,10 @@ class Progress:
         self._bar.stop()
         if isinstance(error, KeyboardInterrupt | SystemExit):
             done = self.names.index(self._at_work) if self._at_work else 0
+            kept = "are kept, and the same command goes on from there" if self.kept else "were done"
             make_console(stderr=True).print(
-                f"interrupted at {self._at_work or 'the start'}; {done} of {len(self.names)} "
-                "claims are kept, and the same command goes on from there",
+                f"interrupted at {self._at_work or 'the start'}; "
+                f"{done} of {len(self.names)} claims {kept}",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -1,8 +1,12 @@
 """The page in a real browser: drawn, within its borders, silent, and it answers."""
 
 import re
+import shlex
 
 import pytest
+from running import compose
+
+from lecture4.settings import check
 
 WIDTHS = pytest.mark.parametrize("width", [390, 1400])
 
@@ -126,6 +130,16 @@ def test_it_prints_on_white(made, browser):
     assert page.evaluate(LIGHTNESS) == 255
     assert page.pdf(format="A4").startswith(b"%PDF")
     page.close()
+
+
+def test_every_command_is_one_that_train_py_takes(made, show):
+    for told in made.report["claims"]:
+        for line in told["commands"]:
+            words = shlex.split(line)
+            assert words[:2] == ["python", "train.py"]
+            cfg = compose(*words[2:])
+            del cfg.hydra
+            check(cfg)
 
 
 def test_it_is_small_enough_to_send(made):
