@@ -137,6 +137,14 @@ def test_some_claims_make_a_page_of_their_own(tmp_path):
     assert again.stdout.count("measured before") == 2
 
 
+def test_help_names_every_claim_and_every_setting(tmp_path):
+    told = run("--help", cwd=tmp_path).stdout
+    claims = told.partition("claims: ")[2].partition("Settings")[0].split()
+    assert claims == list(NAMES)
+    assert all(f"{key}:" in told for key in ("budget", "seed", "name", "root", "cache", "copy_to"))
+    assert "optim" not in told
+
+
 def test_shapes_stand_in_for_cifar10_and_the_page_says_so(tmp_path):
     done = run("claims=[arithmetic]", "hydra.run.dir=out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
