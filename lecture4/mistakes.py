@@ -1,7 +1,8 @@
 """Mistakes that people make, each to be planted on purpose: ``with flipped_kernel(): …``.
 
 Every one changes what ``lecture4`` computes by hand until the block ends. ``MISTAKES`` lists them;
-the checks of ``lecture4.sanity`` see each, the loss curve shows few.
+the checks of ``lecture4.sanity`` are there to see them, and ``lecture4.claims.bugs`` asks whether a
+loss curve would.
 """
 
 from contextlib import AbstractContextManager
@@ -18,14 +19,14 @@ from lecture4.ops import normalization, pooling
 def flipped_kernel() -> AbstractContextManager:
     """Convolve with the kernel turned by 180°, as signal processing defines it.
 
-    A net that learns its kernels learns them turned, and as well. Weights from elsewhere fail.
+    A net that learns its kernels may learn them turned. Weights from elsewhere do not fit.
     """
     right = ops.conv2d
     return patch.object(ops, "conv2d", lambda x, weight, *rest: right(x, weight.flip(2, 3), *rest))
 
 
 def missing_bias() -> AbstractContextManager:
-    """Leave out + b: s = x Wᵀ. The loss falls almost as before; b has no gradient at all."""
+    """Leave out + b: s = x Wᵀ. The loss may fall without it; b has no gradient at all."""
     right = ops.linear
     return patch.object(ops, "linear", lambda x, weight, bias: right(x, weight))
 
@@ -33,7 +34,7 @@ def missing_bias() -> AbstractContextManager:
 def transposed_weight() -> AbstractContextManager:
     """Multiply by W for Wᵀ where W is square, so that no shape complains.
 
-    W is random at first, and random it is transposed: the net learns as well.
+    W is random at first, and random it is transposed: the net may learn as well.
     """
     right = ops.linear
 
@@ -72,7 +73,7 @@ def softmax_over_the_wrong_axis() -> AbstractContextManager:
 def gradient_not_divided_by_n() -> AbstractContextManager:
     """Sum the gradient over the batch where the loss is a mean: N times too long.
 
-    SGD diverges or wants another rate; Adam divides the factor away again.
+    SGD wants a rate as much smaller; Adam divides the factor away again.
     """
 
     def backward(ctx, dl):
@@ -84,7 +85,7 @@ def gradient_not_divided_by_n() -> AbstractContextManager:
 
 
 def dropout_left_on() -> AbstractContextManager:
-    """Drop units in evaluation, too: training is the same, what comes out is worse, by chance."""
+    """Drop units in evaluation, too: training is the same, the scores are left to chance."""
     right = ops.dropout
     return patch.object(ops, "dropout", lambda x, p, training, inplace: right(x, p, True, inplace))
 
@@ -129,12 +130,12 @@ def adam_without_bias_correction() -> AbstractContextManager:
 
 
 def penalty_rewarded() -> AbstractContextManager:
-    """Subtract λ R(W): weights are paid for growing. The cross-entropy does not tell."""
+    """Subtract λ R(W): weights are paid for growing. The cross-entropy has no part of it."""
     return patch.dict(PENALTIES, {"l2": lambda weights: -sum(w.square().sum() for w in weights)})
 
 
 def scores_that_ignore_the_input() -> AbstractContextManager:
-    """Lose the input on the way: the loss goes to the entropy of the labels, ln K, and stays."""
+    """Lose the input on the way: the best left is the entropy of the labels, about ln K."""
     right = ops.flatten
     return patch.object(ops, "flatten", lambda x, *dims: 0 * right(x, *dims))
 

@@ -1,6 +1,7 @@
 """Cross-entropy: H(P, Q) = H(P) + D_KL(P ‖ Q), logged while a net learns."""
 
 import math
+import statistics
 
 import torch
 
@@ -159,15 +160,16 @@ def draw(m: dict) -> list[Item]:
     return [*(_parts(m, name) for name in m["runs"]), _confidence(m), _widget(m)]
 
 
-def _last(m: dict, name: str, quantity: str) -> float:
-    values = [values[-1] for values in m["runs"][name][quantity]]
-    return sum(values) / len(values)
+def _ends(m: dict, name: str, quantity: str) -> tuple[float, float]:
+    """First and last value, mean over the seeds."""
+    runs = m["runs"][name][quantity]
+    return tuple(statistics.fmean(run[i] for run in runs) for i in (0, -1))
 
 
 def _parts(m: dict, name: str) -> Plot:
     run, epochs = m["runs"][name], m["epochs"]
     mean = {
-        key: [sum(values) / len(values) for values in zip(*run[key], strict=True)]
+        key: [statistics.fmean(values) for values in zip(*run[key], strict=True)]
         for key in ("entropy", "kl")
     }
     drawn = figure("epoch", "nats")
@@ -182,17 +184,18 @@ def _parts(m: dict, name: str) -> Plot:
         )
     curves(drawn, epochs, run["cross_entropy"], "H(P, Q), the loss", 2, line_dash="dot")
     drawn.update_yaxes(rangemode="tozero")
-    h, kl = _last(m, name, "entropy"), _last(m, name, "kl")
+    (h_first, h), (kl_first, kl) = _ends(m, name, "entropy"), _ends(m, name, "kl")
     return Plot(
         drawn,
-        f"With {name} targets, α = {m['alpha'][name]}, H(P) stays at {h:.3f} nats while KL falls "
-        f"to {kl:.3f}; together they are the loss, {h + kl:.3f} at the end.",
+        f"With {name} targets, α = {m['alpha'][name]}, H(P) is {h_first:.3f} nats at the start and "
+        f"{h:.3f} at the end, KL {kl_first:.3f} and {kl:.3f}; together they are the loss, "
+        f"{h + kl:.3f} at the end.",
         f"{name.capitalize()} targets, α = {m['alpha'][name]}: the loss of {m['images']} training "
         f"images (dots) and, stacked below it, its two parts; mean of {len(m['seeds'])} seeds. "
         + (
             "P is certain, so H(P) = 0 and the loss is all KL."
             if not m["alpha"][name]
-            else "The loss cannot fall below H(P), and training is done when KL is 0."
+            else "The loss cannot fall below H(P): it would be there if KL were 0."
         ),
     )
 
@@ -207,9 +210,10 @@ def _confidence(m: dict) -> Plot:
     drawn.update_yaxes(range=[0, 1.02])
     return Plot(
         drawn,
-        f"The net gives the right class {_last(m, 'one-hot', 'right'):.3f} with one-hot targets, "
-        f"{_last(m, 'smoothed', 'right'):.3f} with smoothed ones, whose P gives it {goal:.3f}.",
-        f"Where KL goes to 0, Q goes to P: to 1 for the right class, or with smoothing to "
+        f"At the end the net gives the right class {_ends(m, 'one-hot', 'right')[1]:.3f} with "
+        f"one-hot targets, {_ends(m, 'smoothed', 'right')[1]:.3f} with smoothed ones, whose P "
+        f"gives it {goal:.3f}.",
+        f"If KL goes to 0, Q goes to P: to 1 for the right class, or with smoothing to "
         f"1 − α + α/K = {goal:.2f} (dashed). Mean of {len(m['seeds'])} seeds, band from lowest to "
         f"highest.",
     )
@@ -230,9 +234,9 @@ CLAIM = Claim(
     name="cross_entropy",
     title="Cross-entropy",
     quote="Cross Entropy: … P = correcct probs, Q = normalized probabilities.",
-    text="A small net learns a few images by heart, once with the right class as the target and "
-    "once with smoothed targets. Through the run the loss that is trained with is compared with "
-    "H(P) + KL(P ‖ Q), each computed by its own formula, for every image. H(P) depends on the "
+    text="A small net is to learn a few images by heart, once with the right class as the target "
+    "and once with smoothed targets. Through the run the loss that is trained with is compared "
+    "with H(P) + KL(P ‖ Q), each computed by its own formula, for every image. H(P) depends on the "
     "targets alone, so it has no gradient: all that training can do is to bring Q to P.",
     formulas=[
         r"H(P, Q) = H(P) + D_{KL}(P \| Q)",

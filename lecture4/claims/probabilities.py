@@ -11,7 +11,7 @@ from torch import nn
 
 from lecture4 import job, ops
 from lecture4.data.module import DataModule
-from lecture4.lab import Claim, Finding, Item, Lab, Plot, Table, figure
+from lecture4.lab import Claim, Finding, Item, Lab, Plot, Table, figure, spread
 from lecture4.models import SoftmaxClassifier
 from lecture4.randomness import generator
 
@@ -19,6 +19,7 @@ MODELS = {"softmax": "softmax classifier", "mlp": "MLP", "convnet": "ConvNet"}
 SPREADS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0]  # of the scores
 CONSTANTS = [*range(-150, 0, 10), *range(10, 160, 10), -1000, 1000]
 REDRAWS = 30  # of the last layer
+APART = 0.05  # nats: a loss printed as 2.3 is ln 10 to whoever reads it
 EPSILON = torch.finfo(torch.float32).eps
 
 
@@ -29,8 +30,8 @@ def measure(lab: Lab) -> dict:
     images, labels = _balanced(data, classes, lab.pick(30, 100))
     x = classifier.preprocess(images)
     seeds = lab.seeds(10)
-    untrained = {name: _untrained(lab, name, x, seeds) for name in MODELS}
-    scores, first = untrained["mlp"][0].scores, untrained["softmax"][0]
+    untrained = {name: _untrained(lab, name, x, classes, seeds) for name in MODELS}
+    scores = untrained["mlp"][0].scores
     expected = _expected_loss(classes, lab.seed)
     return {
         "seeds": seeds,
@@ -39,27 +40,33 @@ def measure(lab: Lab) -> dict:
         "sum_error": max(_sum_error(scale * scores) for scale in (1, 10, 100, 1000)),
         "largest_score": scores.abs().max().item(),
         "shifts": [_shift(scores, c) for c in CONSTANTS],
-        "start": {
-            name: {
-                "loss": [_loss(net.scores, labels) for net in nets],
-                "spread": [_rms(net.sigma) for net in nets],
-                "redrawn": [
-                    _mean_loss(net, labels, seed) for seed, net in zip(seeds, nets, strict=True)
-                ],
-                "expected": [expected(net.sigma) for net in nets],
-            }
-            for name, nets in untrained.items()
-        },
-        "scaled": {
-            "spread": SPREADS,
-            "loss": [
-                [_loss(net.scores * (spread / _rms(net.sigma)), labels) for spread in SPREADS]
-                for net in untrained["softmax"]
-            ],
-            "expected": [
-                expected(first.sigma * (spread / _rms(first.sigma))) for spread in SPREADS
-            ],
-        },
+        "start": {name: _start(nets, labels, seeds, expected) for name, nets in untrained.items()},
+        "scaled": _scaled(untrained["softmax"], labels, expected),
+    }
+
+
+def _start(
+    nets: list["_Untrained"], labels: torch.Tensor, seeds: list[int], expected: Callable
+) -> dict[str, list[float]]:
+    """A model's first loss and what it should be, for each seed."""
+    return {
+        "loss": [_loss(net.scores, labels) for net in nets],
+        "spread": [_rms(net.sigma) for net in nets],
+        "redrawn": [_mean_loss(net, labels, seed) for seed, net in zip(seeds, nets, strict=True)],
+        "expected": [expected(net.sigma) for net in nets],
+    }
+
+
+def _scaled(nets: list["_Untrained"], labels: torch.Tensor, expected: Callable) -> dict:
+    """The first loss when W is multiplied so that the scores spread as ``SPREADS`` say."""
+    first = nets[0]
+    return {
+        "spread": SPREADS,
+        "loss": [
+            [_loss(net.scores * (wide / _rms(net.sigma)), labels) for wide in SPREADS]
+            for net in nets
+        ],
+        "expected": [expected(first.sigma * (wide / _rms(first.sigma))) for wide in SPREADS],
     }
 
 
@@ -85,13 +92,15 @@ class _Untrained:
 
 
 @torch.no_grad()
-def _untrained(lab: Lab, name: str, x: torch.Tensor, seeds: list[int]) -> list[_Untrained]:
+def _untrained(
+    lab: Lab, name: str, x: torch.Tensor, classes: int, seeds: list[int]
+) -> list[_Untrained]:
     lab.note(f"untrained {MODELS[name]}, {len(seeds)} seeds")
     settings, nets, seen = lab.compose(f"model={name}").model, [], []
     for seed in seeds:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = job.build("model", settings, x.shape[1:], len(lab.dataset.class_names))
+            model = job.build("model", settings, x.shape[1:], classes)
         last = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
         last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         nets.append(_Untrained(scores=model(x), features=seen.pop(), std=last.weight.std().item()))
@@ -150,7 +159,6 @@ def _round_off(m: dict, c: float) -> float:
 def judge(m: dict) -> list[Finding]:
     """Exact statements are judged by float32's round-off, the loss by a twentieth of a nat."""
     log_k = math.log(m["classes"])
-    apart = 0.05  # a loss printed as 2.3 is ln 10 to whoever reads it
     findings = [
         Finding(
             f"largest |Σₖ P(Y = k) − 1| of {m['images']} images' scores, and of 10, 100 and 1000 "
@@ -167,8 +175,8 @@ def judge(m: dict) -> list[Finding]:
         Finding(
             "first loss of the softmax classifier, whose W is drawn small, minus ln K",
             [loss - log_k for loss in m["start"]["softmax"]["loss"]],
-            at_least=-apart,
-            at_most=apart,
+            at_least=-APART,
+            at_most=APART,
             unit="nats",
         ),
     ]
@@ -179,8 +187,8 @@ def judge(m: dict) -> list[Finding]:
                 f"first loss of the {MODELS[name]}, mean of {REDRAWS} draws of its last layer, "
                 f"minus what normal scores as widely spread give",
                 [loss - e for loss, e in zip(start["redrawn"], start["expected"], strict=True)],
-                at_least=-apart,
-                at_most=apart,
+                at_least=-APART,
+                at_most=APART,
                 unit="nats",
             )
         )
@@ -194,17 +202,12 @@ def draw(m: dict) -> list[Item]:
 
 def _table(m: dict) -> Table:
     return Table(
-        ["untrained", "σ", "first loss", "lowest – highest"],
+        ["untrained", "spread σ of the scores", "first loss (nats)"],
         [
-            [
-                MODELS[name],
-                f"{statistics.mean(start['spread']):.3f}",
-                f"{statistics.mean(start['loss']):.3f}",
-                f"{min(start['loss']):.3f} – {max(start['loss']):.3f}",
-            ]
+            [MODELS[name], spread(start["spread"], 3), spread(start["loss"], 3)]
             for name, start in m["start"].items()
         ],
-        f"Mean of {len(m['seeds'])} seeds; ln K = {math.log(m['classes']):.3f}.",
+        f"Mean (lowest–highest) of {len(m['seeds'])} seeds; ln K = {math.log(m['classes']):.3f}.",
     )
 
 
@@ -219,7 +222,7 @@ def _first_loss(m: dict) -> Plot:
         y=[loss for losses in m["scaled"]["loss"] for loss in losses],
         mode="markers",
         marker={"size": 5, "symbol": "circle-open"},
-        name="softmax, W times a factor",
+        name="softmax classifier, W scaled",
     )
     for name, start in m["start"].items():
         drawn.add_scatter(
@@ -229,16 +232,28 @@ def _first_loss(m: dict) -> Plot:
             marker={"size": 8, "symbol": "diamond"},
             name=f"{MODELS[name]} as it begins",
         )
-    means = {name: statistics.mean(s["loss"]) for name, s in m["start"].items()}
+    means = {name: statistics.fmean(s["loss"]) for name, s in m["start"].items()}
     return Plot(
         drawn,
-        f"Small scores give a loss of ln K = {log_k:.3f}; the loss rises once they spread by more "
-        f"than about 0.3. Before training it is "
+        f"The dashed line is ln K = {log_k:.3f}. With W times a factor the mean loss {_rise(m)}. "
+        f"Before training it is "
         + ", ".join(f"{means[name]:.3f} for the {MODELS[name]}" for name in MODELS)
         + ".",
         f"Loss of untrained models on {m['images']} images, a mark for each of {len(m['seeds'])} "
         f"seeds. Dashed: ln K = {log_k:.4f}. The line: what scores of N(0, σ²) give on average. "
         f"A loss far above the line would mean a bug; far above ln K, scores that are too large.",
+    )
+
+
+def _rise(m: dict) -> str:
+    """From which spread on the measured loss is further than ``APART`` from ln K, in words."""
+    means = [statistics.fmean(losses) for losses in zip(*m["scaled"]["loss"], strict=True)]
+    log_k, spreads = math.log(m["classes"]), m["scaled"]["spread"]
+    off = [s for s, mean in zip(spreads, means, strict=True) if abs(mean - log_k) > APART]
+    if not off:
+        return f"stays within {APART} nats of it up to σ = {spreads[-1]:g}"
+    return (
+        f"is more than {APART} nats from it at σ = {off[0]:g} first, and {means[-1]:.3f} at the end"
     )
 
 
@@ -268,9 +283,9 @@ def _invariance(m: dict) -> Plot:
     usable = [row["constant"] for row in shown if row["written"] is not None]
     return Plot(
         drawn,
-        f"With the largest score subtracted the probabilities stay the same to "
-        f"{max(row['change'] for row in shown):.0e}; the formula as written gives numbers from "
-        f"c = {min(usable)} to {max(usable)} only.",
+        f"With the largest score subtracted the probabilities change by at most "
+        f"{max(row['change'] for row in shown):.0e}; the formula as written gives "
+        + (f"numbers from c = {min(usable)} to {max(usable)}." if usable else "no numbers."),
         "Softmax does not change when a constant is added, and that makes it computable: "
         "subtracting the largest score keeps exp from overflowing. The formula as written ends "
         "where float32 does, at ∞/∞ on the right and at 0/0 on the left.",
@@ -283,9 +298,9 @@ CLAIM = Claim(
     quote="Want to interpret raw classifier as probabilities.",
     text="Softmax makes scores into probabilities: they sum to 1, and adding a constant to all "
     "scores changes nothing. Scores that know nothing give every class 1/K, so before training "
-    "the loss is −ln 1/K = ln K. That is so while the scores are small: the softmax classifier "
-    "here draws a small W and begins at ln K, while the nets' He initialisation gives scores of "
-    "unit spread or less, and they begin above it, by up to half the scores' variance.",
+    "the loss should be −ln 1/K = ln K, as long as the scores are small. The softmax classifier "
+    "here draws a small W and should begin there; scores that spread by σ should begin above it, "
+    "by about σ²/2 while σ is small. Look where He initialisation puts the MLP and the ConvNet.",
     formulas=[
         r"P(Y = k \mid X = x_i) = \frac{e^{s_k}}{\sum_j e^{s_j}} = "
         r"\frac{e^{s_k + c}}{\sum_j e^{s_j + c}}",

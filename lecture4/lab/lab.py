@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -114,7 +115,7 @@ class Lab:
         """``n`` seeds, consecutive from the first."""
         return list(range(self.seed, self.seed + n))
 
-    @property
+    @cached_property
     def dataset(self) -> Dataset:
         """The page's images, CIFAR-10 or shapes."""
         return self._dataset(self.compose())

@@ -96,4 +96,7 @@ def test_drawing_shows_what_was_measured(measured):
         assert total == pytest.approx(list(loss.y))
         mean = sum(run[-1] for run in measured["runs"][name]["cross_entropy"]) / 3
         assert f"the loss, {mean:.3f}" in plot.alt
+        kls = measured["runs"][name]["kl"]
+        first, last = (sum(run[i] for run in kls) / 3 for i in (0, -1))
+        assert f"KL {first:.3f} and {last:.3f}" in plot.alt
     assert plots[2].figure.layout.shapes[0].y0 == pytest.approx(0.91)

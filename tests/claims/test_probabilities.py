@@ -91,7 +91,27 @@ def test_drawing_shows_what_was_measured(measured):
         assert list(trace.y) == start["loss"]
     assert loss.layout.shapes[0].y0 == math.log(10)
     for row, start in zip(table.rows, measured["start"].values(), strict=True):
-        assert row[2] == f"{sum(start['loss']) / 10:.3f}"
+        low, high = min(start["loss"]), max(start["loss"])
+        assert row[2] == f"{sum(start['loss']) / 10:.3f} ({low:.3f}–{high:.3f})"
     written, subtracted, bound = shift.data
     assert None in written.y
     assert max(y for y in subtracted.y if y) < min(bound.y)
+
+
+def test_drawing_says_where_the_measured_loss_leaves_ln_k(measured):
+    m = copy.deepcopy(measured)
+    log_k, spreads = math.log(10), m["scaled"]["spread"]
+    for wrong, words in (
+        ([log_k + (s >= 0.5) for s in spreads], f"at σ = 0.5 first, and {log_k + 1:.3f}"),
+        ([log_k - (s >= 0.1) for s in spreads], "at σ = 0.1 first"),
+        ([log_k] * len(spreads), "stays within 0.05 nats of it up to σ = 2"),
+    ):
+        m["scaled"]["loss"] = [wrong] * 10
+        assert words in CLAIM.draw(m)[0].alt
+
+
+def test_drawing_needs_no_number_of_the_formula_as_written(measured):
+    m = copy.deepcopy(measured)
+    for row in m["shifts"]:
+        row["written"] = None
+    assert "no numbers" in CLAIM.draw(m)[2].alt
