@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from lecture4 import ops
-from lecture4.lab import Claim, Finding, Item, Lab, Plot, Table
+from lecture4.lab import Claim, Finding, Item, Lab, Plot, Table, figure
 from lecture4.lab.drawing import COLOURS
 from lecture4.numerical import gradient, relative_error
 
@@ -138,7 +138,7 @@ def _findings(name: str, example: dict) -> list[Finding]:
             at_most=1e-6,
         ),
         Finding(
-            # Few operations of relative precision 2e-16.
+            # A few operations of relative precision 2e-16 each.
             f"{place}: the same against torch's autograd, relative error",
             [relative_error(columns["gradient"], columns["torch"])],
             at_most=1e-12,
@@ -173,7 +173,36 @@ def draw(m: dict) -> list[Item]:
 
 def _graph(name: str, example: dict) -> Plot:
     nodes, label = example["nodes"], example["label"] + 1
-    made = go.Figure(layout={"template": None, "height": 620})
+    made = figure(height=620)
+    _connect(made)
+    _fill(made, nodes)
+    made.update_xaxes(visible=False, range=[-0.55, 4.55], fixedrange=True)
+    made.update_yaxes(visible=False, range=[4.5, -0.5], fixedrange=True)
+    flow = _flow(name, example["through"])
+    z, h, loss = (signed(nodes[n]["value"]) for n in "zhL")
+    return Plot(
+        made,
+        f"A graph of {len(nodes)} nodes: x, w and b make z = {z}, then h = {h}, two scores and a "
+        f"loss of {loss}; {flow}.",
+        f"One test point of class {label} through z = w₁x₁ + w₂x₂ + b, h = max(0, z), "
+        f"sₖ = uₖh + cₖ, L = −log P(class {label}). Read the upper number of a box downwards, the "
+        f"lower one, ∂L/∂node, upwards: {flow}.",
+    )
+
+
+def _flow(name: str, through: list[float]) -> str:
+    """What becomes of the gradient on its way back from the scores."""
+    if name == "closed":
+        return "z is negative, the gate is closed: w, b and x get no gradient"
+    first, second = map(signed, through)
+    return (
+        f"both branches send a gradient back to h, {first} and {second}, and their sum goes on "
+        "through the open gate to w, b and x"
+    )
+
+
+def _connect(made: go.Figure) -> None:
+    """The boxes of the nodes, and arrows from what each is computed from."""
     for end, starts in EDGES.items():
         for start in starts:
             (x0, y0), (x1, y1) = PLACES[start], PLACES[end]
@@ -200,6 +229,10 @@ def _graph(name: str, example: dict) -> Plot:
             y1=y + HALF_HEIGHT,
             line={"color": COLOURS[7], "width": 1},
         )
+
+
+def _fill(made: go.Figure, nodes: dict[str, dict]) -> None:
+    """The name of each node, its value in one colour, its gradient in another."""
     for title, shift, texts, style in (
         ("node", -0.2, list(PLACES), {}),
         ("value, forward", 0.01, [signed(nodes[n]["value"]) for n in PLACES], {"color": VALUE}),
@@ -221,24 +254,6 @@ def _graph(name: str, example: dict) -> Plot:
             hovertext=[f"{p}: {OPERATIONS.get(p, 'given')}" for p in PLACES],
             hoverinfo="text",
         )
-    made.update_xaxes(visible=False, range=[-0.55, 4.55], fixedrange=True)
-    made.update_yaxes(visible=False, range=[4.5, -0.5], fixedrange=True)
-    flow = (
-        f"both branches send a gradient back to h, {signed(example['through'][0])} and "
-        f"{signed(example['through'][1])}, and their sum goes on through the open gate to w, b "
-        "and x"
-        if name == "open"
-        else "z is negative, the gate is closed: w, b and x get no gradient"
-    )
-    z, h, loss = (signed(nodes[n]["value"]) for n in "zhL")
-    return Plot(
-        made,
-        f"A graph of {len(nodes)} nodes: x, w and b make z = {z}, then h = {h}, two scores and a "
-        f"loss of {loss}; {flow}.",
-        f"One test point of class {label} through z = w₁x₁ + w₂x₂ + b, h = max(0, z), "
-        f"sₖ = uₖh + cₖ, L = −log P(class {label}). Read the upper number of a box downwards, the "
-        f"lower one, ∂L/∂node, upwards: {flow}.",
-    )
 
 
 def signed(value: float, digits: int = 3) -> str:

@@ -5,7 +5,6 @@ import statistics
 
 import plotly.graph_objects as go
 import torch
-from plotly.subplots import make_subplots
 
 from lecture4.claims.models import overrides
 from lecture4.classifier import Classifier
@@ -18,60 +17,76 @@ from lecture4.lab import (
     Item,
     Lab,
     Plot,
-    Run,
     curves,
     figure,
+    paired,
+    panels,
     png,
+    resolution,
+    scores_of,
 )
 from lecture4.lab.drawing import COLOURS
 from lecture4.models import ConvNet, SoftmaxClassifier
 from lecture4.models.convnet import Block
 
-STRUCTURE = 0.1  # independent weights give 0 ± 0.004, which is 1/√pairs
-LOSS = 1.0  # points of accuracy; what 1,000 test images measure to about that
-RISE = 10.0  # points of variance
+# Of independent weights the correlation is 0 ± 0.004, which is 1/√pairs; of 0.1, each weight tells
+# a hundredth of the variance of the next, and less would be no picture.
+STRUCTURE = 0.1
+LOSS = 1.0  # points of accuracy; less would not matter
+# Points of variance. By chance K classes explain (K − 1)/(n − 1) of n images, about 1 %; ten times
+# as much is no chance, and a tenth of what there is to explain.
+RISE = 10.0
+MEASURED = 500  # training images from which batch norm's statistics are measured anew
 
 
 def measure(lab: Lab) -> dict:
     """Train softmax and ConvNet as the claim ``models`` does; compare with initial weights."""
     seeds, settings = lab.seeds(), overrides(lab)
     dataset = lab.dataset
-    images = lab.pick(1000, 2000)
-    per_seed = []
-    for seed in seeds:
-        untrained, trained, runs = {}, {}, {}
-        for name in ("softmax", "convnet"):
-            runs[name] = lab.train(*settings[name], seed=seed)
-            untrained[name], data = lab.assemble(*settings[name], seed=seed)
-            untrained[name].eval()
-            trained[name] = restored(lab, runs[name], settings[name])
-        lab.note(f"templates, filters and maps, seed={seed}")
-        row = {
-            "accuracy": {name: 100 * run.accuracy for name, run in runs.items()},
-            "own_template": 100 * own_template(trained["softmax"], dataset),
-            "template_neighbours": neighbours(templates(trained["softmax"])),
-            "template_neighbours_untrained": neighbours(templates(untrained["softmax"])),
-            "filter_cosine": cosine(filters(trained["convnet"]), filters(untrained["convnet"])),
-            **put_back(trained["convnet"], filters(untrained["convnet"]), data, images),
-            "selectivity": selectivity(trained["convnet"], dataset, images),
-            "selectivity_untrained": selectivity(untrained["convnet"], dataset, images),
-        }
-        if not per_seed:
-            pictures = _pictures(trained, untrained, dataset)
-        per_seed.append(row)
-    return {
+    tested, explained = (
+        min(n, len(dataset.test_labels)) for n in (lab.pick(2000, 10_000), lab.pick(1000, 2000))
+    )
+    m = {
         "seeds": seeds,
-        "images": min(images, len(dataset.test_labels)),
-        "per_seed": per_seed,
-        **pictures,
+        "test_images": len(dataset.test_labels),
+        "tested": tested,
+        "explained": explained,
+        "per_seed": [],
     }
+    for seed in seeds:
+        untrained, trained, accuracy = {}, {}, {}
+        for name in ("softmax", "convnet"):
+            run = lab.train(*settings[name], seed=seed)
+            accuracy[name] = run.accuracy
+            untrained[name] = lab.assemble(*settings[name], seed=seed)[0].eval()
+            trained[name], data = lab.restore(run, *settings[name])
+        lab.note(f"templates, filters and maps, seed={seed}")
+        m["per_seed"].append(
+            {
+                "accuracy": accuracy,
+                **_weights(trained, untrained, dataset),
+                **put_back(trained["convnet"], filters(untrained["convnet"]), data, tested),
+                "selectivity": selectivity(trained["convnet"], dataset, explained),
+                "selectivity_untrained": selectivity(untrained["convnet"], dataset, explained),
+            }
+        )
+        if seed == seeds[0]:
+            m |= _pictures(trained, untrained, dataset)
+    return m
 
 
-def restored(lab: Lab, run: Run, settings: tuple[str, ...]) -> Classifier:
-    """What a run left; of one that diverged, what it began with."""
-    if run.diverged:
-        return lab.assemble(*settings, seed=run.seed)[0].eval()
-    return lab.restore(run, *settings)[0]
+def _weights(
+    trained: dict[str, Classifier], untrained: dict[str, Classifier], dataset: Dataset
+) -> dict[str, float]:
+    """What became of templates and first filters."""
+    cosines = cosine(filters(trained["convnet"]), filters(untrained["convnet"]))
+    return {
+        "own_template": 100 * own_template(trained["softmax"], dataset),
+        "template_neighbours": neighbours(templates(trained["softmax"])),
+        "template_neighbours_untrained": neighbours(templates(untrained["softmax"])),
+        "filter_cosine": cosines.mean().item(),
+        "filter_along_start": 100 * cosines.square().mean().item(),
+    }
 
 
 def templates(classifier: Classifier) -> torch.Tensor:
@@ -93,30 +108,30 @@ def neighbours(weights: torch.Tensor) -> float:
     return both.corrcoef()[0, 1].nan_to_num().item()
 
 
-def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
-    """The mean cosine of the angle between a filter in a and the same in b."""
-    return torch.cosine_similarity(a.flatten(1), b.flatten(1)).mean().item()
+def cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The cosine of the angle between each filter in a and the same in b, (channels,)."""
+    return torch.cosine_similarity(a.flatten(1), b.flatten(1))
 
 
 def put_back(
     classifier: Classifier, initial: torch.Tensor, data: DataModule, images: int
 ) -> dict[str, float]:
-    """Test accuracy in %, with the first filters as trained, and put back to what they were.
+    """Test accuracy, with the first filters as trained, and put back to what they were.
 
-    Either time batch norm measures its statistics anew, on as many training images, so that no
-    later block suffers from another scale of the maps alone.
+    Either time batch norm measures its statistics anew, on training images, so that no later block
+    suffers from another scale of the maps alone.
     """
     classifier = copy.deepcopy(classifier)
-    seen = data.dataset.train_inputs[data.train_index[:images]]
+    seen = data.dataset.train_inputs[data.train_index[:MEASURED]]
     accuracy = {}
     for name in ("filters_trained", "filters_put_back"):
         if name == "filters_put_back":
             filters(classifier).copy_(initial)
         with torch.no_grad():
             _measure_norms(classifier.model, classifier.preprocess(seen))
-            scores = classifier(data.dataset.test_inputs[:images])
+        scores = scores_of(classifier, data.dataset.test_inputs[:images])
         right = scores.argmax(1) == data.dataset.test_labels[:images]
-        accuracy[name] = 100 * right.double().mean().item()
+        accuracy[name] = right.double().mean().item()
     return accuracy
 
 
@@ -233,33 +248,43 @@ def judge(m: dict) -> list[Finding]:
     def of(key: str) -> list[float]:
         return [row[key] for row in m["per_seed"]]
 
-    rises = [row["selectivity"][-1] - row["selectivity"][0] for row in m["per_seed"]]
+    accuracy = [row["convnet"] for row in of("accuracy")]
     return [
         Finding(
-            "classes whose mean test image fits their own template best, of all ten: more right "
-            "than wrong",
+            f"of the {len(m['class_names'])} classes, those whose mean test image fits their own "
+            "template best: at least half",
             of("own_template"),
             at_least=50,
             unit="%",
         ),
         Finding(
             "correlation of neighbouring weights in the templates, less that of the initial "
-            "weights, which is chance",
+            "weights, which is chance: enough for one weight to tell a hundredth of the variance "
+            "of the next",
             _differences(of("template_neighbours"), of("template_neighbours_untrained")),
             at_least=STRUCTURE,
         ),
-        Finding(
-            "test accuracy that the ConvNet loses when its first filters are put back to their "
-            "initial weights",
-            _differences(of("filters_trained"), of("filters_put_back")),
-            at_least=LOSS,
-            unit="%",
+        Finding(  # without it, the two below tell nothing
+            "test accuracy of the ConvNet minus chance, against what the draw of "
+            f"{m['test_images']:,} test images alone could make",
+            paired(accuracy, [1 / len(m["class_names"])] * len(accuracy)),
+            at_least=resolution(m["test_images"]),
+            unit="points",
         ),
         Finding(
-            "how much of the variance of a map's average the class explains, last block less first",
-            rises,
+            "test accuracy that the ConvNet loses when its first filters are put back to their "
+            f"initial weights, against what the draw of {m['tested']:,} test images alone could "
+            "make of equal nets",
+            paired(of("filters_trained"), of("filters_put_back")),
+            at_least=max(LOSS, resolution(m["tested"])),
+            unit="points",
+        ),
+        Finding(
+            "how much of the variance of a map's average the class explains, last block less "
+            "first, and less the same of the untrained net: a tenth of the variance",
+            _differences(_rises(of("selectivity")), _rises(of("selectivity_untrained"))),
             at_least=RISE,
-            unit="%",
+            unit="points",
         ),
     ]
 
@@ -268,77 +293,95 @@ def _differences(a: list[float], b: list[float]) -> list[float]:
     return [x - y for x, y in zip(a, b, strict=True)]
 
 
+def _rises(shares: list[list[float]]) -> list[float]:
+    """From the first block to the last, for each seed."""
+    return [blocks[-1] - blocks[0] for blocks in shares]
+
+
 def draw(m: dict) -> list[Item]:
     """Templates, filters before and after, maps of one image, and what they know of the class."""
-    mean = {
-        key: statistics.fmean(row[key] for row in m["per_seed"])
-        for key in m["per_seed"][0]
-        if isinstance(m["per_seed"][0][key], float)
-    }
-    accuracy = statistics.fmean(row["accuracy"]["softmax"] for row in m["per_seed"])
-    channels, *_ = m["map_shapes"][0]
     known = " (the first in the test set that it gets right)" if m["image_right"] else ""
+    image = Gallery(
+        [(m["image"], m["image_class"])],
+        f"The test image whose maps are shown below, of class {m['image_class']}.",
+        f"One test image of class {m['image_class']}{known}; its maps follow.",
+    )
+    return [_templates(m), _filters(m), image, _maps(m), _selectivity(m)]
+
+
+def _mean(m: dict, key: str) -> float:
+    return statistics.fmean(row[key] for row in m["per_seed"])
+
+
+def _templates(m: dict) -> Gallery:
+    accuracy = 100 * statistics.fmean(row["accuracy"]["softmax"] for row in m["per_seed"])
+    shown = [*zip(m["templates"], m["class_names"], strict=True)]
+    return Gallery(
+        [*shown, (m["template_untrained"], "untrained")],
+        f"The templates of {', '.join(m['class_names'])}; their neighbouring weights correlate by "
+        f"{_mean(m, 'template_neighbours'):z.2f}, and by "
+        f"{_mean(m, 'template_neighbours_untrained'):z.2f} before training.",
+        f"A row of W each, seen as an image, seed {m['seeds'][0]}; grey is zero. One template "
+        f"must stand for all images of a class: test accuracy {accuracy:.1f} %. Of the mean "
+        f"images of the classes, {_mean(m, 'own_template'):.0f} % fit their own template best "
+        f"(means of n = {len(m['seeds'])} seeds).",
+    )
+
+
+def _filters(m: dict) -> Plot:
+    channels, *_ = m["map_shapes"][0]
+    turned, along = _mean(m, "filter_cosine"), _mean(m, "filter_along_start")
+    trained, back = (100 * _mean(m, f"filters_{name}") for name in ("trained", "put_back"))
+    most = (
+        "so most of what is seen after training is still the draw that they began with"
+        if along > 50
+        else "so most of what is seen after training was learned"
+    )
+    return Plot(
+        _side_by_side(list(m["filters"].values()), list(m["filters"]), 420),
+        f"{channels} first filters of the ConvNet, before and after training, at a cosine of "
+        f"{turned:z.2f} to each other, and their change; with them put back, test accuracy goes "
+        f"from {trained:.1f} % to {back:.1f} %.",
+        f"All {channels} filters of the first block before and after training, and the change "
+        f"alone; each scaled by its largest weight, grey is zero; seed {m['seeds'][0]}. The cosine "
+        f"of the angle between a filter and its start is {turned:z.2f} in the mean (1: not turned, "
+        f"0: nothing left of it); {along:.0f} % of a filter's squared length lies along its start, "
+        f"{most}. Test accuracy is {trained:.1f} %, and {back:.1f} % with the filters put back and "
+        f"batch norm's statistics measured anew (on {m['tested']:,} test images, "
+        f"n = {len(m['seeds'])}).",
+    )
+
+
+def _maps(m: dict) -> Plot:
     sizes = ", ".join(f"{c} of {h}×{w}" for c, h, w in m["map_shapes"])
+    titles = [f"block {i}: {h}×{w}" for i, (_, h, w) in enumerate(m["map_shapes"], 1)]
+    return Plot(
+        _side_by_side(m["maps"], titles, 540),
+        f"What each block makes of the image: {sizes}.",
+        "Every map of every block, black is zero, white the map's own largest activation. "
+        f"From block to block: {sizes}.",
+    )
+
+
+def _selectivity(m: dict) -> Plot:
     first, last = (_explained(m, "selectivity", block) for block in (0, -1))
-    flat = _explained(m, "selectivity_untrained", -1)
-    return [
-        Gallery(
-            [
-                *zip(m["templates"], m["class_names"], strict=True),
-                (m["template_untrained"], "untrained"),
-            ],
-            f"The templates of {', '.join(m['class_names'])}, whose neighbouring weights correlate "
-            f"by {mean['template_neighbours']:.2f}; before training they were noise, "
-            f"{mean['template_neighbours_untrained']:z.2f}.",
-            f"A row of W each, seen as an image, seed {m['seeds'][0]}; grey is zero. One template "
-            f"must stand for all images of a class: test accuracy {accuracy:.1f} %. Of the mean "
-            f"images of the classes, {mean['own_template']:.0f} % fit their own template best.",
-        ),
-        Plot(
-            _side_by_side(list(m["filters"].values()), list(m["filters"]), 420),
-            f"{channels} first filters of the ConvNet, before and after training, at a cosine of "
-            f"{mean['filter_cosine']:.2f} to each other, and their change; put back, they cost "
-            f"{mean['filters_trained'] - mean['filters_put_back']:z.1f} points of accuracy.",
-            f"All {channels} filters of the first block before and after training, and the change "
-            f"alone; each scaled by its largest weight, grey is zero; seed {m['seeds'][0]}. The "
-            f"cosine of the angle between a filter and its start is {mean['filter_cosine']:.2f} "
-            f"in the mean. Test accuracy is {mean['filters_trained']:.1f} %, and "
-            f"{mean['filters_put_back']:.1f} % with the filters put back and batch norm's "
-            f"statistics measured anew (on {m['images']:,} test images, n = {len(m['seeds'])}).",
-        ),
-        Gallery(
-            [(m["image"], m["image_class"])],
-            f"The test image whose maps are shown below, of class {m['image_class']}.",
-            f"One test image of class {m['image_class']}{known}; its maps follow.",
-        ),
-        Plot(
-            _side_by_side(
-                m["maps"],
-                [f"block {i}: {h}×{w}" for i, (_, h, w) in enumerate(m["map_shapes"], 1)],
-                540,
-            ),
-            f"What each block makes of the image: {sizes}.",
-            "Every map of every block, black is zero, white the map's own largest activation. "
-            f"From block to block: {sizes}.",
-        ),
-        Plot(
-            _selectivity(m),
-            f"The class explains {first:.1f} % of the variance of the first block's maps and "
-            f"{last:.1f} % of the last's; in the untrained net {flat:.1f} % of the last's.",
-            "Each map is averaged to one number for each of "
-            f"{m['images']:,} test images; how much of that number's variance lies between the "
-            "classes, mean over the maps. Bands: lowest to highest of "
-            f"n = {len(m['seeds'])} seeds. Dashed: {RISE:.0f} points above the first block, which "
-            "the last must reach.",
-        ),
-    ]
+    flat = [_explained(m, "selectivity_untrained", block) for block in (0, -1)]
+    return Plot(
+        _shares(m),
+        f"The class explains {first:.1f} % of the variance of the first block's maps and "
+        f"{last:.1f} % of the last's; in the untrained net {flat[0]:.1f} % and {flat[1]:.1f} %.",
+        f"Each map is averaged to one number for each of {m['explained']:,} test images; how much "
+        "of that number's variance lies between the classes, mean over the maps. Bands: lowest to "
+        f"highest of n = {len(m['seeds'])} seeds. Dashed: what the last trained block must "
+        f"reach, the first, plus the rise (or fall) of the untrained net, plus {RISE:.0f} points.",
+    )
 
 
 def _explained(m: dict, key: str, block: int) -> float:
     return statistics.fmean(row[key][block] for row in m["per_seed"])
 
 
-def _selectivity(m: dict) -> go.Figure:
+def _shares(m: dict) -> go.Figure:
     blocks = list(range(1, len(m["map_shapes"]) + 1))
     made = figure("block", "explained by the class, %", height=340)
     made.update_xaxes(dtick=1)
@@ -348,22 +391,16 @@ def _selectivity(m: dict) -> go.Figure:
     ):
         runs = [row[key] for row in m["per_seed"]]
         curves(made, blocks, runs, name, colour=(0, 7)[i], mode="lines+markers")
-    made.add_hline(
-        _explained(m, "selectivity", 0) + RISE, line={"dash": "dash", "color": COLOURS[6]}
-    )
+    untrained = statistics.fmean(_rises([row["selectivity_untrained"] for row in m["per_seed"]]))
+    must = _explained(m, "selectivity", 0) + untrained + RISE
+    made.add_hline(must, line={"dash": "dash", "color": COLOURS[6]})
     return made
 
 
 def _side_by_side(pictures: list[str], titles: list[str], height: int) -> go.Figure:
-    made = make_subplots(
-        -(-len(pictures) // 2),
-        2,
-        subplot_titles=titles,
-        horizontal_spacing=0.04,
-        vertical_spacing=0.08,
-    )
-    made.update_layout(template=None, height=height, margin={"l": 4, "r": 4, "t": 30, "b": 4})
-    made.update_annotations(font_size=13)
+    spacing = {"horizontal_spacing": 0.04, "vertical_spacing": 0.08}
+    margin = {"l": 4, "r": 4, "t": 30, "b": 4}
+    made = panels(-(-len(pictures) // 2), 2, titles, height=height, margin=margin, **spacing)
     for i, picture in enumerate(pictures):
         place = {"row": i // 2 + 1, "col": i % 2 + 1}
         made.add_trace(go.Image(source=picture, hoverinfo="skip"), **place)
@@ -378,8 +415,8 @@ CLAIM = Claim(
     quote="Convolve the filter with image e.g slide over image spatially, computing dot products.",
     text="The weights of two trained models, seen as pictures. A softmax classifier has one "
     "template for each class; a ConvNet has small filters, and maps of where they answer. Look "
-    "at what was noise before training and what is left of it, and at how the maps shrink and "
-    "turn from the image to its class.",
+    "at what was noise before training and how much of it is left, and whether the maps, from "
+    "block to block, know more of the class than those of an untrained net.",
     formulas=[r"s_k = w_k^T x + b_k", r"w^T x + b"],
     code=[SoftmaxClassifier, ConvNet, Block],
     measure=measure,

@@ -1,16 +1,30 @@
-"""Softmax, MLP, ConvNet side by side: see the claim's text below."""
+"""Softmax classifier, MLP, ConvNet: their accuracies, and which images each gets right."""
 
-import math
 import statistics
 
 import torch
-from plotly.subplots import make_subplots
 
 from lecture4 import models
-from lecture4.lab import Claim, Finding, Gallery, Item, Lab, Plot, Run, Table, figure, png
+from lecture4.lab import (
+    Claim,
+    Finding,
+    Gallery,
+    Item,
+    Lab,
+    Plot,
+    Run,
+    Table,
+    figure,
+    paired,
+    panels,
+    png,
+    resolution,
+    scores_of,
+    spread,
+)
 from lecture4.lab.drawing import COLOURS
 
-TITLES = {"softmax": "softmax", "mlp": "MLP", "convnet": "ConvNet"}
+TITLES = {"softmax": "softmax classifier", "mlp": "MLP", "convnet": "ConvNet"}
 PAIRS = (("mlp", "softmax"), ("convnet", "mlp"))
 WORST, PICTURES = 5, 15
 
@@ -20,15 +34,8 @@ def overrides(lab: Lab) -> dict[str, tuple[str, ...]]:
     if lab.budget == "full":
         epochs = {"softmax": 12, "mlp": 10, "convnet": 4}
         return {name: (f"model={name}", f"trainer.max_epochs={n}") for name, n in epochs.items()}
-    images = {"softmax": 50_000, "mlp": 20_000, "convnet": 10_000}
-    return {name: (f"model={name}", *_short(lab, n)) for name, n in images.items()}
-
-
-def _short(lab: Lab, images: int) -> tuple[str, ...]:
-    """As many epochs, of a fraction each, as it takes to see a number of images."""
-    epochs = -(-images // len(lab.dataset.train_labels))
-    share = images / (epochs * len(lab.dataset.train_labels))
-    return f"trainer.max_epochs={epochs}", f"+trainer.limit_train_batches={share:.3f}"
+    images = {"softmax": 45_000, "mlp": 18_000, "convnet": 9_000}
+    return {name: (f"model={name}", *lab.length(n, f"model={name}")) for name, n in images.items()}
 
 
 def measure(lab: Lab) -> dict:
@@ -43,13 +50,14 @@ def measure(lab: Lab) -> dict:
     right, said = {}, {}
     for name, words in overrides(lab).items():
         runs = [lab.train(*words, seed=seed) for seed in seeds]
+        images = images_an_epoch(lab, words)
         predicted = classify(lab, runs[0], words)
         right[name], said[name] = predicted == labels, predicted
         m["models"][name] = {
             "accuracy": [run.accuracy for run in runs],
             "diverged": [run.diverged for run in runs],
             "seconds": [run.seconds for run in runs],
-            "epochs": [len(run.history) for run in runs],
+            "images_seen": [images * len(run.history) for run in runs],
             "parameters": runs[0].parameters,
             "confusion": confusion(predicted, labels, len(m["class_names"])),
         }
@@ -64,9 +72,16 @@ def classify(lab: Lab, run: Run, words: tuple[str, ...]) -> torch.Tensor:
     if run.diverged:
         return torch.zeros_like(lab.dataset.test_labels)
     classifier, data = lab.restore(run, *words)
-    with torch.no_grad():
-        chunks = data.dataset.test_inputs.split(500)
-        return torch.cat([classifier(inputs).argmax(1) for inputs in chunks])
+    return scores_of(classifier, data.dataset.test_inputs).argmax(1)
+
+
+def images_an_epoch(lab: Lab, words: tuple[str, ...]) -> int:
+    """How many training images a run shows in each epoch, in whole batches."""
+    cfg = lab.compose(*words)
+    batches = (len(lab.dataset.train_labels) - cfg.data.val_size) // cfg.data.batch_size
+    limit = cfg.trainer.get("limit_train_batches", batches)
+    steps = int(limit * batches) if isinstance(limit, float) else min(limit, batches)
+    return steps * cfg.data.batch_size
 
 
 def confusion(predicted: torch.Tensor, labels: torch.Tensor, k: int) -> list[list[int]]:
@@ -93,11 +108,6 @@ def _picture(lab: Lab, i: int, said: dict[str, torch.Tensor]) -> dict:
     }
 
 
-def resolution(n: int) -> float:
-    """Percent points by which two accuracies of about ½ on n images differ by luck, 95 %."""
-    return 100 * 1.96 * math.sqrt(2 * 0.25 / n)
-
-
 def judge(m: dict) -> list[Finding]:
     """Each model against the one before, seed by seed."""
     n = m["test_images"]
@@ -105,12 +115,9 @@ def judge(m: dict) -> list[Finding]:
         Finding(  # less than this, another test set of the same size might turn it round
             f"test accuracy of the {TITLES[a]} minus that of the {TITLES[b]}, on the same split, "
             f"against what the draw of {n:,} test images alone could make of equal models",
-            [
-                100 * (x - y)
-                for x, y in zip(m["models"][a]["accuracy"], m["models"][b]["accuracy"], strict=True)
-            ],
-            at_least=resolution(n),
-            unit="%",
+            paired(m["models"][a]["accuracy"], m["models"][b]["accuracy"]),
+            at_least=max(1, resolution(n)),
+            unit="points",
         )
         for a, b in PAIRS
     ]
@@ -143,7 +150,7 @@ def _accuracies(m: dict) -> Plot:
     means = ", ".join(f"{title} {_mean(m, name):.1f} %" for name, title in TITLES.items())
     return Plot(
         made,
-        f"Mean test accuracy: {means}.",
+        f"Mean test accuracy: {means}; chance would be {chance:.0f} %.",
         f"Bars: mean of {len(m['seeds'])} seeds; points: each seed, with its own split.",
     )
 
@@ -156,29 +163,29 @@ def _costs(m: dict) -> Table:
         rows.append(
             [
                 title,
-                f"{_mean(m, name):.1f} % ({min(values):.1f}–{max(values):.1f})",
-                len(values),
+                spread(values),
                 f"{row['parameters']:,}",
-                f"{statistics.fmean(row['seconds']):.1f} s",
+                f"{round(statistics.fmean(row['images_seen'])):,}",
+                f"{statistics.fmean(row['seconds']):.1f}",
                 sum(row["diverged"]),
             ]
         )
     return Table(
-        ["model", "test accuracy", "n", "parameters", "time", "diverged"],
+        ["model", "test accuracy, %", "parameters", "images seen", "time, s", "diverged"],
         rows,
         f"Accuracy on {m['test_images']:,} test images at the epoch of best validation accuracy, "
-        f"mean (lowest–highest); time of training, validation and test, mean. Seeds "
-        f"{m['seeds'][0]} to {m['seeds'][-1]}.",
+        f"mean (lowest–highest) of n = {len(m['seeds'])} seeds, {m['seeds'][0]} to "
+        f"{m['seeds'][-1]}. Images seen in training: one that is seen again is counted again; the "
+        "models may have been shown unlike numbers of them. Time of training, validation and test.",
     )
 
 
 def _confusions(m: dict) -> Plot:
     names = m["class_names"]
-    made = make_subplots(3, 1, subplot_titles=list(TITLES.values()), vertical_spacing=0.1)
-    made.update_layout(template=None, height=1300)
+    made = panels(3, 1, list(TITLES.values()), vertical_spacing=0.1, height=1300)
     for i, name in enumerate(TITLES, 1):
         counts = m["models"][name]["confusion"]
-        shares = [[round(100 * n / max(sum(row), 1), 1) for n in row] for row in counts]
+        shares = [[100 * n / max(sum(row), 1) for n in row] for row in counts]
         made.add_heatmap(
             z=shares,
             x=names,
@@ -186,7 +193,7 @@ def _confusions(m: dict) -> Plot:
             text=counts,
             texttemplate="%{text}",
             textfont={"size": 9},
-            hovertemplate="%{y} called %{x}: %{text} (%{z} %)<extra></extra>",
+            hovertemplate="%{y} called %{x}: %{text} (%{z:.1f} %)<extra></extra>",
             zmin=0,
             zmax=100,
             colorscale=[[0, "rgba(47,127,193,0)"], [1, COLOURS[0]]],  # light or dark below
@@ -270,14 +277,15 @@ CLAIM = Claim(
     text=(
         "The lecture's three models are trained by their own recipes, cut short to the budget, "
         "each on the same split of the same images; the split changes with the seed. Two steps "
-        "are measured: what a non-linearity adds to the linear classifier, and what keeping the "
-        "image an image adds to that. Look at which classes are still taken for each other, and "
-        "at the images that only the ConvNet gets right."
+        "are measured: what a non-linearity adds to the linear classifier, if anything, and what "
+        "keeping the image an image adds to that. Look at which classes are still taken for each "
+        "other, and whether there are images that only the ConvNet gets right."
     ),
     formulas=[
         r"s = W x + b",
         r"s = W_3\, f(W_2\, f(W_1 x + b_1) + b_2) + b_3",
-        r"\frac{N + 2P - F}{S} + 1",
+        r"h = \text{ReLU}(\text{norm}(\text{pool}(W * x)))",
+        r"(W * x)_{kij} = \sum_{c, a, e} W_{kcae}\, x_{c,\, i + a,\, j + e}",
     ],
     code=[models.SoftmaxClassifier, models.MLP, models.ConvNet],
     measure=measure,

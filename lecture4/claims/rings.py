@@ -3,12 +3,24 @@
 import math
 import statistics
 
+import plotly.graph_objects as go
 import torch
-from plotly.subplots import make_subplots
 
 from lecture4.classifier import Classifier
 from lecture4.data.rings import rings
-from lecture4.lab import Claim, Finding, Item, Lab, Plot, Table, Widget
+from lecture4.lab import (
+    Claim,
+    Finding,
+    Item,
+    Lab,
+    Plot,
+    Run,
+    Table,
+    Widget,
+    panels,
+    scores_of,
+    spread,
+)
 from lecture4.lab.drawing import COLOURS
 from lecture4.models import MLP, SoftmaxClassifier
 from lecture4.preprocess import Polar
@@ -21,9 +33,10 @@ TRAININGS = {"linear": LINEAR, "polar": POLAR, "net": NET}
 NAMES = {"linear": "linear, of (x, y)", "polar": "linear, of (r, θ)", "net": "net 2–16–2–2"}
 STEPS = 21  # of the way from (x, y) to (r, θ)
 REACH = 2.2  # of the drawn plane; the ring ends at 2
+FAR = 9.0  # radius, out of the drawn plane
 GRID = 51
 DRAWN = 400  # test points in a figure
-HALFWAY = 75.0
+HALFWAY = 75.0  # %, between guessing one class of two and separating them
 
 
 def measure(lab: Lab) -> dict:
@@ -39,26 +52,30 @@ def measure(lab: Lab) -> dict:
     lab.note("best straight line on the way from (x, y) to (r, θ)")
     way = [best_line(moved(points, i / (STEPS - 1)), labels) for i in range(STEPS)]
     hidden = hidden_layer(restored["net"])
-    with torch.no_grad():
-        representation = hidden(points[:DRAWN])
     return {
         "seeds": seeds,
         "accuracy": {name: [100 * run.accuracy for run in runs[name]] for name in runs},
-        "loss": {name: [run.history[-1]["train/loss"] for run in runs[name]] for name in runs},
+        "loss": {name: [last_loss(run) for run in runs[name]] for name in runs},
+        "diverged": {name: sum(run.diverged for run in runs[name]) for name in runs},
         "parameters": {name: runs[name][0].parameters for name in runs},
         "test_size": len(points),
         "class_names": data.class_names,
         "line_limit": 100 * line_limit(),
         "way": way,
-        "points": rounded(points[:DRAWN]),
+        "points": points[:DRAWN].tolist(),
         "labels": labels[:DRAWN].tolist(),
-        "representation": rounded(representation),
+        "representation": scores_of(hidden, points[:DRAWN]).tolist(),
         "planes": {
             **{name: plane(restored[name], REACH) for name in restored},
             "representation": plane(restored["net"].model.scores, 1.1),  # tanh ends at 1
         },
         "circle": polar_boundary(restored["polar"]),
     }
+
+
+def last_loss(run: Run) -> float:
+    """Training loss of the last epoch; ln 2, that of guessing, if the run diverged."""
+    return math.log(2) if run.diverged else run.curve("train/loss")[-1]
 
 
 def line_limit(steps: int = 2000) -> float:
@@ -104,9 +121,8 @@ def plane(classify: torch.nn.Module, reach: float) -> list[list[float]]:
     """P(class 1) on a square grid of side 2·``reach`` around the centre; a row for each y."""
     line = torch.linspace(-reach, reach, GRID)
     y, x = torch.meshgrid(line, line, indexing="ij")
-    with torch.no_grad():
-        scores = classify(torch.stack([x, y], 2).view(-1, 2))
-    return rounded(scores.softmax(1)[:, 1].view(GRID, GRID), 5)  # a line's is nearly flat
+    scores = scores_of(classify, torch.stack([x, y], 2).view(-1, 2))
+    return scores.softmax(1)[:, 1].view(GRID, GRID).tolist()
 
 
 def hidden_layer(classifier: Classifier) -> torch.nn.Module:
@@ -117,20 +133,20 @@ def hidden_layer(classifier: Classifier) -> torch.nn.Module:
 
 
 def polar_boundary(classifier: Classifier) -> list[list[float]]:
-    """Points (r, θ) of the line where a linear classifier of (r, θ) gives both classes 1/2."""
+    """Points (r, θ) of the line where a linear classifier of (r, θ) gives both classes 1/2.
+
+    Those of radii from 0 to ``FAR``, which may be none: untrained, it may not heed the radius.
+    """
     layer = classifier.model.scores
     w, b = (layer.weight[1] - layer.weight[0]).detach(), (layer.bias[1] - layer.bias[0]).item()
     theta = torch.linspace(-math.pi, math.pi, 91)
-    return rounded(torch.stack([-(b + w[1] * theta) / w[0], theta], 1))
-
-
-def rounded(values: torch.Tensor, decimals: int = 3) -> list:
-    """As lists of numbers that are not longer than can be seen."""
-    return values.double().round(decimals=decimals).tolist()
+    r = -(b + w[1] * theta) / w[0]  # not finite where w[0] is 0
+    shown = (r >= 0) & (r <= FAR)
+    return torch.stack([r[shown], theta[shown]], 1).tolist()
 
 
 def judge(m: dict) -> list[Finding]:
-    """A line fails where the loss stays at that of guessing; separable is 99 % and more."""
+    """A line fails below halfway from guessing to separating; separable is 99 % and more."""
     accuracy = m["accuracy"]
     return [
         Finding(
@@ -173,68 +189,70 @@ def judge(m: dict) -> list[Finding]:
 
 def draw(m: dict) -> list[Item]:
     """Boundaries over the points, the representation, the accuracies, and the slider."""
-    mean = {name: statistics.fmean(values) for name, values in m["accuracy"].items()}
-    best = m["way"][0]["accuracy"]
-    return [
-        Plot(
-            _boundaries(m),
-            f"The line of the linear classifier misses the disc ({mean['linear']:.1f} % of the "
-            f"test points are right); in polar coordinates its boundary is a circle "
-            f"({mean['polar']:.1f} %); the net closes a curve around the disc "
-            f"({mean['net']:.1f} %), for in its two hidden units the classes lie apart.",
-            f"Test points and P({m['class_names'][1]}) below them, seed {m['seeds'][0]}; the line "
-            "is where it is 1/2. The first three panels show the plane (x, y); the fourth shows "
-            "the same points as the net's last layer sees them, which is as linear as the first.",
-        ),
-        Table(
-            ["classifier", "parameters", "test accuracy", "training loss"],
-            [_row(m, name) for name in NAMES],
-            f"Means over n = {len(m['seeds'])} seeds with lowest and highest. The straight line "
-            f"that fits the {m['test_size']:,} test points best has {best:.1f} % of them right; "
-            f"of infinitely many points it would be {m['line_limit']:.1f} %: it cuts off a piece "
-            "of the ring and leaves the disc whole. So a linear classifier can be above 50 % and "
-            "still know no more than guessing: its loss stays at ln 2 = 0.693.",
-        ),
-        Widget(
-            "polar",
-            {key: m[key] for key in ("points", "labels", "class_names", "circle", "way")}
-            | {"test_size": m["test_size"], "reach": REACH},
-            "A slider moves the test points from (x, y) to (r, θ), with the boundary of the "
-            f"trained classifier; the best straight line has {best:.1f} % right at the start and "
-            f"{m['way'][-1]['accuracy']:.1f} % at the end.",
-            "Each point goes straight from (x, y) to (r, θ). Dashed: the boundary of the "
-            "classifier that was trained on (r, θ); at the end it is a straight line. Full: the "
-            "best straight line through the points as they lie at the moment.",
-        ),
-    ]
+    return [_planes(m), _accuracies(m), _slider(m)]
 
 
-def _row(m: dict, name: str) -> list[str]:
-    accuracy, loss = m["accuracy"][name], m["loss"][name]
-    return [
-        NAMES[name],
-        str(m["parameters"][name]),
-        f"{statistics.fmean(accuracy):.1f} % ({min(accuracy):.1f}–{max(accuracy):.1f})",
-        f"{statistics.fmean(loss):.3f} ({min(loss):.3f}–{max(loss):.3f})",
-    ]
-
-
-def _boundaries(m: dict):
-    panels = {**NAMES, "representation": "the net's units (h₁, h₂)"}
-    made = make_subplots(
-        2,
-        2,
-        subplot_titles=list(panels.values()),
-        horizontal_spacing=0.1,
-        vertical_spacing=0.1,
+def _planes(m: dict) -> Plot:
+    right = ", ".join(
+        f"{name} {statistics.fmean(m['accuracy'][key]):.1f} %" for key, name in NAMES.items()
     )
-    made.update_layout(template=None, colorway=COLOURS, height=560)
-    made.update_annotations(font_size=13)
-    for i, name in enumerate(panels):
+    return Plot(
+        _boundaries(m),
+        f"Boundaries of the classifiers over the test points; of these are right: {right}; and the "
+        "boundary of the net in the plane of its two hidden units.",
+        f"Test points and P({m['class_names'][1]}) below them, seed {m['seeds'][0]}; the line is "
+        "where it is 1/2. The first three panels show the plane (x, y): look which boundary goes "
+        "around the disc. The fourth shows the same points as the net's last layer sees them, "
+        "which is as linear as the first classifier: look whether they lie apart.",
+    )
+
+
+def _accuracies(m: dict) -> Table:
+    return Table(
+        ["classifier", "parameters", "test accuracy, %", "training loss", "diverged"],
+        [
+            [
+                name,
+                str(m["parameters"][key]),
+                spread(m["accuracy"][key]),
+                spread(m["loss"][key], 3),
+                m["diverged"][key],
+            ]
+            for key, name in NAMES.items()
+        ],
+        f"Means over n = {len(m['seeds'])} seeds with lowest and highest; one that diverged counts "
+        f"as guessing. The straight line that fits the {m['test_size']:,} test points best has "
+        f"{m['way'][0]['accuracy']:.1f} % of them right; the best for infinitely many points has "
+        f"{m['line_limit']:.1f} %: it cuts off a piece of the ring and little of the disc. So a "
+        "linear classifier can be above 50 % and still know no more than guessing: compare its "
+        "loss with that of guessing, ln 2 = 0.693.",
+    )
+
+
+def _slider(m: dict) -> Widget:
+    first, last = (m["way"][i]["accuracy"] for i in (0, -1))
+    return Widget(
+        "polar",
+        {key: m[key] for key in ("points", "labels", "class_names", "circle", "way", "test_size")}
+        | {"reach": REACH},
+        "A slider moves the test points from (x, y) to (r, θ), with the boundary of the trained "
+        f"classifier; the best straight line has {first:.1f} % right at the start and "
+        f"{last:.1f} % at the end.",
+        "Each point goes straight from (x, y) to (r, θ). Dashed: the boundary of the classifier "
+        "that was trained on (r, θ); at the end it is a straight line. Full: the best straight "
+        "line through the points as they lie at the moment.",
+    )
+
+
+def _boundaries(m: dict) -> go.Figure:
+    titles = {**NAMES, "representation": "the net's units (h₁, h₂)"}
+    spacing = {"horizontal_spacing": 0.1, "vertical_spacing": 0.1}
+    made = panels(2, 2, list(titles.values()), height=560, **spacing)
+    for i, name in enumerate(titles):
         place = {"row": i // 2 + 1, "col": i % 2 + 1}
         of_net = name == "representation"
         reach = 1.1 if of_net else REACH
-        line = [round(reach * (2 * j / (GRID - 1) - 1), 3) for j in range(GRID)]
+        line = [reach * (2 * j / (GRID - 1) - 1) for j in range(GRID)]
         made.add_contour(x=line, y=line, z=m["planes"][name], **_shades(), **place)
         points = m["representation" if of_net else "points"]
         for k, label in enumerate(m["class_names"]):
@@ -278,7 +296,8 @@ CLAIM = Claim(
     text="A disc in a ring: two classes of points in the plane that no straight line separates. "
     "One linear classifier is trained on (x, y), the same one on (r, θ), and a small net on "
     "(x, y), with two tanh units before its last layer so that they can be drawn. Look at where "
-    "each draws its boundary, and at the plane in which the net's boundary is a straight line.",
+    "each draws its boundary, and at the plane in which the net's boundary is a straight line: "
+    "there, and in (r, θ), the classes should lie apart.",
     formulas=[
         r"f(x, y) = (r(x, y), \theta(x, y))",
         r"r = \sqrt{x^2 + y^2}, \quad \theta = \text{atan2}(y, x)",

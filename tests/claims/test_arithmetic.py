@@ -22,6 +22,7 @@ def test_all_findings_hold(measured):
     findings = arithmetic.judge(measured)
     assert verdict(findings) == "holds"
     assert all(len(finding.values) == 1 for finding in findings)  # exact
+    assert measured["seeds"] == [0]
 
 
 def test_the_table_is_that_of_torch(measured):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lecture4 import ops
+from lecture4.claims import backprop
 from lecture4.claims.backprop import CLAIM, EDGES, PLACES, example, forward, signed
 from lecture4.lab import Lab
 
@@ -99,6 +100,15 @@ def test_without_a_point_on_one_side_of_the_gate_that_graph_is_left_out(measured
     m = {**measured, "examples": {"closed": measured["examples"]["closed"]}}
     assert len(CLAIM.judge(m)) == 3
     assert len(CLAIM.draw(m)) == 2
+
+
+def test_a_training_that_diverged_leaves_the_graph_of_initial_weights(monkeypatch):
+    monkeypatch.setattr(backprop, "NET", (*backprop.NET, "optim.lr=1e39"))
+    lab = Lab()
+    assert lab.train(*backprop.NET).diverged
+    m = json.loads(json.dumps(CLAIM.measure(lab), allow_nan=False))
+    assert {f.verdict for f in CLAIM.judge(m)} == {"holds"}
+    assert len(CLAIM.draw(m)) == len(m["examples"]) + 1
 
 
 @pytest.mark.parametrize(

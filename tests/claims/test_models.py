@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lecture4.claims import models
+from lecture4.classifier import Classifier
 from lecture4.lab import Gallery, Lab, Plot, Table, verdict
 
 SMALL = {
@@ -46,16 +47,31 @@ def test_the_models_in_order_each_by_its_own_recipe():
         assert not any("limit_train_batches" in word for word in words)
 
 
-def test_a_short_run_sees_about_as_many_images_as_it_should(lab):
-    # shapes has 10,000 training images
-    assert models._short(lab, 10_000) == (
-        "trainer.max_epochs=1",
-        "+trainer.limit_train_batches=1.000",
+def test_a_quick_run_sees_about_as_many_images_as_it_should(lab):
+    quick = models.overrides(lab)
+    assert list(quick) == list(models.overrides(Lab(budget="full")))
+    for name, images in (("softmax", 45_000), ("mlp", 18_000), ("convnet", 9_000)):
+        words = quick[name]
+        assert words[0] == f"model={name}"
+        cfg = lab.compose(*words)
+        split = 10_000 - cfg.data.val_size  # shapes has 10,000 training images
+        shown = cfg.trainer.max_epochs * cfg.trainer.limit_train_batches * split
+        assert shown == pytest.approx(images, rel=1e-3)
+
+
+@pytest.mark.parametrize("limit", ["3", "0.25"])
+def test_images_are_counted_that_training_showed(lab, monkeypatch, limit):
+    words = ("model=softmax", "trainer.max_epochs=2", f"+trainer.limit_train_batches={limit}")
+    shown = []
+    step = Classifier.training_step
+    monkeypatch.setattr(
+        Classifier,
+        "training_step",
+        lambda self, batch, *rest: shown.append(len(batch[0])) or step(self, batch, *rest),
     )
-    assert models._short(lab, 25_000) == (
-        "trainer.max_epochs=3",
-        "+trainer.limit_train_batches=0.833",
-    )
+    run = lab.train(*words)
+    assert 2 * models.images_an_epoch(lab, words) == sum(shown) > 0
+    assert len(run.history) == 2
 
 
 def test_the_predictions_of_the_first_seed_are_those_that_its_accuracy_counts(measured):
@@ -86,15 +102,35 @@ def test_a_confusion_matrix_has_the_true_class_in_its_rows():
 
 
 def test_a_run_that_diverged_knows_nothing(lab):
-    words = (*SMALL["mlp"], "optim.lr=1e30", *SHORT)
+    words = (*SMALL["mlp"], "optim.lr=1e39", *SHORT)
     run = lab.train(*words)
     assert run.diverged
     assert models.classify(lab, run, words).sum() == 0
 
 
-def test_the_threshold_is_what_a_test_set_resolves():
-    # 1.96 standard errors of a difference of two shares of ½ among 10,000
-    assert models.resolution(10_000) == pytest.approx(1.386, abs=1e-3)
+def test_a_difference_counts_where_the_test_set_resolves_it(measured):
+    for n, least in ((2_000, 3.099), (10_000, 1.386), (100_000, 1)):
+        findings = models.CLAIM.judge({**measured, "test_images": n})
+        assert [f.at_least for f in findings] == pytest.approx([least] * 2, abs=1e-3)
+        assert {f.unit for f in findings} == {"points"}
+
+
+def test_runs_that_diverged_are_measured_judged_and_drawn(lab, monkeypatch):
+    train = Lab.train
+    words = {name: (*words, *SHORT) for name, words in SMALL.items()}
+    monkeypatch.setattr(models, "overrides", lambda lab: words)
+
+    def diverging(lab, *overrides, seed):
+        broken = overrides == words["convnet"] or seed == 1
+        return train(lab, *overrides, *["optim.lr=1e39"] * broken, seed=seed)
+
+    monkeypatch.setattr(Lab, "train", diverging)
+    m = json.loads(json.dumps(models.CLAIM.measure(lab), allow_nan=False))
+    assert m["models"]["convnet"]["accuracy"] == [0.1] * 3
+    assert m["models"]["convnet"]["images_seen"] == [0] * 3
+    assert m["models"]["mlp"]["diverged"] == [False, True, False]
+    assert models.CLAIM.judge(m)[1].verdict != "holds"
+    assert [row[-1] for row in models.CLAIM.draw(m)[1].rows] == [1, 1, 3]
 
 
 @pytest.mark.parametrize(
@@ -106,14 +142,18 @@ def test_the_verdict_follows_the_numbers(measured, convnet, expected):
     assert verdict(models.CLAIM.judge(m)) == expected
 
 
-def test_the_figures_hold_the_numbers(measured):
+def test_the_figures_hold_the_numbers(lab, measured):
     m = with_accuracies(measured, softmax=[0.3, 0.32, 0.34], mlp=[0.5] * 3, convnet=[0.7] * 3)
     items = models.CLAIM.draw(m)
     assert [type(item) for item in items] == [Plot, Table, Plot, Table, Table, Gallery]
     bars = [trace.y[0] for trace in items[0].figure.data if trace.type == "bar"]
     assert bars == pytest.approx([32, 50, 70])
-    assert "softmax 32.0 %, MLP 50.0 %, ConvNet 70.0 %" in items[0].alt
-    assert items[1].rows[0][:3] == ["softmax", "32.0 % (30.0–34.0)", 3]
+    assert "softmax classifier 32.0 %, MLP 50.0 %, ConvNet 70.0 %" in items[0].alt
+    assert items[1].rows[0][:2] == ["softmax classifier", "32.0 (30.0–34.0)"]
+    seen = items[1].header.index("images seen")
+    batch = lab.compose("model=softmax").data.batch_size
+    assert "n = 3 seeds" in items[1].caption
+    assert items[1].rows[0][seen] == f"{3 * batch:,}"
     heat = [trace for trace in items[2].figure.data if trace.type == "heatmap"]
     assert [list(map(list, h.text)) for h in heat] == [
         row["confusion"] for row in m["models"].values()

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from lecture4.claims import pooling
-from lecture4.lab import Lab, Plot, Table
+from lecture4.lab import Lab, Plot, Run, Table, resolution, spread
 
 
 class Small(Lab):
@@ -31,8 +31,11 @@ def test_measured(measured):
     assert measured["seeds"] == [0, 1, 2]
     assert measured["test_images"] == 60
     assert measured["training_images"] == 400
+    assert measured["all_test_images"] == 60
+    assert measured["chance"] == 0.1
+    assert all(0 <= n <= 60 for n in measured["both_right"])
     for net in measured["nets"].values():
-        assert len(net["accuracy"]) == len(net["commands"]) == 3
+        assert len(net["accuracy"]) == 3
         for of_seeds in (net["same"], net["kept"], net["shifted_accuracy"]):
             assert [len(seed) for seed in of_seeds] == [5] * 3
             assert all(0 <= share <= 100 for seed in of_seeds for share in seed)
@@ -40,7 +43,6 @@ def test_measured(measured):
         unmoved = [seed[0] for seed in net["shifted_accuracy"]]
         of_runs = [100 * accuracy for accuracy in net["accuracy"]]
         assert unmoved == pytest.approx(of_runs, abs=4)  # those may be in bfloat16
-        assert all("augment=none" in command for command in net["commands"])
 
 
 def test_the_exact_findings_hold(measured):
@@ -109,34 +111,29 @@ def test_share():
     assert pooling._share(torch.tensor([], dtype=torch.bool)) == 100
 
 
-def test_shares_of_known_predictions(monkeypatch):
-    lab = Small()
-    labels = lab.dataset.test_labels
+def test_shares_of_known_predictions(measured):
+    labels = Small().dataset.test_labels
     other = (labels + 1) % 10
     half = torch.where(torch.arange(60) < 30, labels, other)
     classes = {
-        "pooling": [labels, labels, labels, half, other],
-        "stride": [half, half, other, other, other],
+        "pooling": [[labels, labels, labels, half, other]] * 3,
+        "stride": [[half, half, other, other, other]] * 3,
     }
-    monkeypatch.setattr(
-        pooling,
-        "_predictions",
-        lambda lab, name, n: {
-            "accuracy": [0.5] * 3,
-            "commands": ["…"] * 3,
-            "classes": [classes[name]] * 3,
-        },
-    )
-    m = pooling.measure(lab)
+    runs = dict.fromkeys(classes, [Run("…", 0, [], 0.5, 1, 1, False, {})] * 3)
+    m = {**measured, **pooling._compared(runs, classes, labels)}
     assert m["both_right"] == [30] * 3
+    assert m["nets"]["pooling"]["accuracy"] == [0.5] * 3
     assert m["nets"]["pooling"]["same"][0] == [100, 100, 100, 50, 0]
     assert m["nets"]["pooling"]["kept"][0] == [100, 100, 100, 100, 0]
     assert m["nets"]["stride"]["same"][0] == [100, 100, 50, 50, 50]
     assert m["nets"]["stride"]["kept"][0] == [100, 100, 0, 0, 0]
     assert m["nets"]["stride"]["shifted_accuracy"][0] == [50, 50, 0, 0, 0]
-    same, kept = (finding.values for finding in pooling.judge(m)[3:])
-    assert same == [0] * 3
-    assert kept == [50] * 3
+    accuracy, same, kept = pooling.judge(m)[3:]
+    assert accuracy.values == pytest.approx([40] * 3)
+    assert accuracy.at_least == resolution(60)
+    assert same.values == [0] * 3
+    assert kept.values == [50] * 3
+    assert {f.unit for f in (accuracy, same, kept)} == {"points"}
 
 
 @pytest.mark.parametrize(
@@ -145,32 +142,38 @@ def test_shares_of_known_predictions(monkeypatch):
         (0, lambda m: m["maps"]["operations"]["max pooling 2×2"].update(after=[6, 17, 17])),
         (1, lambda m: m["maps"]["operations"]["average pooling 2×2, torch"].update(others=1)),
         (2, lambda m: m["cost"]["neither"].update(multiply_adds=3_000_000)),
-        (3, lambda m: m["nets"]["pooling"].update(same=[[100.0, 70.0, 70.0, 70.0, 70.0]] * 3)),
-        (4, lambda m: m["nets"]["stride"].update(kept=[[100.0, 95.0, 95.0, 95.0, 95.0]] * 3)),
+        (3, lambda m: m["nets"]["pooling"].update(accuracy=[0.1, 0.11, 0.12])),
+        (4, lambda m: m["nets"]["pooling"].update(same=[[100.0, 70.0, 70.0, 70.0, 70.0]] * 3)),
+        (5, lambda m: m["nets"]["stride"].update(kept=[[100.0, 95.0, 95.0, 95.0, 95.0]] * 3)),
     ],
 )
 def test_a_contradiction_is_judged_so(measured, index, change):
     other = copy.deepcopy(measured)
     for name, rest in (("pooling", 90.0), ("stride", 80.0)):
         other["nets"][name].update(same=[[100.0, *[rest] * 4]] * 3, kept=[[100.0, *[rest] * 4]] * 3)
+    other["nets"]["pooling"]["accuracy"] = [0.5, 0.51, 0.52]
     findings = pooling.judge(other)
     assert {finding.verdict for finding in findings} == {"holds"}
-    assert findings[3].values == [10] * 3
+    assert findings[4].values == [10] * 3
     change(other)
     verdicts = [finding.verdict for finding in pooling.judge(other)]
     assert verdicts.pop(index) == "does not hold"
     assert set(verdicts) == {"holds"}
 
 
-def test_a_run_that_diverged_is_measured_all_the_same(monkeypatch):
-    lab = Small()
+def test_runs_that_diverged_are_measured_judged_and_drawn(monkeypatch):
+    train = Lab.train
 
-    class Run:
-        accuracy, command, diverged, weights = 0.1, "…", True, {}
+    def diverging(lab, *overrides, seed):
+        broken = pooling.blocks("stride") in overrides or seed == 0
+        return train(lab, *overrides, *["optim.lr=1e39"] * broken, seed=seed)
 
-    lab.train = lambda *overrides, seed: Run()
-    found = pooling._predictions(lab, "pooling", 40)
-    assert [len(seed) for seed in found["classes"]] == [5] * 3
+    monkeypatch.setattr(Lab, "train", diverging)
+    m = json.loads(json.dumps(pooling.measure(Small()), allow_nan=False))
+    assert m["nets"]["stride"]["accuracy"] == [0.1] * 3
+    assert m["nets"]["pooling"]["accuracy"][0] == 0.1
+    assert len(pooling.judge(m)) == 6
+    assert len(pooling.draw(m)) == 5
 
 
 def test_drawn(measured):
@@ -187,6 +190,10 @@ def test_drawn(measured):
     assert [row[0] for row in bill.rows] == ["pooling", "stride", "neither"]
     assert bill.rows[0][3] == "2,811,904 (×1.00)"
     assert bill.rows[2][5] == "–"
+    accuracies = [100 * accuracy for accuracy in measured["nets"]["stride"]["accuracy"]]
+    assert bill.rows[1][5] == spread(accuracies)
+    assert f"{pooling.PASSES} passes" in bill.caption
+    assert f"{min(measured['both_right'])} to {max(measured['both_right'])}" in plots[1].caption
     assert bill.rows[0][1] == "16×16×16, 8×8×32, 4×4×64"
     assert isinstance(alone, Table)
     assert alone.rows[0][1:3] == ["32×32×6", "16×16×6"]
