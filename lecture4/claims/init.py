@@ -3,13 +3,23 @@
 import math
 from dataclasses import dataclass
 
+import plotly.graph_objects as go
 import torch
-from plotly.subplots import make_subplots
 from torch import nn
 
 from lecture4 import ops
 from lecture4.init import initialize_
-from lecture4.lab import Claim, Finding, Item, Lab, Plot, Run, Table, Widget
+from lecture4.lab import (
+    Claim,
+    Finding,
+    Item,
+    Lab,
+    Plot,
+    Table,
+    Widget,
+    panels,
+    resolution,
+)
 from lecture4.lab.drawing import COLOURS
 from lecture4.models import MLP
 
@@ -26,6 +36,7 @@ DERIVATIVES = {
 }
 FLAT = 0.01  # a derivative below this counts as saturated
 REST = 1e-16  # what is less than this part of the whole counts as this part
+FLOOR = 1e-15  # of what is drawn and compared with the prediction: about what float64 tells from 0
 MULTIPLES = [10 ** (k / 4 - 2) for k in range(13)]  # of the advised std, for the slider
 BINS = 24
 RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, 4.0)}
@@ -61,6 +72,8 @@ def measure(lab: Lab) -> dict:
     return {
         "seeds": seeds,
         "batch": len(y),
+        "tested": len(data.dataset.test_labels),
+        "chance": 1 / k,
         "schemes": schemes,
         "relu_without_factor": [of["rms"] for of in without_factor],
         "histograms": {a: _histograms(a, x, y, k, seeds[0]) for a in ADVISED},
@@ -101,14 +114,17 @@ def passed(model: MLP, x: torch.Tensor, y: torch.Tensor) -> Passed:
 def _statistics(activation: str, model: MLP, x: torch.Tensor, y: torch.Tensor) -> dict:
     """Of each hidden layer; ``flat`` is the share of saturated units, or of zeros for ReLU."""
     p = passed(model, x, y)
-    flat = [(DERIVATIVES[activation](z).abs() < FLAT).double().mean().item() for z in p.z]
     return {
         "spread": [h.var(0, correction=0).mean().sqrt().item() for h in p.h],
         "rms": [_rms(h) for h in p.h],
         "gradient": [_rms(g) for g in p.gradient],
         "scores_gradient": _rms(p.scores_gradient),
-        "flat": flat,
+        "flat": _flat(activation, p),
     }
+
+
+def _flat(activation: str, p: Passed) -> list[float]:
+    return [(DERIVATIVES[activation](z).abs() < FLAT).double().mean().item() for z in p.z]
 
 
 def _rms(values: torch.Tensor) -> float:
@@ -121,9 +137,10 @@ def _through(
     models = [untrained(activation, scheme, x, k, seed) for seed in seeds]
     measured = [_statistics(activation, model, x, y) for model in models]
     of_scores = _mean([of["scores_gradient"] for of in measured])
+    expected = predicted(activation, _stds(models[0]), x, k, of_scores)
     return {
-        **{key: [of[key] for of in measured] for key in ("spread", "rms", "gradient", "flat")},
-        "predicted": predicted(activation, _stds(models[0]), x, k, of_scores),
+        **{key: [of[key] for of in measured] for key in ("spread", "gradient", "flat")},
+        "predicted": {key: expected[key] for key in ("spread", "gradient")},
         "std": _stds(models[0])[1],
     }
 
@@ -202,13 +219,10 @@ def _histograms(activation: str, x: torch.Tensor, y: torch.Tensor, k: int, seed:
         settings.append(
             {
                 "multiple": multiple,
-                "std": [_short(h.std().item()) for h in p.h],
-                "predicted_std": [_short(v) for v in expected["std"]],
-                "flat": [
-                    round((DERIVATIVES[activation](z).abs() < FLAT).double().mean().item(), 3)
-                    for z in p.z
-                ],
-                "gradient": [_short(_rms(g)) for g in p.gradient],
+                "std": [h.std().item() for h in p.h],
+                "predicted_std": expected["std"],
+                "flat": _flat(activation, p),
+                "gradient": [_rms(g) for g in p.gradient],
                 "activations": [_thousandths(h, edges) for h in p.h],
                 "predicted": [_predicted_bins(activation, q, edges) for q in expected["q"]],
                 "gradients": [_thousandths(g, decades) for g in of_units],
@@ -231,83 +245,29 @@ def _predicted_bins(activation: str, q: float, edges: torch.Tensor) -> list[int]
     return (1000 * below.diff()).round().int().tolist()
 
 
-def _short(value: float) -> float:
-    return float(f"{value:.3g}")
-
-
 def _trainings(lab: Lab) -> dict:
-    """Short trainings from each scheme: one seed in the quick budget, a sweep and more in full."""
-    seeds, rates = lab.seeds(lab.pick(1, 3)), lab.pick((0.01,), (0.0003, 0.003, 0.03))
-    share = lab.pick(0.1, 0.5) if lab.data == "cifar10" else 1.0
+    """Short trainings from each scheme: one seed in the quick budget, rates and more in full."""
+    seeds, rates = lab.seeds(lab.pick(1, 3)), lab.pick((0.01,), (0.0003, 0.003, 0.03, 0.3))
     hidden = ",".join([str(WIDTH)] * DEPTH)
-    length = ["augment=none", "trainer.max_epochs=1", f"+trainer.limit_train_batches={share}"]
-
-    def train(activation: str, scheme: str, rate: float, seed: int) -> Run:
-        return lab.train(
-            "model=mlp",
-            f"model.hidden=[{hidden}]",
-            f"model.activation={activation}",
-            f"model.init={scheme}",
-            *length,
-            f"optim.lr={rate}",
-            seed=seed,
-        )
-
-    trainings = {}
-    for activation in ADVISED:
+    common = ["model=mlp", f"model.hidden=[{hidden}]", "augment=none"]
+    common += lab.length(lab.pick(4_500, 22_500))
+    trainings = {activation: {} for activation in ADVISED}
+    for activation, of in trainings.items():
         for scheme in SCHEMES:
-            tried = [train(activation, scheme, rate, seeds[0]) for rate in rates]
-            best = max(range(len(rates)), key=lambda i: _best_validation(tried[i]))
-            runs = [tried[best]]
-            runs += [train(activation, scheme, rates[best], seed) for seed in seeds[1:]]
-            trainings.setdefault(activation, {})[scheme] = {
-                "rate": rates[best],
-                "accuracy": [run.accuracy for run in runs],
-                "diverged": sum(run.diverged for run in runs),
-                "commands": [run.command for run in runs],
+            net = [*common, f"model.activation={activation}", f"model.init={scheme}"]
+            tuned = lab.tune(net, [(f"optim.lr={rate}",) for rate in rates], seeds)
+            of[scheme] = {
+                "rate": rates[tuned.best],
+                "at_edge": tuned.at_edge,
+                "accuracy": [run.accuracy for run in tuned.runs],
+                "diverged": sum(run.diverged for run in tuned.runs),
             }
     return {"seeds": seeds, "rates": list(rates), "schemes": trainings}
-
-
-def _best_validation(run: Run) -> float:
-    return -1.0 if run.diverged else max(run.curve("val/accuracy"))
 
 
 def judge(m: dict) -> list[Finding]:
     """Powers of ten between layers and between schemes, for each seed; −2 counts as gone."""
     schemes = m["schemes"]
-    too_small = Finding(
-        "too small: spread of the activations between images in the tenth layer over that in the "
-        "first, as a power of ten, whichever of the three activations keeps most (−2: one part in "
-        "a hundred is left; −16, what float64 tells from zero, is the least that is counted)",
-        _worst([_decades(of["small"]["spread"]) for of in schemes.values()]),
-        at_most=-2,
-    )
-    too_small_gradient = Finding(
-        "too small: gradient of the first layer over the one with the advised scheme, as a power "
-        "of ten, likewise",
-        _worst([_against_advised(m, activation, "small") for activation in schemes]),
-        at_most=-2,
-    )
-    saturated = [
-        Finding(
-            f"too big: share of {activation} units whose derivative is below {FLAT}, over all "
-            f"layers (saturated: most of them)",
-            [100 * _mean(flat) for flat in schemes[activation]["large"]["flat"]],
-            at_least=50,
-            unit="%",
-        )
-        for activation in ("sigmoid", "tanh")
-    ]
-    too_big_gradient = [
-        Finding(
-            f"too big, gradients 0: gradient of the first layer over the one with the advised "
-            f"scheme, {NAMES[activation]}, as a power of ten (above 0 it is larger)",
-            _against_advised(m, activation, "large"),
-            at_most=-2,
-        )
-        for activation in schemes
-    ]
     just_right = [
         Finding(
             f"just right, {SCHEMES[ADVISED[activation]]} with {NAMES[activation]}: how far spread "
@@ -324,14 +284,69 @@ def judge(m: dict) -> list[Finding]:
         _decades(m["relu_without_factor"]),
         at_most=-1,
     )
-    found = [too_small, too_small_gradient, *saturated, *too_big_gradient, *just_right, factor]
-    return found + _trained(m["trainings"]["schemes"])
+    # The squares of 100 ReLU units add up to within √(5/100) of what is expected: in ten layers
+    # √(10 · 0.05)/2 of the rms, 0.15 powers of ten. The worst of all should lie within three times.
+    predicted_well = Finding(
+        "measured over predicted spread or gradient, as a power of ten, up or down, in the layer, "
+        "scheme and activation where it is largest (half a power of ten: what the chance of 100 "
+        "units does in ten layers, three times over)",
+        _gaps(schemes),
+        at_most=0.5,
+    )
+    found = [*_too_small(m), *_too_big(m), *just_right, factor, predicted_well]
+    return found + _trained(m)
 
 
-def _trained(trainings: dict) -> list[Finding]:
+def _too_small(m: dict) -> list[Finding]:
+    schemes = m["schemes"]
+    return [
+        Finding(
+            "too small: spread of the activations between images in the tenth layer over that in "
+            "the first, as a power of ten, whichever of the three activations keeps most (−2: one "
+            "part in a hundred is left; −16, what float64 tells from zero, is the least that is "
+            "counted)",
+            _worst([_decades(of["small"]["spread"]) for of in schemes.values()]),
+            at_most=-2,
+        ),
+        Finding(
+            "too small: gradient of the first layer over the one with the advised scheme, as a "
+            "power of ten, likewise",
+            _worst([_against_advised(m, activation, "small") for activation in schemes]),
+            at_most=-2,
+        ),
+    ]
+
+
+def _too_big(m: dict) -> list[Finding]:
+    schemes = m["schemes"]
+    saturated = [
+        Finding(
+            f"too big: share of {activation} units whose derivative is below {FLAT}, over all "
+            f"layers (saturated: most of them)",
+            [100 * _mean(flat) for flat in schemes[activation]["large"]["flat"]],
+            at_least=50,
+            unit="%",
+        )
+        for activation in ("sigmoid", "tanh")
+    ]
+    gradients = [
+        Finding(
+            f"too big (“gradients 0”): gradient of the first layer over the one with the advised "
+            f"scheme, {NAMES[activation]}, as a power of ten (above 0 it is larger)",
+            _against_advised(m, activation, "large"),
+            at_most=-2,
+        )
+        for activation in schemes
+    ]
+    return saturated + gradients
+
+
+def _trained(m: dict) -> list[Finding]:
     """None with the quick budget's one seed, whose runs the table shows."""
-    if len(trainings["relu"]["he"]["accuracy"]) < 3:
+    trainings = m["trainings"]["schemes"]
+    if len(m["trainings"]["seeds"]) < 3:
         return []
+    least = max(1, resolution(m["tested"]))  # more than luck, and what an advice must bring
     found = []
     for activation, of in trainings.items():
         triples = zip(
@@ -340,11 +355,12 @@ def _trained(trainings: dict) -> list[Finding]:
         found.append(
             Finding(
                 f"test accuracy of ten layers of {NAMES[activation]} from "
-                f"{SCHEMES[ADVISED[activation]]} minus the better of too small and too big (a "
-                f"point at least: what an advice must bring to be worth following)",
-                [100 * (right - max(small, large)) for right, small, large in triples],
-                at_least=1,
-                unit="%",
+                f"{SCHEMES[ADVISED[activation]]} minus the best of too small, too big and chance "
+                f"({least:.2g} points: more than luck on {m['tested']:,} test images, and about "
+                f"what an advice must bring)",
+                [100 * (right - max(*wrong, m["chance"])) for right, *wrong in triples],
+                at_least=least,
+                unit="points",
             )
         )
     return found
@@ -374,24 +390,66 @@ def _worst(of_activations: list[list[float]]) -> list[float]:
     return [max(values) for values in zip(*of_activations, strict=True)]
 
 
+def _gaps(schemes: dict) -> list[float]:
+    """Largest |log₁₀ measured/predicted| of all schemes and layers, for each seed.
+
+    What is below ``FLOOR`` counts as ``FLOOR``.
+    """
+
+    def gap(measured: float, expected: float) -> float:
+        return abs(math.log10(max(measured, FLOOR) / max(expected, FLOOR)))
+
+    largest = [
+        [
+            max(map(gap, layers, of["predicted"][key]))
+            for layers in of[key]  # of each seed
+        ]
+        for of_activation in schemes.values()
+        for of in of_activation.values()
+        for key in ("spread", "gradient")
+    ]
+    return _worst(largest)
+
+
 def draw(m: dict) -> list[Item]:
     """Signal and gradient by layer over their prediction, the slider, and what training made."""
     return [_by_layer(m), _widget(m), _table(m)]
 
 
 def _by_layer(m: dict) -> Plot:
-    layers, rows = list(range(1, DEPTH + 1)), list(m["schemes"])
-    titles = [f"{NAMES[a]}: {what}" for a in rows for what in ("spread", "gradient")]
-    drawn = make_subplots(
-        len(rows), 2, subplot_titles=titles, vertical_spacing=0.09, horizontal_spacing=0.2
+    schemes = m["schemes"]
+    told = "; ".join(
+        f"{NAMES[a]} with {SCHEMES[s]} {_mean([o[-1] for o in schemes[a][s]['spread']]):.1e} "
+        f"in the tenth layer, gradient of the first "
+        f"{_mean([o[0] for o in schemes[a][s]['gradient']]):.1e}"
+        for a in schemes
+        for s in (ADVISED[a], "large")
     )
-    drawn.update_layout(template=None, colorway=COLOURS, height=840)
-    for row, activation in enumerate(rows, 1):
-        for colour, (scheme, of) in enumerate(m["schemes"][activation].items()):
+    return Plot(
+        _layers(schemes),
+        alt=f"Spread of the activations between images and rms gradient of ten layers, measured "
+        f"points and predicted lines, at most {max(_gaps(schemes)):.2f} powers of ten apart: "
+        f"{told}.",
+        caption=f"Points: measured on {m['batch']} training images, {len(m['seeds'])} seeds. "
+        f"Lines: predicted layer by layer from the weights' std; the first layer starts from the "
+        f"images' mean square and their differences, the backward pass from the measured gradient "
+        f"of the scores. Left: how far a unit's activation varies from image to image (for "
+        f"sigmoid, around one half). Right: rms of ∂L/∂z, which the backward pass carries from "
+        f"layer 10 to layer 1. A curve that leaves the frame has vanished or exploded.",
+    )
+
+
+def _layers(schemes: dict) -> go.Figure:
+    titles = [f"{NAMES[a]}: {what}" for a in schemes for what in ("spread", "gradient")]
+    drawn = panels(
+        len(schemes), 2, titles, vertical_spacing=0.09, horizontal_spacing=0.2, height=840
+    )
+    for row, of_activation in enumerate(schemes.values(), 1):
+        for colour, (scheme, of) in enumerate(of_activation.items()):
             for col, key in ((1, "spread"), (2, "gradient")):
                 place = {"row": row, "col": col, "legendgroup": scheme, "name": SCHEMES[scheme]}
                 drawn.add_scatter(
-                    x=layers,
+                    x=list(range(1, DEPTH + 1)),
                     y=_drawable(of["predicted"][key]),
                     mode="lines",
                     line={"color": COLOURS[colour], "width": 2},
@@ -399,7 +457,7 @@ def _by_layer(m: dict) -> Plot:
                     **place,
                 )
                 drawn.add_scatter(
-                    x=layers * len(of[key]),
+                    x=list(range(1, DEPTH + 1)) * len(of[key]),
                     y=_drawable([v for of_seed in of[key] for v in of_seed]),
                     mode="markers",
                     marker={"color": COLOURS[colour], "size": 5},
@@ -410,28 +468,12 @@ def _by_layer(m: dict) -> Plot:
     drawn.update_yaxes(range=[-8, 4], col=1)
     drawn.update_yaxes(range=[-12, 9], col=2)
     drawn.update_xaxes(dtick=3, tick0=1)
-    drawn.update_xaxes(title="layer", row=len(rows))
-    told = "; ".join(
-        f"{NAMES[a]} with {SCHEMES[s]} {_mean([o[-1] for o in m['schemes'][a][s]['spread']]):.1e} "
-        f"in the tenth layer, gradient of the first "
-        f"{_mean([o[0] for o in m['schemes'][a][s]['gradient']]):.1e}"
-        for a in rows
-        for s in (ADVISED[a], "large")
-    )
-    return Plot(
-        drawn,
-        alt=f"Spread of the activations between images and rms gradient of ten layers, measured "
-        f"points along predicted lines: {told}.",
-        caption=f"Points: measured on {m['batch']} training images, {len(m['seeds'])} seeds. "
-        f"Lines: predicted from the weights' std alone. Left: how far a unit's activation "
-        f"varies from image to image (for sigmoid, around one half). Right: rms of "
-        f"∂L/∂z, which the backward pass carries from layer 10 to layer 1. A curve that "
-        f"leaves the frame has vanished or exploded.",
-    )
+    drawn.update_xaxes(title="layer", row=len(schemes))
+    return drawn
 
 
 def _drawable(values: list[float]) -> list[float | None]:
-    return [float(f"{v:.4g}") if v > 1e-15 else None for v in values]
+    return [v if v > FLOOR else None for v in values]
 
 
 def _widget(m: dict) -> Widget:
@@ -467,19 +509,29 @@ def _table(m: dict) -> Table:
                     f"{of['std']:.2g}",
                     f"{100 * _mean([_mean(layers) for layers in of['flat']]):.0f} %",
                     f"{_mean([layers[0] for layers in of['gradient']]):.1e}",
-                    f"{trained['rate']:g}",
+                    f"{trained['rate']:g}" + "*" * trained["at_edge"],
                     accuracies + (" (diverged)" if trained["diverged"] else ""),
                 ]
             )
-    tried = ", ".join(f"{rate:g}" for rate in m["trainings"]["rates"])
-    seeds = ", ".join(map(str, m["trainings"]["seeds"]))
     return Table(
         ["activation", "scheme", "std, layer 2", "flat", "gradient, layer 1", "rate", "test (%)"],
         rows,
         caption=f"Flat: share of derivatives below {FLAT}, all layers (for ReLU, of zeros). Test "
-        f"accuracy after a short training, seeds {seeds}; learning rates {tried}, best by "
-        f"validation accuracy. Between layers of equal width Xavier and He are the same std: "
-        f"both take the gain of the activation; they differ in the first layer.",
+        f"accuracy after a short training, {_tried(m['trainings'])}. Between layers of equal width "
+        f"Xavier and He are the same std: both take the gain of the activation; they differ in the "
+        f"first layer and in that of the scores.",
+    )
+
+
+def _tried(trainings: dict) -> str:
+    """Seeds and learning rates, as part of the caption."""
+    seeds, rates = trainings["seeds"], [f"{rate:g}" for rate in trainings["rates"]]
+    text = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    if len(rates) == 1:
+        return f"{text}, at learning rate {rates[0]} alone, which may not suit every scheme"
+    return (
+        f"{text}, at the best of the learning rates {', '.join(rates)} by validation accuracy of "
+        f"the first seed (*: at the edge of these, so that a better one may lie beyond)"
     )
 
 

@@ -11,11 +11,12 @@ from lecture4.claims.init import (
     SCHEMES,
     _expected,
     _expected_difference,
+    _trainings,
     passed,
     predicted,
     untrained,
 )
-from lecture4.lab import Lab, Plot, Table, Widget
+from lecture4.lab import Lab, Plot, Run, Table, Widget
 from lecture4.models import MLP
 from lecture4.randomness import generator
 
@@ -25,6 +26,10 @@ SMALL = ("data=shapes", "data.train_size=400", "data.test_size=100", "data.val_s
 class SmallLab(Lab):
     def compose(self, *overrides, seed=None):
         return super().compose(*SMALL, *overrides, seed=seed)
+
+    def pick(self, quick, full):
+        few = {4_500: 300, 22_500: 300}
+        return few.get(super().pick(quick, full), super().pick(quick, full))
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +119,35 @@ def test_what_is_measured_lies_along_the_prediction(measured):
 
 def test_the_findings_on_a_small_set(measured):
     found = CLAIM.judge(measured)
-    assert len(found) == 10  # no training is judged by one seed
+    assert len(found) == 11  # no training is judged by one seed
     assert [f.verdict for f in found[:2]] == ["holds"] * 2
     assert [f.verdict for f in found[4:7]] == ["does not hold"] * 3
     assert all(f.mean > 2 for f in found[4:7])  # larger, not smaller
     assert [f.verdict for f in found[7:9]] == ["does not hold", "holds"]
     assert found[9].mean == pytest.approx(-1.35, abs=0.4)
+    assert found[10].verdict == "holds"
+
+
+def test_the_gap_to_the_prediction_is_the_worst_of_all_layers(m):
+    of = m["schemes"]["tanh"]["xavier"]
+    of["gradient"][1][4] = 100 * of["predicted"]["gradient"][4]
+    of["spread"][2][9] = of["predicted"]["spread"][9] / 1000
+    found = CLAIM.judge(m)[10]
+    assert found.values[1:] == pytest.approx([2, 3])
+    assert found.values[0] < 0.5
+    assert found.verdict != "holds"
+    plot, *_ = CLAIM.draw(m)
+    assert "at most 3.00 powers of ten apart" in plot.alt
+
+
+def test_what_float64_cannot_tell_from_zero_is_no_gap(m):
+    before = CLAIM.judge(m)[10].values
+    of = m["schemes"]["sigmoid"]["small"]
+    assert of["predicted"]["spread"][9] < 1e-15
+    of["spread"] = [[*layers[:9], 0.0] for layers in of["spread"]]
+    assert CLAIM.judge(m)[10].values == before
+    of["spread"][0][9] = 1e-12
+    assert CLAIM.judge(m)[10].values[0] == pytest.approx(3)
 
 
 def flat(m, activation, share):
@@ -154,6 +182,11 @@ def gradient(m, activation, scheme, value):
             "does not hold",
         ),
         (lambda m: m.update(relu_without_factor=[[1.0] * 10] * 3), 9, "does not hold"),
+        (
+            lambda m: m["schemes"]["tanh"]["xavier"]["predicted"].update(gradient=[1.0] * 10),
+            10,
+            "does not hold",
+        ),
     ],
 )
 def test_other_measurements_are_judged_otherwise(m, change, finding, expected):
@@ -162,13 +195,35 @@ def test_other_measurements_are_judged_otherwise(m, change, finding, expected):
 
 
 def test_trainings_of_three_seeds_are_judged(m):
+    m["trainings"]["seeds"], m["tested"] = [0, 1, 2], 10_000
     for of in m["trainings"]["schemes"].values():
         for scheme in SCHEMES:
             of[scheme]["accuracy"] = [0.1, 0.11, 0.12]
         of["large"]["accuracy"] = [0.2, 0.21, 0.22]
     m["trainings"]["schemes"]["relu"]["he"]["accuracy"] = [0.4, 0.41, 0.42]
-    assert verdicts(m)[10:] == ["does not hold", "does not hold", "holds"]
+    assert verdicts(m)[11:] == ["does not hold", "does not hold", "holds"]
     assert CLAIM.judge(m)[-1].values == pytest.approx([20, 20, 20])
+    m["chance"] = 0.5
+    assert CLAIM.judge(m)[-1].values == pytest.approx([-10, -9, -8])
+
+
+def test_trainings_take_the_best_of_the_rates_and_may_diverge(m):
+    class Scripted(SmallLab):
+        def train(self, *overrides, seed=None):
+            if "model.init=large" in overrides:
+                return Run("", seed, [], 0.1, 0.0, 1, True, {})
+            good = 0.2 if "optim.lr=0.03" in overrides else 0.15
+            return Run("", seed, [{"val/accuracy": good}], good, 0.0, 1, False, {})
+
+    m["trainings"] = json.loads(json.dumps(_trainings(Scripted(budget="full")), allow_nan=False))
+    he, lost = (m["trainings"]["schemes"]["relu"][scheme] for scheme in ("he", "large"))
+    assert he == {"rate": 0.03, "at_edge": False, "accuracy": [0.2] * 3, "diverged": 0}
+    assert lost == {"rate": 0.0003, "at_edge": True, "accuracy": [0.1] * 3, "diverged": 3}
+    assert len(CLAIM.judge(m)) == 14
+    *_, table = CLAIM.draw(m)
+    assert [row[5] for row in table.rows[:4]] == ["0.03", "0.03", "0.03", "0.0003*"]
+    assert table.rows[3][6] == "10.0, 10.0, 10.0 (diverged)"
+    assert "the best of the learning rates 0.0003, 0.003, 0.03, 0.3" in table.caption
 
 
 def test_histograms_are_whole_and_those_of_the_prediction(measured):
@@ -197,3 +252,4 @@ def test_what_is_drawn_holds_the_numbers(measured):
     assert list(widget.data["activations"]) == ["sigmoid", "tanh", "relu"]
     assert len(table.rows) == 12
     assert table.rows[0][:2] == ["sigmoid", "too small"]
+    assert "learning rate 0.01 alone" in table.caption

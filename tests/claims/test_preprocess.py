@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from lecture4 import models
-from lecture4.claims.preprocess import CLAIM, KINDS, second_moments, transformed
+from lecture4.claims.preprocess import (
+    CLAIM,
+    KINDS,
+    MLP,
+    _compare,
+    second_moments,
+    transformed,
+)
 from lecture4.lab import Lab, Plot, Run, Table
 from lecture4.randomness import generator
 
@@ -15,6 +22,10 @@ class SmallLab(Lab):
     def compose(self, *overrides, seed=None):
         return super().compose(*SMALL, *overrides, seed=seed)
 
+    def pick(self, quick, full):
+        few = {11_250: 600, 45_000: 1200}
+        return few.get(super().pick(quick, full), super().pick(quick, full))
+
 
 class ScriptedLab(SmallLab):
     """Trains nothing: every kind does best at 0.1, and diverges beyond."""
@@ -23,9 +34,11 @@ class ScriptedLab(SmallLab):
         words = dict(word.split("=", 1) for word in overrides)
         rate, kind = float(words["optim.lr"]), list(KINDS).index(words["preprocess"])
         accuracy = 0.3 + rate + kind / 100 + seed / 1000
-        command = f"python train.py {' '.join(overrides)} seed={seed}"
+        self.commands.append(f"{' '.join(overrides)} seed={seed}")
         history = [] if rate > 0.2 else [{"val/accuracy": accuracy}]
-        return Run(command, seed, history, accuracy, 0.0, 1, rate > 0.2, {})
+        if not history:
+            accuracy = 0.1
+        return Run("", seed, history, accuracy, 0.0, 1, not history, {})
 
 
 @pytest.fixture(scope="module")
@@ -36,24 +49,28 @@ def measured():
 @pytest.mark.slow
 def test_the_claim_runs_on_a_few_shapes():
     m = json.loads(json.dumps(CLAIM.measure(SmallLab()), allow_nan=False))
-    assert len(CLAIM.judge(m)) == 5
+    assert len(CLAIM.judge(m)) == 6
     assert len(CLAIM.draw(m)) == 3
 
 
 @pytest.mark.slow
 def test_the_full_budget_adds_the_softmax_classifier():
     m = json.loads(json.dumps(CLAIM.measure(ScriptedLab(budget="full")), allow_nan=False))
-    assert list(m["nets"]) == ["MLP", "softmax"]
+    assert list(m["nets"]) == ["MLP", "softmax classifier"]
     assert m["images"] == 300
-    assert m["nets"]["softmax"]["none"]["rate"] == 0.1
-    *_, table = CLAIM.draw(m)
+    assert m["nets"]["softmax classifier"]["none"]["rate"] == 0.1
+    _, of_mlp, of_softmax, table = CLAIM.draw(m)
+    assert "no finding rests on it" in of_softmax.caption
+    assert "no finding" not in of_mlp.caption
+    assert [row[5] for row in table.rows] == ["0.1"] * 4
+    assert [row[7] for row in table.rows] == ["0.1*"] * 4  # the last of the rates
     assert len(table.header) == len(table.rows[0]) == 9
 
 
 @pytest.fixture
 def told(measured):
     """As on images whose pixels have a mean, and as many images as pixels."""
-    made = json.loads(json.dumps(measured))
+    made = json.loads(json.dumps(measured)) | {"tested": 10_000}
     conditions = dict(zip(KINDS, (1e9, 1e8, 1e8, 1.1e8), strict=True))
     accuracies = dict(zip(KINDS, (0.4, 0.45, 0.46, 0.46), strict=True))
     for kind in KINDS:
@@ -105,11 +122,33 @@ def test_measurements_are_paired_by_seed_at_each_sides_best_rate(measured):
     for kind, of in measured["nets"]["MLP"].items():
         assert of["validation"][of["rates"].index(of["rate"])] == max(of["validation"])
         assert of["rate"] == 0.1
-        assert of["validation"][-1] == 0
+        assert of["validation"][-1] == 0.1  # chance: it diverged
+        assert not of["at_edge"]
         assert of["accuracy"][2] == pytest.approx(0.402 + list(KINDS).index(kind) / 100)
-        for seed, command in enumerate(of["commands"]):
-            assert command.endswith(f"optim.lr={of['rate']} seed={seed}")
-            assert f"preprocess={kind} " in command
+
+
+def test_the_best_rate_alone_is_trained_on_every_seed():
+    lab = ScriptedLab()
+    _compare(lab, MLP, (0.01, 0.03, 0.1, 0.3), [0, 1, 2])
+    for kind in KINDS:
+        of_kind = [command for command in lab.commands if f" preprocess={kind} " in command]
+        assert [c.split("optim.lr=")[1] for c in of_kind] == [
+            *(f"{rate} seed=0" for rate in (0.01, 0.03, 0.1, 0.3)),
+            "0.1 seed=1",
+            "0.1 seed=2",
+        ]
+        assert all("trainer.max_epochs=2 +trainer.limit_train_batches=1.0" in c for c in of_kind)
+
+
+def test_trainings_that_all_diverge_are_judged_and_drawn(told):
+    class Lost(ScriptedLab):
+        def train(self, *overrides, seed=None):
+            return Run("", seed, [], 0.1, 0.0, 1, True, {})
+
+    lost = _compare(Lost(), MLP, (0.01, 0.03, 0.1, 0.3), [0, 1, 2])
+    told["nets"]["MLP"] = json.loads(json.dumps(lost, allow_nan=False))
+    assert verdicts(told)[2:5] == ["does not hold"] * 3
+    assert len(CLAIM.draw(told)) == 3
 
 
 def test_spectra_descend_and_centring_lowers_the_largest(measured):
@@ -129,21 +168,28 @@ def test_spectra_descend_and_centring_lowers_the_largest(measured):
     [
         (lambda m: m["spectra"]["none"].update(condition=1.5e8), 0),
         (lambda m: m["spectra"]["channel_standardize"].update(condition=1e7), 1),
-        (lambda m: m["nets"]["MLP"]["mean_image"].update(accuracy=[0.4, 0.41, 0.42]), 2),
-        (lambda m: m["nets"]["MLP"]["channel_standardize"].update(accuracy=[0.5, 0.51, 0.52]), 4),
+        (lambda m: m["nets"]["MLP"]["mean_image"].update(accuracy=[0.4, 0.41, 0.42]), 3),
+        (lambda m: m["nets"]["MLP"]["channel_standardize"].update(accuracy=[0.5, 0.51, 0.52]), 5),
+        (lambda m: m.update(classes=2), 2),  # 46 % are less than chance
     ],
 )
 def test_other_measurements_are_judged_otherwise(told, change, finding):
-    assert verdicts(told) == ["holds"] * 5
+    assert verdicts(told) == ["holds"] * 6
     change(told)
-    expected = ["holds"] * 5
+    expected = ["holds"] * 6
     expected[finding] = "does not hold"
     assert verdicts(told) == expected
 
 
 def test_the_channel_mean_must_help_too(told):
     told["nets"]["MLP"]["channel_mean"]["accuracy"] = [0.4, 0.41, 0.42]
-    assert verdicts(told)[3] == "does not hold"
+    assert verdicts(told)[4] == "does not hold"
+
+
+def test_a_difference_within_luck_on_few_test_images_is_none(told):
+    assert CLAIM.judge(told)[3].at_least == pytest.approx(1.386, abs=1e-3)
+    told["tested"] = 100
+    assert verdicts(told)[3:] == ["does not hold", "does not hold", "holds"]
 
 
 def test_what_is_drawn_holds_the_numbers(told):

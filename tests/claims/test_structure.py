@@ -9,7 +9,7 @@ import torch
 
 from lecture4.claims import structure
 from lecture4.data import Dataset
-from lecture4.lab import Gallery, Lab, Plot, Table
+from lecture4.lab import Gallery, Lab, Plot, Run, Table
 
 
 class Small(Lab):
@@ -31,13 +31,11 @@ def test_measured(measured):
     assert measured["seeds"] == [0, 1, 2]
     for net, sides in measured["nets"].items():
         assert list(sides) == ["in order", "shuffled"]
-        for side, runs in sides.items():
+        for runs in sides.values():
             assert len(runs["accuracy"]) == 3
             assert all(0 <= accuracy <= 1 for accuracy in runs["accuracy"])
-            for command in runs["commands"]:
-                assert ("shuffled_shapes" in command) == (side == "shuffled")
-                assert net.lower() in command
-                assert "augment=none" in command
+            assert runs["rates"] == [structure.NETS[net][1]]
+            assert not runs["at_edge"]
     assert [f.verdict for f in structure.judge(measured)][:4] == ["holds"] * 4
 
 
@@ -80,34 +78,56 @@ def test_cifar10_is_shuffled_likewise(monkeypatch):
     assert torch.equal(structure.shuffled_cifar10("here").test_inputs, expected.test_inputs)
 
 
-@pytest.mark.parametrize("images", [1, 300, 1200, 5000])
-def test_as_many_images_as_asked_for(images):
-    lab = Small()
-    lab.pick = lambda quick, full: images
-    epochs, share = (float(word.split("=")[1]) for word in structure._length(lab))
-    assert "." in structure._length(lab)[1].split("=")[1]  # a fraction, not a number of batches
-    assert epochs * share * 600 == pytest.approx(images, abs=0.001 * epochs * 600)
-    assert share <= 1
+class Scripted(Small):
+    """Trains nothing, in the full budget: 0.4 on test; best at ``best``, diverged at ``lost``."""
+
+    best, lost = "0.1", "none"
+
+    def pick(self, quick, full):
+        return full
+
+    def train(self, *overrides, seed):
+        rate = overrides[-1].removeprefix("optim.lr=")
+        self.commands.append(" ".join([*overrides, f"seed={seed}"]))
+        if self.lost in (rate, "all"):
+            return Run("", seed, [], 0.1, 0.0, 1, True, {})
+        history = [{"val/accuracy": 0.5 if rate == self.best else 0.4}]
+        return Run("", seed, history, 0.4, 0.0, 1, False, {})
 
 
-def test_the_best_rate_is_chosen_by_validation(monkeypatch):
-    lab = Small()
-    lab.pick = lambda quick, full: full
+def test_every_seed_trains_at_the_best_rate_of_the_first():
+    lab = Scripted()
+    runs = structure._train_both(lab, *structure.NETS["ConvNet"], [0, 1, 2])
+    tried = ["0.0333 seed=0", "0.1 seed=0", "0.3 seed=0", "0.1 seed=1", "0.1 seed=2"]
+    assert [command.split("optim.lr=")[1] for command in lab.commands] == tried * 2
+    for i, command in enumerate(lab.commands):
+        assert ("shuffled_shapes" in command) == (i >= 5)
+        assert "model=convnet" in command
+        assert "augment=none data.val_size=1000 trainer.max_epochs=75 " in command  # of 600 images
+    assert all(of["rate"] == 0.1 and not of["at_edge"] for of in runs.values())
 
-    class Run:
-        def __init__(self, rate, seed):
-            good = rate == "0.0333" if seed else rate == "0.1"
-            self.diverged = rate == "0.1" and seed == 1
-            self.accuracy, self.parameters, self.command = float(rate), 1, rate
-            self.validation = [0.9] if self.diverged else [0.5 if good else 0.4, 0.3]
 
-        def curve(self, metric):
-            assert metric == "val/accuracy"
-            return self.validation
+def test_a_best_rate_at_the_edge_is_said_to_be_so(measured):
+    lab = Scripted()
+    lab.best, lab.lost = "0.3", "0.1"
+    made = copy.deepcopy(measured)
+    made["nets"]["ConvNet"] = structure._train_both(lab, *structure.NETS["ConvNet"], [0, 1, 2])
+    _, accuracies, _ = structure.draw(made)
+    told = "the best of 0.0333, 0.1, 0.3 by the first seed's validation: 0.3 (at the edge) in order"
+    assert told in accuracies.caption
+    assert "learning rate 0.05, the only one tried" in accuracies.caption  # of the MLP
 
-    lab.train = lambda *overrides, seed: Run(overrides[-1].removeprefix("optim.lr="), seed)
-    runs = structure._train_both(lab, *structure.NETS["ConvNet"])
-    assert runs["in order"]["commands"] == ["0.1", "0.0333", "0.0333", "0.0333", "0.0333"]
+
+def test_nets_that_diverge_have_nothing_to_lose():
+    lab = Scripted()
+    lab.lost = "all"
+    made = json.loads(json.dumps(structure.measure(lab), allow_nan=False))
+    assert [f.verdict for f in structure.judge(made)][4:] == [
+        "does not hold",
+        "holds",
+        "does not hold",
+    ]
+    assert len(structure.draw(made)) == 3
 
 
 @pytest.mark.parametrize(
@@ -117,17 +137,20 @@ def test_the_best_rate_is_chosen_by_validation(monkeypatch):
         (1, lambda m: m["cost"][1].update(multiply_adds=352_800)),
         (2, lambda m: m["same_function"].update(difference=0.1)),
         (3, lambda m: m.update(same_scores=0.1)),
-        (4, lambda m: m["nets"]["MLP"]["shuffled"].update(accuracy=[0.3, 0.31, 0.29])),
-        (5, lambda m: m["nets"]["ConvNet"]["shuffled"].update(accuracy=[0.6, 0.61, 0.62])),
+        (4, lambda m: m.update(chance=0.6)),
+        (5, lambda m: m["nets"]["MLP"]["shuffled"].update(accuracy=[0.3, 0.31, 0.29])),
+        (6, lambda m: m["nets"]["ConvNet"]["shuffled"].update(accuracy=[0.6, 0.61, 0.62])),
     ],
 )
 def test_a_contradiction_is_judged_so(measured, index, change):
-    other = copy.deepcopy(measured)
+    other = copy.deepcopy(measured) | {"tested": 10_000}
     other["nets"]["MLP"]["in order"]["accuracy"] = [0.5, 0.51, 0.5]
     other["nets"]["MLP"]["shuffled"]["accuracy"] = [0.5, 0.505, 0.505]
     other["nets"]["ConvNet"]["in order"]["accuracy"] = [0.6, 0.61, 0.62]
     other["nets"]["ConvNet"]["shuffled"]["accuracy"] = [0.4, 0.41, 0.42]
     assert {finding.verdict for finding in structure.judge(other)} == {"holds"}
+    few = structure.judge(other | {"tested": 100})  # where 20 points are within twice luck
+    assert [finding.verdict for finding in few][4:] == ["holds", "holds", "does not hold"]
     change(other)
     verdicts = [finding.verdict for finding in structure.judge(other)]
     assert verdicts.pop(index) == "does not hold"
@@ -142,12 +165,14 @@ def test_drawn(measured):
     assert isinstance(accuracies, Plot)
     assert isinstance(accuracies.figure, go.Figure)
     lines = {(trace.xaxis, trace.name): list(trace.y) for trace in accuracies.figure.data}
+    assert len(accuracies.figure.layout.shapes) == 2  # chance, in each panel
     assert len(lines) == 6
     sides = measured["nets"]["ConvNet"]
     assert lines["x2", "seed 1"] == [
-        round(100 * sides[side]["accuracy"][1], 2) for side in ("in order", "shuffled")
+        100 * sides[side]["accuracy"][1] for side in ("in order", "shuffled")
     ]
-    mean = sum(measured["nets"]["MLP"]["shuffled"]["accuracy"]) / 3
-    assert f"{100 * mean:.1f} % shuffled" in accuracies.alt
+    of_seeds = [100 * a for a in measured["nets"]["MLP"]["shuffled"]["accuracy"]]
+    told = f"{sum(of_seeds) / 3:.1f} ({min(of_seeds):.1f}–{max(of_seeds):.1f}) % shuffled"
+    assert told in accuracies.alt
     assert isinstance(bill, Table)
     assert [row[1:] for row in bill.rows] == [["456", "352,800"], ["14,455,392", "14,450,688"]]
