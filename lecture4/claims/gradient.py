@@ -3,12 +3,12 @@
 import math
 from statistics import fmean
 
+import plotly.graph_objects as go
 import torch
-from plotly.subplots import make_subplots
 from torch.nn import functional
 
 from lecture4 import ops
-from lecture4.lab import Claim, Finding, Item, Lab, Plot, Table, curves
+from lecture4.lab import Claim, Finding, Item, Lab, Plot, Table, curves, panels
 from lecture4.lab.drawing import COLOURS
 from lecture4.numerical import gradient, relative_error, slope
 from lecture4.randomness import generator
@@ -17,6 +17,8 @@ PRECISION = {"float32": torch.float32, "float64": torch.float64}
 METHODS = ("forward", "central")
 CASES = [(precision, method) for precision in PRECISION for method in METHODS]
 NEAR = 0.1  # up to this h the first term left out of the difference is the one that counts
+FAR = 1e6  # the largest factor that is told apart
+LEAST = 1e-100  # a derivative of 0 counts as this, so that it can be divided by
 
 
 def measure(lab: Lab) -> dict:
@@ -62,7 +64,7 @@ def compare(
     exact = _by_hand(x.double(), y, weight.double())
     slopes = exact.flatten()[at]
     predicted = _derivatives(x.double(), y, weight.double(), at)
-    largest = slopes.abs().max().item()
+    largest = max(slopes.abs().max().item(), LEAST)
     found: dict = {"autograd": {}, "errors": {}, "truncation": {}, "round_off": {}, "best": {}}
     for name, dtype in PRECISION.items():
         x_, w_, epsilon = x.to(dtype), weight.to(dtype), torch.finfo(dtype).eps
@@ -73,12 +75,14 @@ def compare(
         noise = epsilon * predicted["loss"]  # of one loss; ε|L|
         found["round_off"][name] = [noise / h / largest for h in steps]
         found["errors"][name] = {
-            method: [relative_error(difference(x_, y, w_, at, h, method), slopes) for h in steps]
+            method: [
+                relative_error(difference(x_, y, w_, at, h, method), slopes, LEAST) for h in steps
+            ]
             for method in METHODS
         }
         found["best"][name] = {
-            "forward": math.sqrt(2 * noise / predicted["second"]),
-            "central": (3 * noise / predicted["third"]) ** (1 / 3),
+            "forward": math.sqrt(2 * noise / max(predicted["second"], LEAST)),
+            "central": (3 * noise / max(predicted["third"], LEAST)) ** (1 / 3),
         }
     found["truncation"] = {
         "forward": [h / 2 * predicted["second"] / largest for h in steps],
@@ -140,33 +144,50 @@ def judge(m: dict) -> list[Finding]:
             at_most=1000,
             unit="ε",
         ),
+        *_of_the_laws(m),
+        *_of_the_best(m),
+    ]
+
+
+def _of_the_laws(m: dict) -> list[Finding]:
+    """A law that rules over none of the h is not confirmed: it counts as far off."""
+    return [
+        # Twice: the lines span several powers of ten of h, and over each of them a wrong power of
+        # h would be out by ten.
         Finding(
             "truncation: factor between measured error and c·h (forward), c·h² (central) in "
-            "float64, the worst wherever it is ten times the round-off and h is at most 0.1",
-            [max(_factors(m, run, "truncation")) for run in m["runs"]],
+            "float64, the worst wherever it is ten times the round-off and h is at most 0.1 (2 "
+            "is allowed: a wrong power of h is out by 10 for each power of ten of h)",
+            [max(_factors(m, run, "truncation"), default=FAR) for run in m["runs"]],
             at_most=2,
         ),
         # ε|L| is an order of magnitude, not the error of one rounding.
         Finding(
             "round-off: factor between measured error and ε|L|/h, the worst wherever it is ten "
-            "times the truncation and below 1",
-            [max(_factors(m, run, "round_off")) for run in m["runs"]],
+            "times the truncation and below 1 (10 is allowed: ε|L| is an order of magnitude)",
+            [max(_factors(m, run, "round_off"), default=FAR) for run in m["runs"]],
             at_most=10,
         ),
+    ]
+
+
+def _of_the_best(m: dict) -> list[Finding]:
+    return [
+        # The two errors together at 10 h* or h*/10 are at least (10 + 1/10)/2 times those at h*.
         Finding(
             "factor between the best h and the predicted one, the worst of forward and central, "
-            "float32 and float64",
+            "float32 and float64 (10 is allowed; an h farther off has five times the least error)",
             [
-                max(_apart(_best(m, run, *case), run["best"][case[0]][case[1]]) for case in CASES)
+                max(_apart(_best(m, run, *case), _foretold(m, run, *case)) for case in CASES)
                 for run in m["runs"]
             ],
             at_most=10,
         ),
-        # Predicted: ε^(2/3) over ε^(1/2), which is 1/400.
+        # Predicted: ε^(2/3) over ε^(1/2), which is 1/400; a tenth is plainly less than one.
         Finding(
             "smallest error of central differences over that of forward differences, float64",
             [
-                min(run["errors"]["float64"]["central"]) / min(run["errors"]["float64"]["forward"])
+                min(_least(run, "float64", "central") / _least(run, "float64", "forward"), FAR)
                 for run in m["runs"]
             ],
             at_most=0.1,
@@ -176,63 +197,67 @@ def judge(m: dict) -> list[Finding]:
 
 def draw(m: dict) -> list[Item]:
     """Error over h on two logarithmic axes, one panel for each precision; what each way costs."""
-    shown = make_subplots(
-        rows=2, shared_xaxes=True, vertical_spacing=0.08, subplot_titles=list(PRECISION)
-    )
-    shown.update_layout(template=None, colorway=COLOURS, height=720)
-    steps = m["steps"]
+    return [_plot(m), _table(m)]
+
+
+def _plot(m: dict) -> Plot:
+    shown = panels(2, 1, list(PRECISION), height=720, shared_xaxes=True, vertical_spacing=0.08)
     for row, precision in enumerate(PRECISION, 1):
-        place = {"row": row, "col": 1, "showlegend": row == 1}
-        for colour, method in enumerate(METHODS):
-            errors = [_digits(run["errors"][precision][method]) for run in m["runs"]]
-            curves(shown, steps, errors, method, colour, **place, mode="lines+markers")
-            line = _digits(_mean([run["truncation"][method] for run in m["runs"]]))
-            _predict(shown, steps, line, f"truncation, {method}", colour, "dash", place)
-            best = fmean(run["best"][precision][method] for run in m["runs"])
-            shown.add_vline(best, line={"color": COLOURS[colour], "dash": "dot"}, row=row, col=1)
-        line = _digits(_mean([run["round_off"][precision] for run in m["runs"]]))
-        _predict(shown, steps, line, "round-off", 7, "dashdot", place)
+        _panel(shown, m, precision, row)
     shown.update_xaxes(type="log", exponentformat="power", dtick=2)
     shown.update_xaxes(title="h", row=2)
     shown.update_yaxes(type="log", title="relative error", exponentformat="power")
     shown.update_yaxes(range=[-6, 3], row=1)
     shown.update_yaxes(range=[-13, 3], row=2)
-    least = {
-        case: _mean([[min(run["errors"][case[0]][case[1]])] for run in m["runs"]])[0]
-        for case in CASES
+    least = "; ".join(
+        f"{method}, {precision}: {_mean_least(m, precision, method):.1e} at h near "
+        f"{fmean(_best(m, run, precision, method) for run in m['runs']):.1e}, predicted "
+        f"{fmean(_foretold(m, run, precision, method) for run in m['runs']):.1e}"
+        for precision, method in CASES
+    )
+    worst = {
+        law: max(max(_factors(m, run, law), default=FAR) for run in m["runs"])
+        for law in ("truncation", "round_off")
     }
-    return [
-        Plot(
-            shown,
-            "Error over step size is a V in each panel: it falls with h along the truncation line "
-            "and rises again along the round-off line. At best it is "
-            + ", ".join(f"{least[case]:.1e} ({case[1]}, {case[0]})" for case in CASES)
-            + ".",
-            f"Relative error of {m['probes']} slopes of the loss, mean and range of "
-            f"{len(m['seeds'])} seeds. Dashed: what the first term left out of the difference "
-            "predicts, by the second and third derivative; dash-dotted: ε|L|/h; dotted upright: "
-            "the h where the two balance. No line is fitted. The error is 1 where h is too short "
-            "to change the loss at all.",
-        ),
-        Table(
-            ["the gradient of all of W", "evaluations of the loss", "relative error, float64"],
-            [
-                ["by hand, against autograd", "1, and 1 backward", _autograd_error(m)],
-                [
-                    "forward differences, best h",
-                    f"{m['weights'] + 1:,}",
-                    least["float64", "forward"],
-                ],
-                [
-                    "central differences, best h",
-                    f"{2 * m['weights']:,}",
-                    least["float64", "central"],
-                ],
-            ],
-            f"A check, not a way to train: W has {m['weights']:,} numbers, and each asks for its "
-            f"own evaluations (errors are those of {m['probes']} numbers drawn from them).",
-        ),
-    ]
+    return Plot(
+        shown,
+        f"Least errors of the slopes: {least}. For long h the error keeps to the truncation line "
+        f"within a factor of {worst['truncation']:.3g}, for short h to the round-off line within "
+        f"{worst['round_off']:.3g}.",
+        f"Relative error of {m['probes']} slopes of the loss on {m['images']} images, mean and "
+        f"range of {len(m['seeds'])} seeds. Dashed: what the first term left out of the difference "
+        "predicts, by the second and third derivative; dash-dotted: ε|L|/h; dotted upright: "
+        "the h where the two balance. No line is fitted. The error is 1 where h is too short "
+        "to change the loss at all.",
+    )
+
+
+def _panel(shown: go.Figure, m: dict, precision: str, row: int) -> None:
+    """Measured and predicted errors in one precision."""
+    steps, place = m["steps"], {"row": row, "col": 1, "showlegend": row == 1}
+    for colour, method in enumerate(METHODS):
+        errors = [run["errors"][precision][method] for run in m["runs"]]
+        curves(shown, steps, errors, method, colour, **place, mode="lines+markers")
+        line = _mean([run["truncation"][method] for run in m["runs"]])
+        _predict(shown, steps, line, f"truncation, {method}", colour, "dash", place)
+        best = fmean(_foretold(m, run, precision, method) for run in m["runs"])
+        shown.add_vline(best, line={"color": COLOURS[colour], "dash": "dot"}, row=row, col=1)
+    line = _mean([run["round_off"][precision] for run in m["runs"]])
+    _predict(shown, steps, line, "round-off", 7, "dashdot", place)
+
+
+def _table(m: dict) -> Table:
+    forward, central = (_mean_least(m, "float64", method) for method in METHODS)
+    return Table(
+        ["the gradient of all of W", "evaluations of the loss", "relative error, float64"],
+        [
+            ["by hand, against autograd", "1, and 1 backward", _autograd_error(m)],
+            ["forward differences, best h", f"{m['weights'] + 1:,}", forward],
+            ["central differences, best h", f"{2 * m['weights']:,}", central],
+        ],
+        f"A check, not a way to train: W has {m['weights']:,} numbers, and each asks for its "
+        f"own evaluations (errors are those of {m['probes']} numbers drawn from them).",
+    )
 
 
 def _factors(m: dict, run: dict, law: str) -> list[float]:
@@ -250,22 +275,33 @@ def _factors(m: dict, run: dict, law: str) -> list[float]:
 
 
 def _apart(a: float, b: float) -> float:
-    """The factor between two positive numbers, at least 1."""
-    a, b = max(a, 1e-300), max(b, 1e-300)
-    return max(a / b, b / a)
+    """The factor between two numbers that are not negative, from 1 to FAR; that to zero is FAR."""
+    low, high = sorted((a, b))
+    return min(high / low, FAR) if low else FAR if high else 1.0
 
 
 def _best(m: dict, run: dict, precision: str, method: str) -> float:
+    """The h of the smallest error."""
     errors = run["errors"][precision][method]
     return m["steps"][errors.index(min(errors))]
 
 
+def _foretold(m: dict, run: dict, precision: str, method: str) -> float:
+    """The h where truncation and round-off balance, as far as it is among those tried."""
+    return min(max(run["best"][precision][method], m["steps"][0]), m["steps"][-1])
+
+
+def _least(run: dict, precision: str, method: str) -> float:
+    """The smallest error; one of 0 counts as a hundredth of the precision."""
+    return max(min(run["errors"][precision][method]), torch.finfo(PRECISION[precision]).eps / 100)
+
+
+def _mean_least(m: dict, precision: str, method: str) -> float:
+    return fmean(min(run["errors"][precision][method]) for run in m["runs"])
+
+
 def _mean(rows: list[list[float]]) -> list[float]:
     return [fmean(column) for column in zip(*rows, strict=True)]
-
-
-def _digits(values: list[float]) -> list[float]:
-    return [float(f"{v:.4g}") for v in values]
 
 
 def _autograd_error(m: dict) -> float:
@@ -273,7 +309,7 @@ def _autograd_error(m: dict) -> float:
     return fmean(run["autograd"]["float64"] for run in m["runs"]) * epsilon
 
 
-def _predict(shown, x, y, name: str, colour: int, dash: str, place: dict) -> None:
+def _predict(shown: go.Figure, x, y, name: str, colour: int, dash: str, place: dict) -> None:
     line = {"color": COLOURS[colour], "dash": dash, "width": 1.5}
     shown.add_scatter(x=x, y=y, name=name, mode="lines", line=line, legendgroup=name, **place)
 

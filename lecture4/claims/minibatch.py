@@ -4,13 +4,13 @@ import itertools
 import math
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
-from plotly.subplots import make_subplots
 
 from lecture4 import ops
 from lecture4.data.module import DataModule
-from lecture4.lab import Claim, Finding, Item, Lab, Plot, Table, curves, figure
+from lecture4.lab import Claim, Finding, Item, Lab, Plot, Table, curves, figure, panels, spread
 from lecture4.lab.drawing import COLOURS
 from lecture4.models import SoftmaxClassifier
 from lecture4.optim import SGD
@@ -18,7 +18,8 @@ from lecture4.randomness import generator
 
 SMALLEST = 32
 UNBIASED = 128  # the N whose mean gradient is followed
-RATES = (0.003, 0.006, 0.012, 0.024)
+RATE = 0.012  # the first to be tried; then it is doubled or halved while that helps
+MOST_RATES = 8
 
 
 def measure(lab: Lab) -> dict:
@@ -118,21 +119,57 @@ def _spread(
 def _training(
     lab: Lab, x: torch.Tensor, y: torch.Tensor, size: int, epochs: int, seeds: list[int]
 ) -> dict:
-    """Train with batches of one size, by each rate; keep that of the lowest last loss in the mean.
+    """Train with batches of one size; keep the rate of the lowest last loss in the mean.
 
     One seed's last loss will not do: where a rate is so high that the loss jumps, it may be luck.
     """
-    lab.note(f"softmax classifier, batches of {size}, {len(RATES)} rates, {len(seeds)} seeds")
-    tried = [[_descend(x, y, size, rate, epochs, s)[1:] for s in seeds] for rate in RATES]
-    last = [statistics.mean(losses[-1] for losses, _ in runs) for runs in tried]
-    best = last.index(min(last))
+    lab.note(f"softmax classifier, batches of {size}, by several rates, {len(seeds)} seeds")
+    runs, last = {}, {}
+
+    def last_loss(rate: float) -> float:
+        runs[rate] = [_descend(x, y, size, rate, epochs, seed)[1:] for seed in seeds]
+        losses = [losses[-1] for losses, _ in runs[rate]]
+        last[rate] = statistics.mean(losses) if _finite(losses) else math.inf
+        return last[rate]
+
+    best = _climb(last_loss)
     return {
         "size": size,
-        "rate": RATES[best],
-        "tried": last,
-        "losses": [losses for losses, _ in tried[best]],
-        "seconds": statistics.median(s for runs in tried for _, spent in runs for s in spent),
+        "rate": best,
+        "at_edge": best in (min(last), max(last)),
+        "tried": [[rate, loss if _finite([loss]) else None] for rate, loss in sorted(last.items())],
+        "losses": [_learned(losses) for losses, _ in runs[best]],
+        "seconds": statistics.median(
+            s for tried in runs.values() for _, spent in tried for s in spent
+        ),
     }
+
+
+def _climb(last_loss: Callable[[float], float]) -> float:
+    """The rate among RATE · 2ᵏ of lowest last loss: down, then up, until the loss is higher again.
+
+    Of a rate so high that training diverges, the next lower one is tried.
+    """
+    last = {RATE: last_loss(RATE)}
+    while len(last) < MOST_RATES:
+        best, tried = min(last, key=last.get), sorted(last)
+        if best == tried[0] or math.isinf(last[best]):
+            rate = tried[0] / 2
+        elif best == tried[-1]:
+            rate = 2 * best
+        else:
+            return best
+        last[rate] = last_loss(rate)
+    return min(last, key=last.get)
+
+
+def _finite(values: list[float]) -> bool:
+    return all(map(math.isfinite, values))
+
+
+def _learned(losses: list[float]) -> list[float]:
+    """The losses of a run; of one that diverged, that of the W it began with, to the end."""
+    return losses if _finite(losses) else losses[:1] * len(losses)
 
 
 def _predicted(n: int, size: int, how: str) -> float:
@@ -163,7 +200,12 @@ def _level(seed: dict, n: int, how: str) -> float:
 
 
 def _epochs_to(losses: list[float], goal: float) -> float:
-    """When a loss comes down to the goal, between epochs by a line; if never, an epoch later."""
+    """When a loss comes down to the goal, between epochs by a line; if never, an epoch later.
+
+    One that ends no lower than it began has learned nothing, and so never comes to a goal.
+    """
+    if losses[-1] >= losses[0]:
+        return len(losses)
     for epoch, (before, after) in enumerate(itertools.pairwise(losses)):
         if after <= goal:
             return epoch + (before - goal) / (before - after) if before > goal else epoch
@@ -172,8 +214,12 @@ def _epochs_to(losses: list[float], goal: float) -> float:
 
 def judge(m: dict) -> list[Finding]:
     """The gradients by what statistics predicts of them, the trainings by the full batch's."""
-    n, full = m["images"], m["training"][-1]
-    findings = [
+    return [*_of_gradients(m), *_of_training(m)]
+
+
+def _of_gradients(m: dict) -> list[Finding]:
+    n = m["images"]
+    return [
         Finding(  # one standard error is what chance gives; a bias grows beyond any number of them
             f"distance of the mean of {m['gradients'][0]['batches'][-1]} minibatch gradients "
             f"(N = {UNBIASED}) from the full gradient, in standard errors; unbiased gives about 1",
@@ -199,6 +245,10 @@ def judge(m: dict) -> list[Finding]:
             at_most=1.1,
         ),
     ]
+
+
+def _of_training(m: dict) -> list[Finding]:
+    full, findings = m["training"][-1], []
     for run in (run for run in m["training"] if run["size"] in (32, 64, 128)):
         pairs = list(zip(run["losses"], full["losses"], strict=True))
         findings += [
@@ -208,11 +258,12 @@ def judge(m: dict) -> list[Finding]:
                 at_most=0,
                 unit="nats",
             ),
+            # Half: to save less than a factor of two would not make the full sum expensive.
             Finding(
                 f"images that N = {run['size']} sees until the loss the full batch ends at, over "
-                f"the full batch's",
+                "those that the full batch has seen (at most half: SGD is to save a factor of two)",
                 [_epochs_to(losses, of_full[-1]) / m["epochs"] for losses, of_full in pairs],
-                at_most=1,
+                at_most=0.5,
             ),
         ]
     return findings
@@ -245,14 +296,18 @@ def _spread_plot(m: dict) -> Plot:
     drawn.update_yaxes(dtick="D2")  # ticks at 2 and 5 between powers of ten
     drawn.update_xaxes(tickvals=sizes, tickangle=0, ticktext=[str(size) for size in sizes])
     drawn.update_layout(height=420)
-    slopes = [_slope(seed["spread"]["with"]) for seed in gradients]
+    slopes = {
+        how: statistics.mean(_slope(seed["spread"][how]) for seed in gradients)
+        for how in ("with", "without")
+    }
     return Plot(
         drawn,
-        f"The spread of minibatch gradients falls as N to the power {statistics.mean(slopes):.3f} "
-        f"if drawn with replacement; without, faster, to nothing at N = n = {n}.",
+        f"The spread of minibatch gradients goes as N to the power {slopes['with']:.3f} if drawn "
+        f"with replacement, and {slopes['without']:.3f} without, up to N = {sizes[-1]} of {n} "
+        "images.".replace("-", "−"),
         f"Root mean square distance of a minibatch gradient from the full gradient of {n} images, "
-        f"a mark for each of {len(gradients)} seeds. To halve it takes four times the images. An "
-        f"epoch draws without replacement, which matters once N is a good part of n.",
+        f"a mark for each of {len(gradients)} seeds. By 1/√N, to halve it takes four times the "
+        f"images. An epoch draws without replacement, and at N = n the spread is 0.",
     )
 
 
@@ -261,6 +316,7 @@ def _mean_plot(m: dict) -> Plot:
     drawn = figure("minibatch gradients in the mean", "distance / ‖∇L‖", log_x=True, log_y=True)
     distances = [[d / seed["norm"] for d in seed["distance"]] for seed in gradients]
     curves(drawn, batches, distances, "measured", mode="lines+markers")
+    drawn.update_xaxes(dtick=1)
     drawn.update_yaxes(dtick="D2")
     deviation = statistics.mean(seed["deviation"] / seed["norm"] for seed in gradients)
     one = deviation * _predicted(m["images"], UNBIASED, "without")
@@ -272,13 +328,15 @@ def _mean_plot(m: dict) -> Plot:
         name="if unbiased",
     )
     first, last = (statistics.mean(d[i] for d in distances) for i in (0, -1))
+    errors = spread([_distance_ratio(seed, m["images"]) for seed in gradients], 2)
     return Plot(
         drawn,
         f"One minibatch gradient of {UNBIASED} images is {first:.2f} ‖∇L‖ from the full gradient; "
-        f"the mean of {batches[-1]} is {last:.3f} ‖∇L‖ from it, and still on the line.",
-        f"The mean of more and more minibatch gradients (N = {UNBIASED}, each drawn anew) comes as "
-        f"close to the full gradient as the dashed line says. A bias would bend the curve to a "
-        f"floor. Mean of {len(gradients)} seeds, band from lowest to highest.",
+        f"the mean of {batches[-1]} is {last:.3f} ‖∇L‖ from it, {errors} times what the "
+        f"dashed line says.",
+        f"The mean of more and more minibatch gradients (N = {UNBIASED}, each drawn anew) should "
+        f"come as close to the full gradient as the dashed line says; a bias would bend the curve "
+        f"to a floor. Mean of {len(gradients)} seeds, band from lowest to highest.",
     )
 
 
@@ -287,8 +345,7 @@ def _name(run: dict, n: int) -> str:
 
 
 def _race(m: dict) -> Plot:
-    drawn = make_subplots(rows=2, cols=1, vertical_spacing=0.16)
-    drawn.update_layout(template=None, colorway=COLOURS, height=620)
+    drawn = panels(2, 1, height=620, vertical_spacing=0.16)
     epochs = range(m["epochs"] + 1)
     for colour, run in enumerate(m["training"]):
         name = _name(run, m["images"])
@@ -305,8 +362,8 @@ def _race(m: dict) -> Plot:
         + "; ".join(f"{name}: {loss:.3f}" for name, loss in last.items())
         + ". The full batch takes one step in an epoch.",
         f"Softmax classifier on {m['images']} images by w ← w − η ∇L, each N with the best of the "
-        f"rates {', '.join(map(str, RATES))}; mean of {len(m['training_seeds'])} seeds, band from "
-        f"lowest to highest. Seconds are the median epoch's on this machine, and vary with it.",
+        f"rates in the table; mean of {len(m['training_seeds'])} seeds, band from lowest to "
+        f"highest. Seconds are the median epoch's on this machine, and vary with it.",
     )
 
 
@@ -321,13 +378,15 @@ def _epochs_to_full(m: dict, run: dict) -> float:
 
 
 def _table(m: dict) -> Table:
+    edge = any(run["at_edge"] for run in m["training"])
     return Table(
-        ["batch", "steps in an epoch", "η", "ms an epoch", "last loss", "ms to the full's"],
+        ["batch", "steps in an epoch", "η", "of", "ms an epoch", "last loss", "ms to the full's"],
         [
             [
                 _name(run, m["images"]),
                 m["images"] // run["size"],
-                run["rate"],
+                f"{run['rate']:g}" + " *" * run["at_edge"],
+                "{:g}–{:g}".format(run["tried"][0][0], run["tried"][-1][0]),
                 f"{1000 * run['seconds']:.0f}",
                 f"{_final(run):.3f}",
                 f"{1000 * run['seconds'] * _epochs_to_full(m, run):.0f}",
@@ -335,7 +394,9 @@ def _table(m: dict) -> Table:
             for run in m["training"]
         ],
         f"Loss after {m['epochs']} epochs, and the time until the one that the full batch ends at. "
-        "A step costs more the larger the batch, and an epoch has fewer of them. Times follow the "
+        "η is the best of those tried, each twice the one before"
+        + (" (*: the last of them, so a better one may lie beyond). " if edge else ". ")
+        + "A larger batch has fewer steps in an epoch, and more work in each. Times follow the "
         "machine and what else it does, so no finding rests on them.",
     )
 
@@ -347,7 +408,8 @@ CLAIM = Claim(
     text="At one W, a softmax classifier's after one epoch, gradients of many minibatches are "
     "compared with the gradient of all images: their mean should be the full gradient, and their "
     "spread about it should fall as 1/√N. Then the classifier is trained by batches of several "
-    "sizes and by the full batch, each at its best learning rate, for as many epochs.",
+    "sizes and by the full batch, each at its best learning rate, for as many epochs. Look "
+    "at how many images minibatches need to come as low as the full batch does in the end.",
     formulas=[
         r"g_N = \frac{1}{N} \sum_{i=1}^{N} \nabla_W L_i(x_i, y_i, W)",
         r"\mathbb{E}[g_N] = \nabla_W L, \quad "

@@ -152,4 +152,33 @@ def test_page(measured):
     assert [row[1] for row in table.rows[1:]] == ["30,721", "61,440"]
     least = [min(run["errors"]["float64"]["central"]) for run in runs]
     assert table.rows[2][2] == pytest.approx(sum(least) / len(least))
-    assert f"{table.rows[2][2]:.1e} (central, float64)" in plot.alt
+    assert f"central, float64: {table.rows[2][2]:.1e} at h near" in plot.alt
+
+
+def test_a_law_that_rules_nowhere_is_not_confirmed(measured):
+    m = json.loads(json.dumps(measured))
+    for run in m["runs"]:
+        run["truncation"] = {method: [0.0] * len(m["steps"]) for method in gradient.METHODS}
+    found = gradient.judge(m)[1]
+    assert found.values == [gradient.FAR] * 3
+    assert found.verdict == "does not hold"
+    assert gradient.draw(m)
+
+
+def test_a_derivative_of_zero_is_no_division_by_zero(problem):
+    x, y, weight, at = problem
+    saturated = 1e4 * weight  # every probability is 0 or 1
+    run = gradient.compare(x, y, saturated, at, [1e-4, 1e-2])
+    assert gradient._derivatives(x.double(), y, saturated.double(), at)["second"] == 0
+    blank = gradient.compare(torch.zeros_like(x), y, weight, at, [1e-4, 1e-2])
+    common = {"images": 7, "probes": 4, "weights": 20, "seeds": [0], "steps": [1e-4, 1e-2]}
+    for case in (run, blank):
+        m = json.loads(json.dumps({**common, "runs": [case]}, allow_nan=False))
+        assert len(gradient.judge(m)) == 5
+        assert gradient.draw(m)
+
+
+def test_factors_are_at_least_one_and_at_most_far():
+    assert gradient._apart(2, 8) == gradient._apart(8, 2) == 4
+    assert gradient._apart(0, 0) == 1
+    assert gradient._apart(0, 1e-300) == gradient._apart(1e300, 1e-300) == gradient.FAR

@@ -86,14 +86,61 @@ def test_epochs_to_a_loss():
     assert minibatch._epochs_to([4.0, 2.0, 1.0], 1.0) == 2
     assert minibatch._epochs_to([4.0, 2.0, 1.0], 0.5) == 3
     assert minibatch._epochs_to([4.0, 2.0, 1.0], 5.0) == 0
+    assert minibatch._epochs_to([4.0, 4.0, 4.0], 5.0) == 3  # it has learned nothing
+
+
+@pytest.mark.parametrize(
+    ("best", "tried"),
+    [
+        (0.012, [0.006, 0.012, 0.024]),
+        (0.048, [0.006, 0.012, 0.024, 0.048, 0.096]),
+        (0.003, [0.0015, 0.003, 0.006, 0.012]),
+    ],
+)
+def test_rates_are_tried_until_the_best_is_no_edge(best, tried):
+    asked = []
+
+    def last_loss(rate):
+        asked.append(rate)
+        return abs(math.log(rate / best))
+
+    assert minibatch._climb(last_loss) == best
+    assert sorted(asked) == tried
+
+
+def test_rates_that_diverge_are_left_and_the_search_for_one_ends():
+    found = minibatch._climb(lambda rate: 1 / rate if rate < 0.004 else math.inf)
+    assert found == 0.003
+    asked = []
+    minibatch._climb(lambda rate: asked.append(rate) or math.inf)
+    assert len(asked) == minibatch.MOST_RATES
+    assert minibatch._climb(lambda rate: -rate) == pytest.approx(0.012 * 2**6)  # and one below
+
+
+def test_a_training_that_diverges_has_learned_nothing(monkeypatch, measured):
+    monkeypatch.setattr(
+        minibatch, "_descend", lambda *args: (None, [2.3, math.nan, math.inf], [0.1] * 2)
+    )
+    lost = minibatch._training(Lab(), *examples(), 32, 2, [0, 1, 2])
+    lost = json.loads(json.dumps(lost, allow_nan=False))
+    assert lost["losses"] == [[2.3] * 3] * 3
+    assert lost["at_edge"] or lost["rate"] == minibatch.RATE
+    assert {loss for _, loss in lost["tried"]} == {None}
+    m = copy.deepcopy(measured)
+    m["training"][0]["losses"] = [[2.3] * 4] * 3
+    assert [f.verdict for f in CLAIM.judge(m)[4:6]] == ["does not hold"] * 2
+    m["training"][-1]["losses"] = [[2.3] * 4] * 3
+    assert CLAIM.judge(m)[5].verdict == "does not hold"
+    assert CLAIM.draw(m)
 
 
 def test_gradients_are_unbiased_and_their_spread_is_predicted(measured):
     assert [f.verdict for f in CLAIM.judge(measured)[:4]] == ["holds"] * 4
     for run in measured["training"]:
         last = sum(losses[-1] for losses in run["losses"]) / 3
-        assert min(run["tried"]) == pytest.approx(last)
-        assert run["tried"][minibatch.RATES.index(run["rate"])] == min(run["tried"])
+        tried = dict(run["tried"])
+        assert tried[run["rate"]] == min(tried.values()) == pytest.approx(last)
+        assert run["at_edge"] == (run["rate"] in (min(tried), max(tried)))
 
 
 def test_verdict_follows_the_numbers(measured):
@@ -124,6 +171,10 @@ def test_verdict_follows_the_numbers(measured):
     for run in fast["training"][:-1]:
         run.update(losses=[[2.3, 2.0, 1.9, 1.8]] * 3, seconds=1.0)
     assert [f.verdict for f in CLAIM.judge(fast)[4:]] == ["holds"] * 4
+    hardly = copy.deepcopy(fast)  # lower in the end, and two thirds of the full batch's images
+    for run in hardly["training"][:-1]:
+        run["losses"] = [[2.3, 2.25, 2.2, 2.1]] * 3
+    assert [f.verdict for f in CLAIM.judge(hardly)[4:]] == ["holds", "does not hold"] * 2
     assert verdict(CLAIM.judge(slow)) == "does not hold"
 
 
@@ -141,4 +192,11 @@ def test_drawing_shows_what_was_measured(measured):
     assert len(lines) == 2 * len(table.rows) == 6
     for row, run in zip(table.rows, measured["training"], strict=True):
         final = sum(losses[-1] for losses in run["losses"]) / 3
-        assert row[-1] == f"{final:.3f}"
+        assert row[-2] == f"{final:.3f}"
+        assert row[2] == f"{run['rate']:g}" + " *" * run["at_edge"]
+    assert ("may lie beyond" in table.caption) == any(r["at_edge"] for r in measured["training"])
+    measured = copy.deepcopy(measured)
+    measured["training"][0]["at_edge"] = True
+    table = CLAIM.draw(measured)[-1]
+    assert table.rows[0][2].endswith(" *")
+    assert "may lie beyond" in table.caption

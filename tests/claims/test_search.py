@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lecture4.claims import search
-from lecture4.lab import Lab, Plot, Table, Widget
+from lecture4.lab import Lab, Plot, Table, Widget, spread
 from lecture4.lab.claim import verdict
 
 METHODS = search.METHODS
@@ -45,7 +45,7 @@ def counted(name, problem, marks, monkeypatch):
         return loss(scores, labels)
 
     monkeypatch.setattr(search.ops, "cross_entropy", counting)
-    return search.race(name, 0.1, model, examples, examples, marks, seed=0), seen
+    return search.race(name, 0.1, model, examples, examples, examples, marks, seed=0), seen
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,8 @@ def test_gradient_descent_is_that_of_torch(problem):
         optimizer.step()
         reached.append(max(reached[-1], (twin(x).argmax(1) == y).double().mean().item()))
     marks = [119, 120, 240, 360, 480, 600]
-    assert search.race("gradient descent", 0.5, model, (x, y), (x, y), marks, 0) == reached
+    sides = [(x, y)] * 3
+    assert search.race("gradient descent", 0.5, model, *sides, marks, 0) == reached
     assert reached[-1] > reached[0]
     assert not model.weight.any()  # a copy was trained
 
@@ -104,13 +105,33 @@ def test_random_search_keeps_the_candidate_of_least_loss(seed, problem):
             kept, least = (w, b), loss
         reached.append(max(reached[-1], accuracy(*kept)))
     marks = list(range(40, 841, 40))
-    assert search.race("random search", 0.3, model, (x, y), (x, y), marks, seed) == reached
+    sides = [(x, y)] * 3
+    assert search.race("random search", 0.3, model, *sides, marks, seed) == reached
+
+
+def test_validation_chooses_the_look_that_the_test_images_judge(problem):
+    """Test labels are all those of the first look: each later W that validation takes is worse."""
+    model, (x, y) = problem
+    marks = [119, 120, 240, 360, 480, 600]
+    first = x, model(x).argmax(1)
+    chosen = search.race("gradient descent", 0.5, model, (x, y), (x, y), first, marks, 0)
+    assert chosen[0] == 1.0 > chosen[-1]
+    kept = search.race("gradient descent", 0.5, model, (x, y), first, (x, y), marks, 0)
+    assert kept == [(model(x).argmax(1) == y).double().mean().item()] * 6
+
+
+def test_a_race_that_diverges_ends_where_it_was_best(problem):
+    model, examples = problem
+    marks = [119, 120, 240, 600]
+    curve = search.race("gradient descent", 1e38, model, *[examples] * 3, marks, 0)
+    assert len(curve) == 4
+    assert curve == sorted(curve)
 
 
 def test_curves_never_fall_and_a_seed_is_a_race(problem):
     model, examples = problem
     for name in METHODS:
-        args = (name, 0.3, model, examples, examples, [1, 150, 700, 3000])
+        args = (name, 0.3, model, examples, examples, examples, [1, 150, 700, 3000])
         curve = search.race(*args, seed=3)
         assert curve == sorted(curve)
         assert curve == search.race(*args, seed=3)
@@ -135,8 +156,9 @@ def invented(finals, start=0.1):
     marks = [5 * i for i in range(1, 21)]
     return {
         "seeds": [0, 1, 2],
+        "test_images": 2000,
         "evaluations": marks,
-        "best": {
+        "accuracy": {
             name: [[start + (top - start) * m / 100 + s / 1000 for m in marks] for s in range(3)]
             for name, top in zip(METHODS, finals, strict=True)
         },
@@ -156,6 +178,9 @@ def test_verdict():
     slow = search.judge(invented([0.12, 0.14, 0.9, 0.26]))
     assert slow[2].mean == pytest.approx(-64)
     assert slow[3].mean == pytest.approx(0.25)
+    few = search.judge({**won, "test_images": 50})
+    assert [f.at_least for f in few[:2]] == pytest.approx([19.6] * 2)
+    assert [f.verdict for f in few[:2]] == ["does not hold", "holds"]
     never = search.judge(invented([0.12, 0.15, 0.3, 0.11]))[3]
     assert never.values == [1.0] * 3
 
@@ -172,15 +197,35 @@ def test_page(measured):
     for method, trace in zip(
         widget.data["methods"], [t for t in plot.figure.data if t.name], strict=True
     ):
-        runs = measured["best"][method["name"]]
+        runs = measured["accuracy"][method["name"]]
         mean = [100 * sum(at) / len(at) for at in zip(*runs, strict=True)]
         assert method["accuracy"] == pytest.approx(mean, abs=0.01)
         assert list(trace.y) == pytest.approx(mean, abs=0.01)
-        assert f"{method['name']} {method['accuracy'][-1]:.1f} %" in plot.alt
+        assert f"{method['name']} {spread([100 * run[-1] for run in runs])}" in plot.alt
     assert len(table.rows) == 4
-    assert [row[1] for row in table.rows] == ["0.003", "0.001", "0.01", "0.001"]
-    assert list(sweep.header) == ["step size", "0.001", "0.003", "0.01"]
+    assert [row[1] for row in table.rows] == ["0.003", "0.0003", "0.01", "0.0003"]
+    assert list(sweep.header) == ["step size", "0.0003", "0.003", "0.01"]
     for name, *cells in sweep.rows:
         (rate, accuracy), place = measured["sweep"][name][0], list(sweep.header)
         assert [cell for cell in cells if cell] == [f"{100 * accuracy:.1f} *"]
         assert cells[place.index(f"{rate:g}") - 1]
+
+
+def test_a_step_size_at_the_edge_is_marked(measured):
+    sweep = {name: [[0.1, 0.2], [0.2, 0.5], [0.4, 0.3]] for name in METHODS}
+    m = {**measured, "sweep": sweep, "rates": dict.fromkeys(METHODS, 0.2)}
+    *_, table = search.draw(m)
+    assert table.rows[0][1:] == ["20.0", "50.0 *", "30.0"]
+    assert "**" not in table.caption
+    sweep["random search"][0][1] = 0.6
+    m["rates"]["random search"] = 0.1
+    *_, table = search.draw(m)
+    assert table.rows[0][1:] == ["60.0 **", "50.0", "30.0"]
+    assert "** if there is none beyond it" in table.caption
+
+
+def test_updates_are_those_that_the_budget_pays_for(measured):
+    budget, images = measured["evaluations"][-1], measured["images"]
+    for name, count in measured["updates"].items():
+        spent = count * search.cost(name, images) + search.first_cost(name, images)
+        assert budget - search.cost(name, images) < spent <= budget
