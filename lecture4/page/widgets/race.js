@@ -20,7 +20,7 @@ lecture.widget("race", (root, data, kit) => {
       title: { text: "example evaluations" },
       range: [data.evaluations[0] * 0.9, data.evaluations[last] * 1.1].map(Math.log10),
     },
-    yaxis: { title: { text: "best test accuracy so far, %" }, range: [0, top * 1.1] },
+    yaxis: { title: { text: "test accuracy, %" }, range: [0, top * 1.1] },
     shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: data.chance, y1: data.chance,
       line: { dash: "dot", width: 1, color: kit.colours[7] } }],
   };
@@ -40,7 +40,7 @@ lecture.widget("race", (root, data, kit) => {
       show(step);
     },
   );
-  const plot = kit.plot(root, traces(last), layout, "Best test accuracy of the four methods so far.");
+  const plot = kit.plot(root, traces(last), layout, "Test accuracy of the four methods, of the W best in validation so far.");
   const output = kit.output(root);
   show(last);
 
