@@ -20,7 +20,6 @@ from lecture4.console import make_console, make_table
 from lecture4.data.module import DataModule
 from lecture4.layers import with_layers
 from lecture4.numerical import GradientRow, gradient_table, parameter_gradients, relative_error
-from lecture4.randomness import generator
 
 ROUNDING = 1e-9  # relative error in float64 that is no mistake
 KINKS = 1e-4  # … against finite differences, which may step over the kink of a ReLU or a maximum
@@ -85,8 +84,7 @@ def check(classifier: Classifier, data: DataModule) -> None:
 
 def run(classifier: Classifier, data: DataModule) -> tuple[list[Check], list[GradientRow]]:
     """Run every check: the report, and the table of gradients."""
-    order = torch.randperm(len(data.train_index), generator=generator(classifier.seed))
-    index = data.train_index[order[:512]]
+    index = data.sample(512, classifier.seed)
     subject = Subject(
         classifier, data.dataset.train_inputs[index], data.dataset.train_labels[index]
     )

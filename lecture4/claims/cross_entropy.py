@@ -21,8 +21,7 @@ def measure(lab: Lab) -> dict:
     """Fit a small net to a few images, with targets of one class and with smoothed ones."""
     n = lab.pick(500, 2000)
     classifier, data = lab.assemble("model=mlp", "model.hidden=[64]")
-    order = torch.randperm(len(data.train_index), generator=generator(lab.seed))
-    index = data.train_index[order[:n]]
+    index = data.sample(n, lab.seed)
     x = classifier.preprocess(data.dataset.train_inputs[index]).flatten(1)
     labels, names = data.dataset.train_labels[index], list(classifier.class_names)
     seeds = lab.seeds(3)

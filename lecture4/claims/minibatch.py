@@ -44,8 +44,7 @@ def measure(lab: Lab) -> dict:
 def _examples(lab: Lab, n: int) -> tuple[torch.Tensor, torch.Tensor]:
     """n training images, stretched and with a 1 for the bias, (n, D + 1); one-hot labels (n, K)."""
     classifier, data = lab.assemble("model=softmax")
-    order = torch.randperm(len(data.train_index), generator=generator(lab.seed))
-    index = data.train_index[order[:n]]
+    index = data.sample(n, lab.seed)
     x = classifier.preprocess(data.dataset.train_inputs[index]).flatten(1)
     y = torch.nn.functional.one_hot(data.dataset.train_labels[index], len(classifier.class_names))
     return torch.cat([x, torch.ones(n, 1)], 1), y.to(x.dtype)

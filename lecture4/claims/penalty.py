@@ -85,8 +85,7 @@ def descend(
 def _examples(lab: Lab, images: int, seed: int) -> dict[str, Examples]:
     """Some of the training split, all of validation and test."""
     classifier, data = lab.assemble("model=softmax", seed=seed)
-    chosen = torch.randperm(len(data.train_index), generator=generator(seed, 1))[:images]
-    train, val, d = data.train_index[chosen], data.val_index, data.dataset
+    train, val, d = data.sample(images, seed, 1), data.val_index, data.dataset
     parts = {
         "train": (d.train_inputs[train], d.train_labels[train]),
         "val": (d.train_inputs[val], d.train_labels[val]),

@@ -178,8 +178,7 @@ def _accuracy(model: nn.Module, examples: Examples) -> float:
 def _problem(lab: Lab, seed: int, images: int) -> tuple[nn.Module, Examples, Examples, Examples]:
     """A softmax classifier before its first step; training, validation and test examples."""
     classifier, data = lab.assemble("model=softmax", "model.layers=byhand", seed=seed)
-    shuffled = torch.randperm(len(data.train_index), generator=generator(seed))
-    chosen, judges, d = data.train_index[shuffled[:images]], data.val_index[:2_000], data.dataset
+    chosen, judges, d = data.sample(images, seed), data.val_index[:2_000], data.dataset
     return (
         classifier.model,
         (classifier.preprocess(d.train_inputs[chosen]), d.train_labels[chosen]),

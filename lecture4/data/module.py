@@ -52,6 +52,11 @@ class DataModule(pl.LightningDataModule):
         """The inputs of the training split: what preprocessing may be fitted on."""
         return self.dataset.train_inputs.index_select(0, self.train_index)
 
+    def sample(self, n: int, *key: int) -> torch.Tensor:
+        """Indices of ``n`` training examples (all, if there are fewer), drawn by ``key``."""
+        order = torch.randperm(len(self.train_index), generator=generator(*key))
+        return self.train_index[order[:n]]
+
     def train_dataloader(self) -> DataLoader:
         """Shuffled batches of the training split."""
         return self._loader(

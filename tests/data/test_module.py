@@ -226,3 +226,13 @@ def test_a_wrong_validation_size_is_refused():
 def test_serves_points_as_float32():
     inputs, labels, index = next(iter(DataModule(rings(100, 20), 10, 8).train_dataloader()))
     assert (inputs.dtype, labels.dtype, index.dtype) == (torch.float32, torch.int64, torch.int64)
+
+
+def test_a_sample_is_of_the_training_split_without_repetition_and_follows_its_key():
+    data = DataModule(rings(train_size=100, test_size=10), val_size=20)
+    drawn = data.sample(30, 0)
+    assert len(drawn.unique()) == 30
+    assert set(drawn.tolist()) <= set(data.train_index.tolist())
+    assert torch.equal(data.sample(30, 0), drawn)
+    assert not torch.equal(data.sample(30, 0, 1), drawn)
+    assert len(data.sample(1000, 0)) == 80
