@@ -221,6 +221,10 @@ class Classifier(pl.LightningModule):
             "preprocess": type(self.preprocess).__name__,
             "class_names": list(self.class_names),
             "metrics": dict(self.metrics),
+            "precision": self.trainer.precision,
+            "device": self.device.type,
+            "eval_batch_size": self.trainer.datamodule.eval_batch_size,
+            "source": dict(self.trainer.datamodule.dataset.source),
         }
 
     def on_load_checkpoint(self, checkpoint):

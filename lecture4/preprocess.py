@@ -124,6 +124,12 @@ class Polar(Preprocess):
         return torch.stack([torch.hypot(x, y), torch.atan2(y, x)], 1)
 
 
+PREPROCESSINGS = {
+    preprocess.__name__: preprocess
+    for preprocess in (Preprocess, MeanImage, ChannelMean, ChannelStandardize, Polar)
+}
+
+
 def _moments(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """E[x] and E[x²] over uint8 images (N, C, H, W), x in [0, 1]: two float64 (C, H, W)."""
     total = torch.zeros(2, *images.shape[1:], dtype=torch.float64)

@@ -35,7 +35,8 @@ def cifar10(root: str | os.PathLike) -> Dataset:
         _download(root)
     _check(root / CIFAR10.base_folder)
     train, test = CIFAR10(root, train=True), CIFAR10(root, train=False)
-    return Dataset(train.classes, *_tensors(train), *_tensors(test))
+    source = {"name": "cifar10", "root": str(root.absolute())}
+    return Dataset(train.classes, *_tensors(train), *_tensors(test), source)
 
 
 def cifar10_lies_in(root: str | os.PathLike) -> bool:

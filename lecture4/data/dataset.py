@@ -1,6 +1,8 @@
 """A dataset in memory, and its split into training and validation."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -12,7 +14,8 @@ class Dataset:
     """Inputs and labels, whole and in memory.
 
     Inputs are images, uint8 (N, C, H, W), or points, float32 (N, D); labels are int64 (N,) and
-    index ``class_names``.
+    index ``class_names``. ``source`` says as plain values how to make the same again: ``name``, a
+    key of ``lecture4.data.SOURCES``, and that function's arguments.
     """
 
     class_names: list[str]
@@ -20,6 +23,7 @@ class Dataset:
     train_labels: torch.Tensor
     test_inputs: torch.Tensor
     test_labels: torch.Tensor
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -43,7 +43,8 @@ def image_folder(root: str | os.PathLike, image_size: int = 32) -> Dataset:
             images = list(pool.map(lambda path: read_image(path, image_size), paths))
         return torch.stack(images), torch.arange(len(class_names)).repeat_interleave(counts)
 
-    return Dataset(class_names, *tensors("train"), *tensors("test"))
+    source = {"name": "image_folder", "root": str(root.absolute()), "image_size": image_size}
+    return Dataset(class_names, *tensors("train"), *tensors("test"), source)
 
 
 def read_image(path: str | os.PathLike, image_size: int) -> torch.Tensor:

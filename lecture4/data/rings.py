@@ -28,4 +28,5 @@ def rings(train_size: int = 2_000, test_size: int = 1_000, seed: int = 0) -> Dat
         angle = 2 * math.pi * v
         return torch.stack([radius * angle.cos(), radius * angle.sin()], 1), labels
 
-    return Dataset(["inside", "around"], *points(train_size), *points(test_size))
+    source = {"name": "rings", "train_size": train_size, "test_size": test_size, "seed": seed}
+    return Dataset(["inside", "around"], *points(train_size), *points(test_size), source)

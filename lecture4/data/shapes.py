@@ -32,7 +32,9 @@ def shapes(train_size: int = 10_000, test_size: int = 2_000, seed: int = 0) -> D
         )
     stream = int.from_bytes(b"shapes")
     train = _draw(train_size, generator(stream, seed, 0))
-    return Dataset(list(SHAPES), *train, *_draw(test_size, generator(stream, seed, 1)))
+    test = _draw(test_size, generator(stream, seed, 1))
+    source = {"name": "shapes", "train_size": train_size, "test_size": test_size, "seed": seed}
+    return Dataset(list(SHAPES), *train, *test, source)
 
 
 def _draw(n: int, draw: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

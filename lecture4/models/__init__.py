@@ -5,4 +5,6 @@ from lecture4.models.mlp import MLP
 from lecture4.models.softmax import SoftmaxClassifier
 from lecture4.models.summary import LayerRow, layer_table
 
-__all__ = ["MLP", "ConvNet", "LayerRow", "SoftmaxClassifier", "layer_table"]
+MODELS = {model.__name__: model for model in (SoftmaxClassifier, MLP, ConvNet)}
+
+__all__ = ["MLP", "MODELS", "ConvNet", "LayerRow", "SoftmaxClassifier", "layer_table"]
