@@ -14,3 +14,11 @@ def make_console(**options) -> Console:
 def make_table(**options) -> Table:
     """A table as all of ours look: a rule below the header, and no frame."""
     return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), **options)
+
+
+def printable(text: object) -> str:
+    """``text`` in one line that cannot steer a terminal: a file may be named with any character."""
+    return "".join(
+        c if c.isprintable() else ascii(c)[1:-1]  # \n, \x1b, \udc80
+        for c in str(text)
+    )
