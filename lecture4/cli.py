@@ -33,7 +33,7 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("interrupted outside of training", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         sys.exit(130)
     except SystemExit as stop:
         # Lightning makes these two of signals, after its callbacks have told the user
@@ -94,7 +94,8 @@ def run_directory() -> str:
 
 def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
     """In place of argparse's own: its usage text is longer than what went wrong."""
-    if "=" in message:  # argparse takes no override after a flag that stands between overrides
+    takes_overrides = any(action.dest == "overrides" for action in parser._actions)  # Hydra's
+    if takes_overrides and "=" in message:  # argparse takes none after a flag between overrides
         raise ValueError(f"{message}; put flags such as -m before every override")
     raise ValueError(f"{message}; {parser.prog} --help lists what there is")
 

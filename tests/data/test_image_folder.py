@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pytest
 import torch
@@ -286,3 +288,13 @@ def test_an_image_too_large_to_be_one_is_named(root, monkeypatch):
     path = save(plain(size=(100, 100)), root / "train" / "cat" / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
     assert f"{path} cannot be read as an image" in error_of(root)
+
+
+def test_whatever_a_decoder_raises_names_the_file(tmp_path, monkeypatch):
+    def decode(self):
+        raise struct.error("unpack requires a buffer of 4 bytes")
+
+    path = save(plain(), tmp_path / "odd.png")
+    monkeypatch.setattr(Image.Image, "load", decode)
+    with pytest.raises(ValueError, match=r"odd.png cannot be read as an image \(unpack requires"):
+        read_image(path, 6)
