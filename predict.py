@@ -19,6 +19,7 @@ def main() -> None:
         description="Classify images with a trained run, test it again, or export it.",
         epilog=f"examples:\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("run", metavar="RUN", help="a run's directory (its best epoch), or a .ckpt")
     parser.add_argument(
