@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from lecture4 import cli
+from lecture4 import cli, resume, sweep
 from lecture4.settings import check
 
 
@@ -11,7 +11,10 @@ from lecture4.settings import check
 @cli.plain_errors()
 def main(cfg: DictConfig) -> float:
     """Train, test and record one model; return the validation accuracy of its best epoch."""
+    cfg = resume.configuration(cfg)
     check(cfg)
+    if (done := resume.completed(cfg)) is not None:
+        return done
     import pytorch_lightning as pl
 
     from lecture4 import job
@@ -19,7 +22,8 @@ def main(cfg: DictConfig) -> float:
 
     pl.seed_everything(cfg.seed, verbose=False)
     classifier, data = job.assemble(cfg)
-    if cfg.sanity:
+    checkpoint = resume.last_checkpoint(cfg)
+    if cfg.sanity and not checkpoint:
         from lecture4 import sanity
 
         sanity.check(classifier, data)
@@ -28,12 +32,14 @@ def main(cfg: DictConfig) -> float:
         classifier.model.compile()
     folder = cli.run_directory()
     loggers = [job.build("logger", logger) for logger in (cfg.logger or {}).values()]
-    trainer = make_trainer(options, folder, loggers, cfg.seed)
-    trainer.fit(classifier, data)
-    trainer.test(classifier, data, ckpt_path=f"{folder}/checkpoints/best.ckpt", verbose=False)
+    trainer = make_trainer(options, folder, loggers, cfg.seed, cfg.checkpoint.every_n_steps)
+    trainer.fit(classifier, data, ckpt_path=checkpoint)
+    best = f"{trainer.checkpoint_callback.dirpath}/best.ckpt"  # where the first process saved it
+    trainer.test(classifier, data, ckpt_path=best, verbose=False)
     return classifier.metrics["val/accuracy"]
 
 
 if __name__ == "__main__":
-    with cli.plain_errors():
+    with cli.plain_errors(), sweep.report():
+        cli.read_arguments()
         main()

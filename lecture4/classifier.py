@@ -127,6 +127,10 @@ class Classifier(pl.LightningModule):
         """Keep the scores of a test batch."""
         self.step(batch, "test")
 
+    def on_train_start(self):
+        """Prepare for the first epoch, which a resumed run may be in the middle of."""
+        self._epoch_key = randomness.mix(self.seed, self.current_epoch)
+
     def on_train_epoch_start(self):
         """Forget the last epoch."""
         self.metrics = {"lr": self.optimizers().param_groups[0]["lr"]}
@@ -191,14 +195,19 @@ class Classifier(pl.LightningModule):
         """Add loss and accuracy of ``split`` to the metrics; return its scores, in order."""
         parts = [torch.cat(parts).cpu() for parts in zip(*self.outcomes[split], strict=True)]
         self.outcomes[split].clear()
-        if self.trainer.world_size > 1:
-            of_ranks = [None] * self.trainer.world_size
-            distributed.all_gather_object(of_ranks, parts)
-            parts = [torch.cat(parts) for parts in zip(*of_ranks, strict=True)]
+        parts = [torch.cat(parts) for parts in zip(*self._of_ranks(parts), strict=True)]
         index, labels, scores = parts
         self.metrics[f"{split}/loss"] = self.cross_entropy(scores, labels).item()
         self.metrics[f"{split}/accuracy"] = (scores.argmax(1) == labels).double().mean().item()
         return scores[index.argsort()]
+
+    def _of_ranks(self, parts: list[torch.Tensor]) -> list[list[torch.Tensor]]:
+        """What each process has, in every process."""
+        of_ranks = [parts]
+        if self.trainer.world_size > 1:
+            of_ranks = [None] * self.trainer.world_size
+            distributed.all_gather_object(of_ranks, parts)
+        return of_ranks
 
     def _write(self, row: dict[str, float]) -> None:
         for logger in self.loggers:  # not self.log: it rounds to float32
@@ -226,10 +235,30 @@ class Classifier(pl.LightningModule):
             "eval_batch_size": self.trainer.datamodule.eval_batch_size,
             "source": dict(self.trainer.datamodule.dataset.source),
         }
+        checkpoint["train_outcomes"] = self._of_ranks(_stack(self.outcomes["train"]))
 
     def on_load_checkpoint(self, checkpoint):
-        """Take over the metrics of the epoch that was saved."""
+        """Take over the metrics of the epoch that was saved, or the batches of one that began."""
         self.metrics = dict(checkpoint["classifier"]["metrics"])
+        if any(of_ranks := checkpoint.get("train_outcomes", [])):
+            device = self.trainer.strategy.root_device
+            losses, *rows = of_ranks[self.trainer.global_rank]
+            self.outcomes["train"] = _unstack(losses, *(part.to(device) for part in rows))
+
+
+def _stack(batches: list[tuple]) -> list[torch.Tensor]:
+    """Losses, predicted classes and labels of training batches, which are all of one size."""
+    if not batches:
+        return []
+    losses, predicted, labels = zip(*batches, strict=True)
+    as_they_are = torch.tensor(losses, dtype=torch.float64)
+    return [as_they_are, torch.cat(predicted).cpu(), torch.cat(labels).cpu()]
+
+
+def _unstack(losses: torch.Tensor, predicted: torch.Tensor, labels: torch.Tensor) -> list[tuple]:
+    """Undo ``_stack``."""
+    each = len(labels) // len(losses)
+    return list(zip(losses.tolist(), predicted.split(each), labels.split(each), strict=True))
 
 
 def parameter_groups(model: nn.Module) -> list[dict]:

@@ -5,25 +5,25 @@ import logging
 import os
 import re
 import sys
+import tempfile
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from lecture4 import resume, sweep
+from lecture4.processes import rank
 from lecture4.settings import in_sweep, unknown_key
-
-
-class ToldError(Exception):
-    """A job of a sweep failed, and its error has been printed."""
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """End the process with code 1 after an error, 130 after Ctrl-C; an error is a line on stderr.
 
-    Stands around the job, and around Hydra, which has errors of its own. A sweep goes on to its
-    next job after an error, and ends with code 1. With HYDRA_FULL_ERROR=1 set by the user, the
-    traceback comes through.
+    Stands around the job, and around Hydra, which has errors of its own. A job of a sweep leaves
+    its error in results.json and returns None, and the sweep goes on. With HYDRA_FULL_ERROR=1 set
+    by the user, the traceback comes through.
     """
     # Hydra prints tracebacks of its own, unless the variable is set; then it lets errors through.
     full = os.environ.setdefault("LECTURE4_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
@@ -40,16 +40,25 @@ def plain_errors() -> Iterator[None]:
         if isinstance(stop.__context__, KeyboardInterrupt):
             sys.exit(130)
         sys.exit(143 if type(stop).__name__ == "SIGTERMException" else stop.code)
-    except ToldError:
-        sys.exit(1)
     except Exception as error:
-        if full == "1":
+        if full == "1" and not in_sweep():
             raise
-        if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes, the first tells
+        if full == "1":
+            traceback.print_exc()
+        elif rank() == 0:  # of several processes, the first tells
             print(f"error: {sentence(error)}", file=sys.stderr)
-        if in_sweep():
-            raise ToldError from None
-        sys.exit(1)
+        if not in_sweep():
+            sys.exit(1)
+        sweep.record_failure(run_directory(), sentence(error))
+
+
+def read_arguments() -> None:
+    """Let the command line say to Hydra what ``resume=RUN`` means, and that one process records."""
+    arguments = resume.hydra_arguments(sys.argv[1:])
+    if rank() and "hydra.output_subdir=null" not in arguments:
+        # the others would begin runs of their own; the first one tells them where it saves
+        arguments += [f"hydra.run.dir={tempfile.gettempdir()}", "hydra.output_subdir=null"]
+    sys.argv[1:] = arguments
 
 
 def sentence(error: BaseException) -> str:

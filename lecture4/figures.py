@@ -1,10 +1,14 @@
 """Figures from records: each takes numbers and returns a matplotlib figure; none trains."""
 
-from collections.abc import Mapping, Sequence
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 TRAIN, VAL = "#1f77b4", "#d95f02"  # told apart by the colour-blind, too
 
@@ -134,6 +138,113 @@ def boundary(
     axes.set(xlabel="x", ylabel="y", title="Test points and decision regions", aspect="equal")
     axes.legend(loc="upper right")
     return figure
+
+
+def sweep(
+    settings: Sequence[Mapping[str, Any]], accuracies: Sequence[float | None], keys: Sequence[str]
+) -> Figure:
+    """Validation accuracy against each swept choice: a panel each, or a heat map for two.
+
+    Args:
+        settings: of each job.
+        accuracies: of each job; None if it did not complete.
+        keys: what was swept; seeds are averaged, unless nothing else was.
+    """
+    keys = [key for key in keys if key != "seed"] or list(keys)
+    values = {key: _in_order(job.get(key) for job in settings) for key in keys}
+    pairs = {tuple(plain(job.get(key)) for key in keys) for job in settings}
+    if len(keys) == 2 and 2 * len(pairs) > math.prod(map(len, values.values())):
+        return _heat_map(settings, accuracies, values)
+    columns, rows = min(max(len(keys), 1), 3), max(1, -(-len(keys) // 3))
+    figure = Figure(figsize=(max(4.4 * columns, 5.5), 3.6 * rows + 0.3), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in panels[len(keys) :]:
+        axes.axis("off")
+    for axes, key in zip(panels, keys, strict=False):
+        _panel(axes, key, values[key], [job.get(key) for job in settings], accuracies)
+    figure.suptitle("Validation accuracy of the sweep: each job, and the mean")
+    return figure
+
+
+def _panel(
+    axes, key: str, values: list, of_jobs: Sequence, accuracies: Sequence[float | None]
+) -> None:
+    """Each job as a dot, and the mean at each value."""
+    numbers = all(map(_is_number, values))
+    places = values if numbers else range(len(values))
+    found = {place: [] for place in places}
+    for value, accuracy in zip(of_jobs, accuracies, strict=True):
+        if accuracy is not None:
+            found[places[values.index(value)]].append(accuracy)
+    dots = [(place, accuracy) for place, of_value in found.items() for accuracy in of_value]
+    means = {place: fmean(of_value) for place, of_value in found.items() if of_value}
+    axes.scatter([x for x, _ in dots], [y for _, y in dots], s=22, color=TRAIN, alpha=0.6)
+    axes.plot(list(means), list(means.values()), "-" if numbers else "_", color=VAL, markersize=26)
+    if numbers and min(values) > 0 and max(values) / min(values) >= 10:
+        axes.set_xscale("log")
+    if not numbers:
+        _name(axes.xaxis, values)
+        axes.set_xlim(-0.6, len(values) - 0.4)
+    axes.set(xlabel=key, ylabel="validation accuracy")
+    axes.grid(alpha=0.3)
+
+
+def _heat_map(
+    settings: Sequence[Mapping[str, Any]],
+    accuracies: Sequence[float | None],
+    values: Mapping[str, list],
+) -> Figure:
+    """Mean accuracy at each pair of values; a pair at which no job completed stays empty."""
+    (down, rows), (right, columns) = sorted(values.items(), key=lambda item: len(item[1]))
+    found: dict[tuple[int, int], list[float]] = {}
+    for job, accuracy in zip(settings, accuracies, strict=True):
+        place = rows.index(job.get(down)), columns.index(job.get(right))
+        found.setdefault(place, []).extend([] if accuracy is None else [accuracy])
+    means = {place: fmean(of_pair) for place, of_pair in found.items() if of_pair}
+    image = [[means.get((i, j), math.nan) for j in range(len(columns))] for i in range(len(rows))]
+    figure = Figure(figsize=(3 + 0.95 * len(columns), 2.2 + 0.7 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    shown = axes.imshow(image, cmap="viridis", aspect="auto")
+    middle = (min(means.values(), default=0) + max(means.values(), default=1)) / 2
+    for i, j in found:
+        mean = means.get((i, j))
+        text = "failed" if mean is None else f"{mean:.1%}"
+        colour = "white" if mean is not None and mean < middle else "black"
+        axes.text(j, i, text, ha="center", va="center", fontsize=8.5, color=colour)
+    _name(axes.xaxis, columns)
+    _name(axes.yaxis, rows)
+    axes.set(xlabel=right, ylabel=down, title="Validation accuracy of the sweep")
+    if means:
+        figure.colorbar(shown, ax=axes, format=PercentFormatter(1))
+    return figure
+
+
+def _name(axis, values: Sequence) -> None:
+    """Put values as names onto an axis, slanted where they are long."""
+    names = [shorten(plain(value), 24) for value in values]
+    slanted = axis.axis_name == "x" and max(map(len, names)) > 8
+    turn = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
+    axis.set_ticks(range(len(values)), names, fontsize=8.5, **turn)
+
+
+def _in_order(values: Iterable) -> list:
+    """Different values, ascending if they are numbers, else as they came."""
+    different = []
+    for value in values:
+        if value not in different:
+            different.append(value)
+    return sorted(different) if all(map(_is_number, different)) else different
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def plain(value: Any) -> str:
+    """A setting as it is typed, without quotation marks."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return json.dumps(value, ensure_ascii=False).replace('"', "")
 
 
 def shorten(name: str, length: int) -> str:

@@ -16,10 +16,10 @@ import torch
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from lecture4.callbacks.results import write_atomically
 from lecture4.claims import claim
 from lecture4.console import make_console
 from lecture4.data import cifar10_lies_in
+from lecture4.files import write_atomically
 from lecture4.lab import Lab, verdict
 from lecture4.lab.claim import VERDICTS, Claim
 from lecture4.page import render

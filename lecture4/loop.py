@@ -43,9 +43,12 @@ class EpochLoop(_TrainingEpochLoop):
         trainer.fit_loop.epoch_loop = cls(trainer, given.min_steps, given.max_steps)
 
     def on_run_start(self, data_fetcher) -> None:
-        """Find out who listens."""
+        """Find out who listens, and go on within an epoch that a checkpoint ended in."""
         super().on_run_start(data_fetcher)
         trainer = self.trainer
+        # Lightning does this as it makes the loader; a schedule that asks for the number of steps
+        # has it made before the checkpoint is read
+        trainer.fit_loop._load_combined_loader_states()
         self._heard = {
             hook: [getattr(c, hook) for c in trainer.callbacks if _overrides(c, hook, pl.Callback)]
             for hook in HEARD

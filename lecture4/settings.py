@@ -115,6 +115,11 @@ MISSING = object()
 # Settings that are numbers, and what they may be. Names are checked by what they build.
 ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "sanity": FLAG,
+    "sweep_resume": FLAG,
+    "checkpoint.every_n_steps": (
+        lambda v: v is None or (_is_whole(v) and v >= 1),
+        "a whole number ≥ 1, or null for the end of each epoch alone",
+    ),
     "seed": (lambda v: _is_whole(v) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
     "label_smoothing": FRACTION,
     "penalty.strength": NOT_NEGATIVE,

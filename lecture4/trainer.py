@@ -13,7 +13,11 @@ from lecture4.loop import EpochLoop
 
 
 def make_trainer(
-    options: dict[str, Any], folder: str | os.PathLike, loggers: Sequence[Logger], seed: int
+    options: dict[str, Any],
+    folder: str | os.PathLike,
+    loggers: Sequence[Logger],
+    seed: int,
+    every_n_steps: int | None = None,
 ) -> pl.Trainer:
     """Build a Trainer that shows progress and leaves checkpoints, results and figures in a folder.
 
@@ -23,6 +27,7 @@ def make_trainer(
         folder: of the run.
         loggers: where each epoch's row goes.
         seed: of the run, for the record.
+        every_n_steps: save ``last.ckpt`` so often within an epoch, too.
     """
     progress = callbacks.Progress()
     return bare_trainer(
@@ -31,7 +36,7 @@ def make_trainer(
             callbacks.LayerTable(),
             progress,
             callbacks.best_checkpoint(f"{folder}/checkpoints"),
-            callbacks.last_checkpoint(f"{folder}/checkpoints"),
+            *callbacks.last_checkpoints(f"{folder}/checkpoints", every_n_steps),
             callbacks.Results(folder, progress, seed),
         ],
         logger=list(loggers),

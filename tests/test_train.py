@@ -288,13 +288,6 @@ def test_ctrl_c_ends_a_sweep(tmp_path):
     assert "seed=2" not in out
 
 
-def test_a_sweep_runs_every_combination(tmp_path):
-    done = command("-m", *SMALL, "model=softmax,mlp", "optim=sgd,adam", "trainer.max_epochs=1",
-                   "model.init=he", f"hydra.sweep.dir={tmp_path}")  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert len(list(tmp_path.glob("*/results.json"))) == 4
-
-
 def test_two_processes_train_as_one_and_count_each_test_image_once(tmp_path):
     arguments = [
         *SMALL,
@@ -328,15 +321,6 @@ def test_two_processes_train_as_one_and_count_each_test_image_once(tmp_path):
     assert results[0]["test_loss"] == pytest.approx(results[1]["test_loss"], rel=1e-9)
     assert two.stdout.count("multiply-adds") == 1
     assert two.stdout.count("epoch   1/2") == 1
-
-
-def test_a_sweep_goes_on_after_an_error_and_ends_with_code_1(tmp_path):
-    done = command("-m", *SMALL, "model=softmax", "model.init=foo,he", "trainer.max_epochs=1",
-                   f"hydra.sweep.dir={tmp_path}")  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: model=softmax with data=shapes: init=foo is unknown")
-    assert "Traceback" not in done.stderr
-    assert [path.parent.name for path in tmp_path.glob("*/results.json")] == ["1"]
 
 
 def test_a_request_to_terminate_ends_with_code_143(tmp_path):

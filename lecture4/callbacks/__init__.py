@@ -1,6 +1,6 @@
 """What watches a run."""
 
-from lecture4.callbacks.checkpoints import AtomicCheckpointIO, best_checkpoint, last_checkpoint
+from lecture4.callbacks.checkpoints import AtomicCheckpointIO, best_checkpoint, last_checkpoints
 from lecture4.callbacks.layers import LayerTable
 from lecture4.callbacks.progress import Progress
 from lecture4.callbacks.results import Results
@@ -11,5 +11,5 @@ __all__ = [
     "Progress",
     "Results",
     "best_checkpoint",
-    "last_checkpoint",
+    "last_checkpoints",
 ]

@@ -1,23 +1,59 @@
 """Checkpoints: the best epoch and the last, each whole or not there."""
 
+import io
 import os
 from pathlib import Path
+from pickle import UnpicklingError
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from lecture4.files import write_atomically
 
-class EpochCheckpoint(ModelCheckpoint):
-    """A ModelCheckpoint that saves when an epoch ends, and has nothing to ask after a batch."""
+
+class _Checkpoint(ModelCheckpoint):
+    """A ModelCheckpoint of one name, that goes on counting wherever its run has been moved to."""
+
+    def __init__(self, folder: str | os.PathLike, name: str, **choice):
+        super().__init__(folder, name, enable_version_counter=False, **choice)
+
+    def load_state_dict(self, state_dict):
+        """Take over the best so far; its file lies in this run's folder, as the others do."""
+
+        def here(path: str) -> str:
+            return str(Path(self.dirpath) / Path(path).name) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        moved = {"dirpath": self.dirpath, "best_k_models": kept}
+        super().load_state_dict(
+            {**state_dict, **moved, **{name: here(state_dict[name]) for name in paths}}
+        )
+
+
+class EpochCheckpoint(_Checkpoint):
+    """Saves when an epoch ends, and has nothing to ask after a batch."""
 
     on_train_batch_end = pl.Callback.on_train_batch_end
 
     def __init__(self, folder: str | os.PathLike, name: str, **choice):
+        super().__init__(folder, name, save_on_train_epoch_end=True, **choice)
+
+
+class StepCheckpoint(_Checkpoint):
+    """Saves every so many steps, but for an epoch's last, after which ``EpochCheckpoint`` does."""
+
+    def __init__(self, folder: str | os.PathLike, name: str, every_n_steps: int):
         super().__init__(
-            folder, name, save_on_train_epoch_end=True, enable_version_counter=False, **choice
+            folder, name, every_n_train_steps=every_n_steps, save_on_train_epoch_end=False
         )
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        """Save, if it is time."""
+        if not trainer.is_last_batch:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
 
 def best_checkpoint(folder: str | os.PathLike) -> ModelCheckpoint:
@@ -25,21 +61,43 @@ def best_checkpoint(folder: str | os.PathLike) -> ModelCheckpoint:
     return EpochCheckpoint(folder, "best", monitor="val/accuracy", mode="max")
 
 
-def last_checkpoint(folder: str | os.PathLike) -> ModelCheckpoint:
-    """``last.ckpt``: the newest epoch, improved or not."""
-    return EpochCheckpoint(folder, "last")
+def last_checkpoints(
+    folder: str | os.PathLike, every_n_steps: int | None = None
+) -> list[ModelCheckpoint]:
+    """``last.ckpt``: the newest epoch, improved or not, and within epochs every so many steps."""
+    within = [StepCheckpoint(folder, "last", every_n_steps)] if every_n_steps else []
+    return [*within, EpochCheckpoint(folder, "last")]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the old file and renames, so that a kill leaves the old file or the new."""
 
     def save_checkpoint(self, checkpoint, path, storage_options=None):
-        """Save ``checkpoint`` at ``path``."""
+        """Save ``checkpoint`` at ``path``.
+
+        Raises:
+            OSError: it cannot be written; what was at ``path`` is still there.
+        """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        for left_by_a_killed_process in path.parent.glob(f".{path.name}.*"):
+            left_by_a_killed_process.unlink(missing_ok=True)
+        content = io.BytesIO()  # torch's own writer hides what the system says of a full disk
+        torch.save(checkpoint, content)
+        write_atomically(path, content.getbuffer())
+
+    def load_checkpoint(self, path, map_location=lambda storage, _: storage, weights_only=True):
+        """Load what is at ``path``: tensors and plain values, whatever ``weights_only`` says.
+
+        Raises:
+            ValueError: it is damaged, holds other things too, or no classifier of this program.
+        """
         try:
-            torch.save(checkpoint, temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            checkpoint = super().load_checkpoint(path, map_location, weights_only=True)
+        except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"{path} cannot be read: it is damaged, or holds more than tensors and plain values"
+            ) from error
+        if not isinstance(checkpoint, dict) or "classifier" not in checkpoint:
+            raise ValueError(f"{path} is no checkpoint of train.py")
+        return checkpoint

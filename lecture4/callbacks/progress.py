@@ -23,6 +23,7 @@ class Progress(pl.Callback):
 
     def __init__(self):
         self.train_seconds = 0.0
+        self._since: float | None = None  # when ``train_seconds`` was last added to
         self._bar: Bar | None = None
         self._batches_seconds = 0.0
         self._images = 0
@@ -37,8 +38,9 @@ class Progress(pl.Callback):
         self._console = make_console(quiet=not trainer.is_global_zero)
 
     def on_train_start(self, trainer, pl_module):
-        """Start the clock, and open the bar over all steps of the run."""
-        self._start = time.perf_counter()
+        """Start the clocks, and open the bar over all steps of the run."""
+        self._since = self._epoch_start = time.perf_counter()
+        self._first_batch = trainer.fit_loop.epoch_loop.batch_progress.current.ready
         if not self._console.is_terminal or not trainer.is_global_zero:
             return
         self._bar = Bar(
@@ -60,14 +62,14 @@ class Progress(pl.Callback):
 
     def on_train_epoch_start(self, trainer, pl_module):
         """Start the epoch's clock."""
-        self._epoch_start = time.perf_counter()
+        self._epoch_start, self._first_batch = time.perf_counter(), 0
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         """Redraw, if it is time."""
         if self._bar is None or (now := time.perf_counter()) < self._redraw_at:
             return
         self._redraw_at = now + self.REDRAW
-        images = (batch_idx + 1) * trainer.datamodule.batch_size
+        images = (batch_idx + 1 - self._first_batch) * trainer.datamodule.batch_size
         self._bar.update(
             self._task,
             completed=trainer.global_step,
@@ -80,7 +82,8 @@ class Progress(pl.Callback):
         """Stop the epoch's clock: its training batches are done."""
         if trainer.state.fn != "fit":
             return
-        self._images_of_epoch = trainer.num_training_batches * trainer.datamodule.batch_size
+        batches = trainer.num_training_batches - self._first_batch
+        self._images_of_epoch = batches * trainer.datamodule.batch_size
         self._seconds_of_epoch = time.perf_counter() - self._epoch_start
         self._images += self._images_of_epoch
         self._batches_seconds += self._seconds_of_epoch
@@ -99,12 +102,33 @@ class Progress(pl.Callback):
 
     def on_fit_end(self, trainer, pl_module):
         """Stop the clock and take the bar away."""
-        self.train_seconds = time.perf_counter() - self._start
+        self._count()
         self._close()
 
     def on_exception(self, trainer, pl_module, exception):
         """Leave the terminal as it was."""
         self._close()
+
+    def state_dict(self):
+        """What the clocks say, for a run that is resumed."""
+        self._count()
+        return {
+            "train_seconds": self.train_seconds,
+            "batches_seconds": self._batches_seconds,
+            "images": self._images,
+        }
+
+    def load_state_dict(self, state_dict):
+        """Let the clocks go on."""
+        self.train_seconds = state_dict["train_seconds"]
+        self._batches_seconds, self._images = state_dict["batches_seconds"], state_dict["images"]
+
+    def _count(self):
+        """Add the time since it was last added; there is none before the first batch."""
+        if self._since is not None:
+            now = time.perf_counter()
+            self.train_seconds += now - self._since
+            self._since = now
 
     def _close(self):
         if self._bar is not None:

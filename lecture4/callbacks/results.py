@@ -3,16 +3,19 @@
 import json
 import os
 import platform
+import shlex
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from lecture4 import figures
 from lecture4.callbacks.progress import Progress
 from lecture4.classifier import weights
 from lecture4.console import make_console, make_table
+from lecture4.files import write_atomically
 
 
 class Results(pl.Callback):
@@ -28,19 +31,37 @@ class Results(pl.Callback):
         self.folder = Path(folder)
         self.progress = progress
         self.seed = seed
-        self.history: list[dict[str, float]] = []  # the metrics of each epoch
+        self.history: list[dict[str, float]] = []  # step, epoch and metrics of each epoch
+
+    def on_fit_start(self, trainer, pl_module):
+        """Write the rows of a resumed run anew: no epoch twice, and none that was not kept."""
+        for row in self.history:
+            for logger in trainer.loggers:
+                if isinstance(logger, CSVLogger):
+                    logger.log_metrics({k: v for k, v in row.items() if k != "step"}, row["step"])
+                    logger.save()
 
     def on_train_epoch_end(self, trainer, pl_module):
         """Keep the epoch's metrics for the curves."""
-        self.history.append(dict(pl_module.metrics))
+        where = {"step": trainer.global_step, "epoch": trainer.current_epoch}
+        self.history.append({**where, **pl_module.metrics})
+
+    def state_dict(self):
+        """The epochs so far, for a run that is resumed."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict):
+        """Take over the epochs so far."""
+        self.history = state_dict["history"]
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write and print; the metrics are those of the checkpoint that was tested."""
         if not trainer.is_global_zero:
             return
         results = self._collect(trainer, pl_module)
-        write_atomically(self.folder / "results.json", json.dumps(results, indent=2) + "\n")
         self._draw(trainer.datamodule.dataset, pl_module)
+        # last of all, for it says that everything is there
+        write_atomically(self.folder / "results.json", json.dumps(results, indent=2) + "\n")
         self._print(results)
 
     def on_exception(self, trainer, pl_module, exception):
@@ -48,11 +69,12 @@ class Results(pl.Callback):
         stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
         if not (stopped and trainer.is_global_zero):
             return
-        last, epochs = self.folder / "checkpoints" / "last.ckpt", trainer.current_epoch
-        when = "while testing" if trainer.testing else f"in epoch {epochs + 1}/{trainer.max_epochs}"
-        kept = f"{last} and metrics.csv hold epoch {epochs}" if last.exists() else "no epoch ended"
+        where = f"in epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        last = self.folder / "checkpoints" / "last.ckpt"
+        kept = f"{last} and metrics.csv are kept" if last.exists() else "nothing was saved yet"
         make_console(stderr=True).print(
-            f"interrupted {when}; {kept}",
+            f"interrupted {'while testing' if trainer.testing else where}; {kept}; "
+            f"python train.py resume={shlex.quote(str(self.folder))} goes on",
             highlight=False,
             soft_wrap=True,
         )
@@ -117,13 +139,3 @@ class Results(pl.Callback):
             highlight=False,
             soft_wrap=True,
         )
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file whole or not at all: beside its place, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Checkpoints: which epochs, what they hold, whole or not there."""
 
 import csv
+from pathlib import Path
 
 import pytest
 import torch
@@ -71,7 +72,10 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path):
 
 def test_the_temporary_file_lies_beside_its_place(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(torch, "save", lambda _, path: seen.append(path) or path.write_text("x"))
+    write = Path.write_bytes
+    monkeypatch.setattr(
+        Path, "write_bytes", lambda path, content: seen.append(path) or write(path, content)
+    )
     AtomicCheckpointIO().save_checkpoint({}, tmp_path / "deep" / "last.ckpt")
     assert [path.parent for path in seen] == [tmp_path / "deep"]
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["last.ckpt"]

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from lecture4.callbacks.results import write_atomically
+from lecture4.files import write_atomically
 
 KEYS = [
     "status",

@@ -1,0 +1,332 @@
+"""A sweep: its jobs, and the table, files and figure with which ``python train.py -m …`` ends.
+
+Each job leaves results.json in a directory of its own, wherever it ran. Everything here is read
+from these files, so that jobs in other processes or on other machines stand in the same table.
+"""
+
+import csv
+import io
+import json
+import re
+import statistics
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, open_dict, read_write
+
+from lecture4.files import write_atomically
+
+APART = ("sweep_resume",)  # how a job is run, not what it computes
+Identity = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep, as its files tell.
+
+    Attributes:
+        path: of its directory.
+        overrides: as typed, without those that stand ``APART``.
+        results: what results.json holds; empty if it is not there.
+    """
+
+    path: Path
+    overrides: tuple[str, ...]
+    results: dict[str, Any]
+
+    @property
+    def status(self) -> str:
+        """``completed``, ``failed``, or ``unfinished`` if it was killed."""
+        return self.results.get("status", "unfinished")
+
+    @property
+    def score(self) -> float | None:
+        """Validation accuracy, by which jobs are ranked; None if the job did not complete."""
+        return self.results.get("val_accuracy") if self.status == "completed" else None
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Values by key."""
+        return settings_of(self.overrides)
+
+    @property
+    def identity(self) -> Identity:
+        """What makes it the same job, whatever its number."""
+        return identity(self.overrides)
+
+
+class Group(list[Job]):
+    """Jobs that differ in their seed alone."""
+
+    def values(self, name: str) -> list[float]:
+        """A number of each job that completed."""
+        return [job.results[name] for job in self if job.status == "completed"]
+
+    @property
+    def score(self) -> float:
+        """Mean validation accuracy; −1 if no job completed."""
+        return statistics.fmean(self.values("val_accuracy") or [-1.0])
+
+
+def settings_of(overrides: Iterable[str]) -> dict[str, Any]:
+    """Values by key: ``["optim.lr=1e-3"]`` -> ``{"optim.lr": 0.001}``."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return {override.get_key_element(): override.value() for override in parsed}
+
+
+def identity(overrides: Iterable[str]) -> Identity:
+    """Equal for the same settings, in whatever order and notation (1e-3, 0.001)."""
+    settings = settings_of(overrides)
+    return tuple(sorted((k, _text(v)) for k, v in settings.items() if k not in APART))
+
+
+def jobs(folder: str | Path) -> list[Job]:
+    """The jobs in a sweep's directory; of the same job in two places, the newer."""
+    newest: dict[Identity, Job] = {}
+    for path in sorted(Path(folder).glob("*/.hydra/overrides.yaml"), key=_number):
+        overrides = yaml.safe_load(path.read_text()) or []  # empty: killed while it was written
+        kept = tuple(o for o in overrides if o.partition("=")[0].lstrip("+") not in APART)
+        job = Job(path.parent.parent, kept, _results(path.parent.parent))
+        newest[job.identity] = job
+    return list(newest.values())
+
+
+def finished(folder: str | Path) -> set[Identity]:
+    """What need not be done again."""
+    return {job.identity for job in jobs(folder) if job.status == "completed"}
+
+
+def groups(of: Iterable[Job]) -> list[Group]:
+    """Jobs by their settings but for the seed, the best mean validation accuracy first."""
+    by_settings: dict[Identity, Group] = {}
+    for job in of:
+        key = tuple(pair for pair in job.identity if pair[0] != "seed")
+        by_settings.setdefault(key, Group()).append(job)
+    return sorted(by_settings.values(), key=lambda group: -group.score)
+
+
+def swept(of: Sequence[Job]) -> list[str]:
+    """The keys in which jobs differ, in the order in which they were typed."""
+    keys = dict.fromkeys(key for job in of for key in job.settings)
+    return [k for k in keys if len({_text(job.settings.get(k)) for job in of}) > 1]
+
+
+def record_failure(folder: str | Path, reason: str) -> None:
+    """Leave results.json for a job that failed, so that the sweep's table tells why."""
+    failure = {"status": "failed", "reason": reason}
+    write_atomically(Path(folder) / "results.json", json.dumps(failure, indent=2) + "\n")
+
+
+class Watch(Callback):
+    """Tells Hydra where the jobs of a sweep go, and ``report`` that there is one."""
+
+    begun: "tuple[Path, dict[Path, Any]] | None" = None  # its directory, and what was there before
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Before the first job; Hydra hides exceptions of callbacks, but not this exit."""
+        folder = Path(config.hydra.sweep.dir)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            before = jobs(folder)
+        except OSError as error:
+            sys.exit(f"error: {error.filename}: {error.strerror}")
+        except (ValueError, TypeError, yaml.YAMLError) as error:
+            sys.exit(f"error: the jobs in {folder} cannot be read ({error})")
+        Watch.begun = folder, {job.path: job.results for job in before}
+        with read_write(config), open_dict(config):
+            _continue_numbers(config, folder)
+            if "study_name" in config.hydra.sweeper:
+                _continue_study(config, before)
+
+
+@contextmanager
+def report() -> Iterator[None]:
+    """End a sweep with its table, whatever has happened; with code 1 if one of its jobs failed."""
+    try:
+        yield
+    finally:
+        failed = Watch.begun is not None and conclude(*Watch.begun)
+    if failed:
+        sys.exit(1)
+
+
+def conclude(folder: Path, before: dict[Path, Any]) -> bool:
+    """Print the table, write sweep.csv, sweep.md and sweep.png; did a job of this sweep fail?
+
+    Args:
+        folder: of the sweep.
+        before: results of the jobs that were there when it began.
+    """
+    ran = jobs(folder)
+    if not ran:
+        return False
+    from lecture4 import figures
+    from lecture4.console import make_console
+
+    rows = table(ran, folder)
+    write_atomically(folder / "sweep.csv", as_csv(ran))
+    write_atomically(folder / "sweep.md", as_markdown(rows))
+    figure = figures.sweep([job.settings for job in ran], [job.score for job in ran], swept(ran))
+    figure.savefig(folder / "sweep.png", dpi=150)
+    written = ["sweep.csv", "sweep.md", "sweep.png"]
+    if (study := folder / "study.db").exists() and _draw_importance(study, folder):
+        written.append("importance.png")
+
+    console = make_console()
+    console.print(_render(rows))
+    told = [
+        f"{job.path.name} {job.status}: {job.results.get('reason', 'it left no results')}"
+        for job in ran
+        if job.status != "completed"
+    ]
+    for line in [*told, f"{folder}: {', '.join(written)}"]:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return any(j.status != "completed" and before.get(j.path, j) != j.results for j in ran)
+
+
+def table(of: Sequence[Job], folder: Path) -> list[dict[str, str]]:
+    """A row for each configuration, ranked by validation accuracy, seeds as mean ± std."""
+    from lecture4 import figures
+
+    keys = [key for key in swept(of) if key != "seed"]
+    rows = []
+    for rank, group in enumerate(groups(of), 1):
+        done = sum(job.status == "completed" for job in group)
+        odd = sorted({job.status for job in group} - {"completed"})
+        rows.append(
+            {
+                "rank": str(rank) if done else "",
+                "overrides": " ".join(
+                    f"{k}={figures.plain(group[0].settings.get(k))}" for k in keys
+                ),
+                "val accuracy": _spread(group.values("val_accuracy"), ".2%"),
+                "test accuracy": _spread(group.values("test_accuracy"), ".2%"),
+                "n": str(done),
+                "seconds": _spread(group.values("train_seconds"), ".1f"),
+                "status": ", ".join((["completed"] if done else []) + odd),
+                "path": " ".join(str(job.path.relative_to(folder)) for job in group),
+            }
+        )
+    return rows
+
+
+def as_csv(of: Sequence[Job]) -> str:
+    """A row for each job, ranked by validation accuracy."""
+    keys = swept(of)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    results = ("val_accuracy", "test_accuracy", "train_seconds", "status", "reason")
+    writer.writerow(["rank", "overrides", *keys, *results[:2], "seconds", *results[3:], "path"])
+    ranked = sorted(of, key=lambda job: -1 if job.score is None else job.score, reverse=True)
+    for rank, job in enumerate(ranked, 1):
+        told = {**job.results, "status": job.status}
+        writer.writerow(
+            [
+                rank if job.score is not None else "",
+                " ".join(job.overrides),
+                *(_text(job.settings.get(key, "")).strip('"') for key in keys),
+                *(told.get(name, "") for name in results),
+                job.path,
+            ]
+        )
+    return text.getvalue()
+
+
+def as_markdown(rows: Sequence[dict[str, str]]) -> str:
+    """The table in Markdown."""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    cells = [[cell.replace("|", r"\|") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
+def _render(rows: Sequence[dict[str, str]]):
+    from rich.text import Text
+
+    from lecture4.console import make_table
+
+    shown = make_table()
+    for name in rows[0]:
+        number = name in ("rank", "val accuracy", "test accuracy", "n", "seconds")
+        shown.add_column(name, justify="right" if number else "left", no_wrap=number)
+    for row in rows:
+        shown.add_row(*map(Text, row.values()))
+    return shown
+
+
+def _results(path: Path) -> dict[str, Any]:
+    try:
+        results = json.loads((path / "results.json").read_text())
+    except FileNotFoundError:
+        return {}
+    return results if isinstance(results, dict) else {}
+
+
+def _number(path: Path) -> list:
+    """For sorting: r2-10 after r2-9 after 10."""
+    parts = re.split(r"(\d+)", path.parent.parent.name)
+    return [len(parts), *(int(part) if part.isdigit() else part for part in parts)]
+
+
+def _continue_numbers(config: DictConfig, folder: Path) -> None:
+    """Where jobs lie already, name those of the n-th sweep rn-0, rn-1, …, so that none is lost."""
+    names = [path.parent.parent.name for path in folder.glob("*/.hydra/overrides.yaml")]
+    chosen = [
+        word for word in config.hydra.overrides.hydra if word.startswith("hydra.sweep.subdir")
+    ]
+    if names and not chosen:
+        turns = [int(match[1]) for name in names if (match := re.match(r"r(\d+)-", name))]
+        name = f"r{max(turns, default=1) + 1}-${{hydra.job.num}}"
+        config.hydra.overrides.hydra.append(f"hydra.sweep.subdir={name}")
+
+
+def _continue_study(config: DictConfig, before: Sequence[Job]) -> None:
+    """Draw other trials than those that are there; with sweep_resume, as many as are missing."""
+    sweeper = config.hydra.sweeper
+    if sweeper.sampler.get("seed") is not None:
+        sweeper.sampler.seed += len(before)
+    if config.sweep_resume:
+        done = sum(job.status == "completed" for job in before)
+        sweeper.n_trials = max(sweeper.n_trials - done, 0)
+
+
+def _draw_importance(study: Path, folder: Path) -> bool:
+    """importance.png: how much of the variance of validation accuracy each choice explains."""
+    import warnings
+
+    import optuna
+    from optuna.visualization.matplotlib import plot_param_importances
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        storage = f"sqlite:///{study}"
+        names = [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
+        loaded = optuna.load_study(names[0], storage)
+        try:
+            axes = plot_param_importances(loaded)
+        except (ValueError, RuntimeError):  # too few trials to tell
+            return False
+    axes.figure.savefig(folder / "importance.png", dpi=150, bbox_inches="tight")
+    return True
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    """Mean ± standard deviation."""
+    if not values:
+        return ""
+    mean = f"{statistics.fmean(values):{form}}"
+    return f"{mean} ± {statistics.stdev(values):{form}}" if len(values) > 1 else mean
+
+
+def _text(value: Any) -> str:
+    """Equal for equal values: 1 and 1.0, 1e-3 and 0.001."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, default=str)
