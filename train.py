@@ -32,7 +32,8 @@ def main(cfg: DictConfig) -> float:
         classifier.model.compile()
     folder = cli.run_directory()
     loggers = [job.build("logger", logger) for logger in (cfg.logger or {}).values()]
-    trainer = make_trainer(options, folder, loggers, cfg.seed, cfg.checkpoint.every_n_steps)
+    chosen = job.hyperparameters(cfg)
+    trainer = make_trainer(options, folder, loggers, cfg.seed, chosen, cfg.checkpoint.every_n_steps)
     trainer.fit(classifier, data, ckpt_path=checkpoint)
     best = f"{trainer.checkpoint_callback.dirpath}/best.ckpt"  # where the first process saved it
     trainer.test(classifier, data, ckpt_path=best, verbose=False)

@@ -5,7 +5,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lecture4.classifier import Classifier
 from lecture4.data.dataset import Dataset
@@ -45,6 +45,25 @@ def assemble(
         cfg.seed,
     )
     return classifier, data
+
+
+def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
+    """What was chosen, as plain values: of each group the choice's name, and every setting.
+
+    Left out are what changes nothing in the net, and ``_target_``, which the name stands for.
+    """
+    kept = [name for name in cfg if name not in ("logger", "resume", "sweep_resume", "checkpoint")]
+    chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    settings = OmegaConf.to_container(OmegaConf.masked_copy(cfg, kept), resolve=True)
+    return {"choices": {name: chosen[name] for name in kept if name in chosen}, **_own(settings)}
+
+
+def _own(settings: Any) -> Any:
+    if isinstance(settings, list):
+        return [_own(value) for value in settings]
+    if isinstance(settings, dict):
+        return {name: _own(v) for name, v in settings.items() if not str(name).startswith("_")}
+    return settings
 
 
 def build(group: str, settings: DictConfig, *args: Any) -> Any:

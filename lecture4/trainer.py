@@ -17,6 +17,7 @@ def make_trainer(
     folder: str | os.PathLike,
     loggers: Sequence[Logger],
     seed: int,
+    hyperparameters: dict[str, Any],
     every_n_steps: int | None = None,
 ) -> pl.Trainer:
     """Build a Trainer that shows progress and leaves checkpoints, results and figures in a folder.
@@ -27,6 +28,7 @@ def make_trainer(
         folder: of the run.
         loggers: where each epoch's row goes.
         seed: of the run, for the record.
+        hyperparameters: of the run, for its loggers.
         every_n_steps: save ``last.ckpt`` so often within an epoch, too.
     """
     progress = callbacks.Progress()
@@ -38,6 +40,7 @@ def make_trainer(
             callbacks.best_checkpoint(f"{folder}/checkpoints"),
             *callbacks.last_checkpoints(f"{folder}/checkpoints", every_n_steps),
             callbacks.Results(folder, progress, seed),
+            callbacks.Records(folder, hyperparameters),
         ],
         logger=list(loggers),
         plugins=[callbacks.AtomicCheckpointIO()],

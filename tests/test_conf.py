@@ -22,7 +22,7 @@ NEEDS = {
     ("model", "convnet"): [TINY_CONVNET],
     ("experiment", "demo"): [TINY_CONVNET, "experiment=demo"],
 }
-ELSEWHERE = {("trainer", "gpu"), ("trainer", "ddp"), ("logger", "wandb")}
+ELSEWHERE = {("trainer", "gpu"), ("trainer", "ddp"), ("logger", "wandb"), ("logger", "mlflow")}
 
 
 @pytest.mark.parametrize(
