@@ -83,7 +83,7 @@ def export(predictor: Predictor, path: str | os.PathLike) -> str:
     shape = ", ".join(map(str, predictor.input_shape))
     return (
         f"{printable(path)}: {kind} (N, {shape}) -> probabilities "
-        f"(N, {len(predictor.class_names)}), at most {apart:.0e} from the checkpoint's in float32"
+        f"(N, {len(predictor.class_names)}), at most {apart:.1g} from the checkpoint's in float32"
     )
 
 

@@ -20,6 +20,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from lecture4.console import make_console, make_table, printable
 from lecture4.data.image_folder import read_image
+from lecture4.models.convnet import located
 from lecture4.prediction import Predictor, dataset_of, load
 
 SHOWN = 5  # classes in a row of the table
@@ -47,6 +48,8 @@ def run(
     images = [text for text in inputs if not text.startswith(ROOT)]
     if roots and not evaluate:
         raise ValueError(f"{ROOT} goes with --evaluate; a file of that name is ./{ROOT}")
+    if "" in roots:
+        raise ValueError(f"{ROOT} names no folder")
     instead = "--evaluate" if evaluate else "--export" if export else None
     if images and instead:
         raise ValueError(f"{instead} takes no images, such as {printable(images[0])}")
@@ -58,7 +61,10 @@ def run(
     predictor = load(run)
     with _quiet_when_nobody_reads():
         if evaluate:
-            _evaluate(predictor, roots[-1] if roots else None, form)
+            with located(printable(run)):
+                dataset = dataset_of(predictor, roots[-1] if roots else None)
+                results = predictor.evaluate(dataset)
+            _print_results({"test_size": len(dataset.test_labels), **results}, form)
         elif export:
             from lecture4.export import export as write
 
@@ -74,9 +80,7 @@ def _as_in_training() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False
 
 
-def _evaluate(predictor: Predictor, root: str | None, form: str | None) -> None:
-    dataset = dataset_of(predictor, root)
-    results = {"test_size": len(dataset.test_labels), **predictor.evaluate(dataset)}
+def _print_results(results: dict[str, float], form: str | None) -> None:
     if form == "json":
         print(json.dumps(results, indent=2))
         return
@@ -126,7 +130,7 @@ def find_images(inputs: Iterable[str]) -> list[str]:
     for given in inputs:
         if not os.path.isdir(given):
             if not os.path.exists(given):
-                raise ValueError(f"{printable(given)} is not there")
+                raise ValueError(f"{printable(given) or 'an empty name'} is not there")
             paths.append(given)
             continue
         below = sorted(

@@ -125,7 +125,7 @@ class Predictor:
             ValueError: the size of the run's batches is unknown.
         """
         if self.eval_batch_size is None:
-            raise ValueError("it does not say how the run was tested; it is an older checkpoint")
+            raise ValueError("it does not say in which batches it was tested; it is an older one")
         batches = dataset.test_inputs.split(self.eval_batch_size)
         scores, labels = torch.cat([self.scores(batch) for batch in batches]), dataset.test_labels
         cross_entropy = family(self.model.settings["layers"]).CrossEntropyLoss()
@@ -211,7 +211,7 @@ def dataset_of(predictor: Predictor, root: str | os.PathLike | None = None) -> D
         ConnectionError: CIFAR-10 cannot be downloaded.
     """
     if not predictor.source:
-        raise ValueError("it does not say on which data the run was tested")
+        raise ValueError("it does not say on which data it was tested; it is an older one")
     settings = dict(predictor.source)
     name = _known(settings.pop("name", None), SOURCES, "source")
     if name in ("rings", "shapes"):

@@ -262,6 +262,17 @@ def test_evaluation_repeats_the_run_s_test(predict, run, tmp_path):
     assert f"{recorded['test_loss']:.4f}" in out
 
 
+def test_an_older_checkpoint_predicts_but_cannot_be_tested(predict, run, pictures, tmp_path):
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    for key in ("precision", "device", "eval_batch_size", "source"):
+        del checkpoint["classifier"][key]
+    torch.save(checkpoint, tmp_path / "older.ckpt")
+    assert predict(tmp_path / "older.ckpt", pictures[0] / "grey.png")[0] == 0
+    code, out, err = predict(tmp_path / "older.ckpt", "--evaluate")
+    assert (code, out) == (1, "")
+    assert "older.ckpt: it does not say on which data it was tested" in err
+
+
 def test_evaluation_takes_images_from_where_one_says(predict, job, tmp_path):
     def images(root, colours):
         for split, n in (("train", 6), ("test", 4)):
@@ -344,6 +355,7 @@ BAD = {
     "json and csv": (lambda r, d: [r, d / "a.png", "--json", "--csv"], ["--csv", "--json"]),
     "evaluate and export": (lambda r, d: [r, "--evaluate", "--export", "x.onnx"], ["not allowed"]),
     "root without evaluate": (lambda r, d: [r, "data.root=/x"], ["data.root= goes with"]),
+    "root without a name": (lambda r, d: [r, "--evaluate", "data.root="], ["names no folder"]),
     "root of drawn data": (lambda r, d: [r, "--evaluate", "data.root=/x"], ["shapes is drawn"]),
     "unknown flag": (lambda r, d: [r, "--evaluat=x", "a=b"], ["--evaluat=x", "--help lists"]),
     "nothing at all": (lambda r, d: [], ["RUN", "predict.py --help lists"]),
