@@ -8,48 +8,67 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ContextDecorator
 from typing import NoReturn
 
 from lecture4 import resume, sweep
 from lecture4.processes import rank
 from lecture4.settings import in_sweep, unknown_key
 
+# choices that stand on a package which is not always there, and the extra that brings it
+EXTRAS = {
+    "wandb": "wandb",
+    "mlflow": "mlflow",
+    "optuna": "sweep",
+    "joblib": "sweep",
+    "ray": "ray",
+    "submitit_local": "slurm",
+    "submitit_slurm": "slurm",
+}
+INSTALL = "pip install -e '.[{}]'"
 
-@contextmanager
-def plain_errors() -> Iterator[None]:
+
+class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
     """End the process with code 1 after an error, 130 after Ctrl-C; an error is a line on stderr.
 
     Stands around the job, and around Hydra, which has errors of its own. A job of a sweep leaves
     its error in results.json and returns None, and the sweep goes on. With HYDRA_FULL_ERROR=1 set
     by the user, the traceback comes through.
+
+    It has no state, so that launchers can send what it decorates to other processes.
     """
-    # Hydra prints tracebacks of its own, unless the variable is set; then it lets errors through.
-    full = os.environ.setdefault("LECTURE4_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    argparse.ArgumentParser.error = _refuse
-    _quieten()
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    except SystemExit as stop:
-        # Lightning makes these two of signals, after its callbacks have told the user
-        if isinstance(stop.__context__, KeyboardInterrupt):
+
+    def __enter__(self) -> None:
+        # Hydra prints tracebacks of its own, unless this is set; then it lets errors through.
+        os.environ.setdefault("LECTURE4_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        argparse.ArgumentParser.error = _refuse
+        _quieten()
+
+    def __exit__(self, kind, error: BaseException | None, trace) -> bool:
+        if isinstance(error, KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)
             sys.exit(130)
-        sys.exit(143 if type(stop).__name__ == "SIGTERMException" else stop.code)
-    except Exception as error:
-        if full == "1" and not in_sweep():
-            raise
-        if full == "1":
-            traceback.print_exc()
+        if isinstance(error, SystemExit):
+            if isinstance(error.__cause__, Exception):  # an error where Hydra would hide one
+                print(f"error: {sentence(error.__cause__)}", file=sys.stderr)
+            # Lightning makes these two of signals, after its callbacks have told the user
+            if isinstance(error.__context__, KeyboardInterrupt):
+                sys.exit(130)
+            sys.exit(143 if type(error).__name__ == "SIGTERMException" else error.code)
+        if not isinstance(error, Exception):
+            return False
+        full = os.environ["LECTURE4_FULL_ERROR"] == "1"
+        if full and not in_sweep():
+            return False
+        if full:
+            traceback.print_exception(error)
         elif rank() == 0:  # of several processes, the first tells
             print(f"error: {sentence(error)}", file=sys.stderr)
         if not in_sweep():
             sys.exit(1)
         sweep.record_failure(run_directory(), sentence(error))
+        return True
 
 
 def read_arguments() -> None:
@@ -70,6 +89,9 @@ def sentence(error: BaseException) -> str:
     text = str(error).strip()
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = error.missing_cfg_file.rpartition("/")
+        if choice in EXTRAS:
+            group = "sweep" if group == "hydra/sweeper" else group
+            return f"{group}={choice} needs an extra package: {INSTALL.format(EXTRAS[choice])}"
         return f"{group}={choice} is unknown; choose one of {', '.join(sorted(error.options))}"
     if match := re.match(r"Could not override '([^']+)'", text):
         return unknown_key(match[1])
@@ -82,8 +104,9 @@ def sentence(error: BaseException) -> str:
         return f"{error.override} cannot be read as a setting, such as optim.lr=0.1"
     if text.startswith("Config group override"):
         return "a group takes the name of a choice, as in model=mlp; --help lists them"
-    if isinstance(error, ModuleNotFoundError) and "wandb" in text:
-        return "logger=wandb needs an extra package: pip install -e '.[wandb]'"
+    if isinstance(error, ModuleNotFoundError):
+        for choice in [choice for choice in EXTRAS if choice in text]:
+            return f"logger={choice} needs an extra package: {INSTALL.format(EXTRAS[choice])}"
     if isinstance(error, OSError) and error.filename:
         text = f"{error.filename}: {error.strerror}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]

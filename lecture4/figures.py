@@ -244,7 +244,7 @@ def plain(value: Any) -> str:
     """A setting as it is typed, without quotation marks."""
     if isinstance(value, float):
         return f"{value:.3g}"
-    return json.dumps(value, ensure_ascii=False).replace('"', "")
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace('"', "")
 
 
 def shorten(name: str, length: int) -> str:

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lecture4.files import write_atomically
-from lecture4.settings import ACCEPTED, CONF, in_sweep
+from lecture4.settings import ACCEPTED, CONF
 
 EXTENSION = "resumed.yaml"  # in RUN: the larger trainer.max_epochs with which it was resumed
 MAY_BE_MISSING = ("resume", "sweep_resume", "checkpoint")  # in the configuration of an older run
@@ -30,6 +30,8 @@ def hydra_arguments(argv: list[str]) -> list[str]:
     given = [word for word in argv if word.startswith("resume=") and word != "resume=null"]
     if not given:
         return argv
+    if {"-m", "--multirun"} & set(argv):
+        raise ValueError("resume goes on with one run; with a sweep, sweep_resume=true does")
     run = given[-1].removeprefix("resume=").strip("\"'")
     if not _record(run).is_file():
         raise ValueError(
@@ -53,10 +55,6 @@ def configuration(cfg: DictConfig) -> DictConfig:
     """
     if cfg.resume is None:
         return cfg
-    if in_sweep():
-        raise ValueError(
-            "resume goes on with one run; to go on with a sweep, use sweep_resume=true"
-        )
     run = Path(cfg.resume)
     recorded = _read(_record(run))
     _refuse_foreign(recorded, cfg, run)

@@ -42,6 +42,8 @@ def check(cfg: DictConfig) -> None:
                 f"optim={choices.optim} runs in one process, for each would keep a W of its own; "
                 f"use trainer.devices=1 trainer.strategy=auto"
             )
+    if cfg.trainer.get("sync_batchnorm"):
+        _check_sync_batchnorm(cfg)
     if in_sweep() and several:
         raise ValueError(
             "-m with several processes is not supported, for each would start the whole sweep; "
@@ -75,6 +77,16 @@ def check_lecture(cfg: DictConfig) -> list[str]:
             f"[rings,init] of {', '.join(NAMES)}"
         )
     return [name for name in NAMES if name in asked]
+
+
+def _check_sync_batchnorm(cfg: DictConfig) -> None:
+    """It is torch's own, and on GPUs only."""
+    import torch
+
+    if cfg.trainer.accelerator == "cpu" or not torch.cuda.is_available():
+        raise ValueError("trainer.sync_batchnorm=true needs GPUs; torch has it for no CPU")
+    if cfg.model.get("layers") == "byhand":
+        raise ValueError("trainer.sync_batchnorm=true is torch's; it needs model.layers=torch")
 
 
 def _check_recipe(choices: DictConfig) -> None:
@@ -154,6 +166,8 @@ ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "trainer.limit_train_batches": POSITIVE,
     "trainer.compile": FLAG,
     "trainer.deterministic": FLAG,
+    "trainer.sync_batchnorm": FLAG,
+    "trainer.num_nodes": _at_least(1),
     "data.batch_size": (
         lambda v: v is None or (_is_whole(v) and v >= 1),
         "a whole number ≥ 1, or null for the full batch",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
@@ -131,20 +132,19 @@ class Watch(Callback):
     begun: "tuple[Path, dict[Path, Any]] | None" = None  # its directory, and what was there before
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Before the first job; Hydra hides exceptions of callbacks, but not this exit."""
+        """Before the first job, and before a grid or a study is made of the choices."""
         folder = Path(config.hydra.sweep.dir)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             before = jobs(folder)
-        except OSError as error:
-            sys.exit(f"error: {error.filename}: {error.strerror}")
-        except (ValueError, TypeError, yaml.YAMLError) as error:
-            sys.exit(f"error: the jobs in {folder} cannot be read ({error})")
+            with read_write(config), open_dict(config):
+                _continue_numbers(config, folder)
+                if "study_name" in config.hydra.sweeper:
+                    _compose_choices(config)
+                    folder.mkdir(parents=True, exist_ok=True)  # for the database
+                    _continue_study(config, before)
+        except Exception as error:  # which Hydra would hide
+            raise SystemExit(1) from error
         Watch.begun = folder, {job.path: job.results for job in before}
-        with read_write(config), open_dict(config):
-            _continue_numbers(config, folder)
-            if "study_name" in config.hydra.sweeper:
-                _continue_study(config, before)
 
 
 @contextmanager
@@ -171,6 +171,8 @@ def conclude(folder: Path, before: dict[Path, Any]) -> bool:
     from lecture4 import figures
     from lecture4.console import make_console
 
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()  # or what its workers print would follow the table
     rows = table(ran, folder)
     write_atomically(folder / "sweep.csv", as_csv(ran))
     write_atomically(folder / "sweep.md", as_markdown(rows))
@@ -287,8 +289,31 @@ def _continue_numbers(config: DictConfig, folder: Path) -> None:
         config.hydra.overrides.hydra.append(f"hydra.sweep.subdir={name}")
 
 
+def _compose_choices(config: DictConfig) -> None:
+    """Refuse what does not compose; a grid does so itself, a study when the choice is drawn."""
+    loader = GlobalHydra.instance().config_loader()
+    words = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    words += config.hydra.overrides.task
+    choices = {}
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(words):
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            choices[key] = [override.input_line]
+        elif override.is_discrete_sweep():
+            choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        else:
+            choices[key] = [f"{key}={override.value().start}"]
+    first = {key: of_key[0] for key, of_key in choices.items()}
+    for key, of_key in choices.items():
+        for word in of_key[1:] or of_key:
+            loader.load_sweep_config(config, list({**first, key: word}.values()))
+
+
 def _continue_study(config: DictConfig, before: Sequence[Job]) -> None:
     """Draw other trials than those that are there; with sweep_resume, as many as are missing."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     sweeper = config.hydra.sweeper
     if sweeper.sampler.get("seed") is not None:
         sweeper.sampler.seed += len(before)

@@ -35,11 +35,11 @@ class Results(pl.Callback):
 
     def on_fit_start(self, trainer, pl_module):
         """Write the rows of a resumed run anew: no epoch twice, and none that was not kept."""
-        for row in self.history:
-            for logger in trainer.loggers:
-                if isinstance(logger, CSVLogger):
+        for logger in trainer.loggers:
+            if isinstance(logger, CSVLogger) and self.history:
+                for row in self.history:
                     logger.log_metrics({k: v for k, v in row.items() if k != "step"}, row["step"])
-                    logger.save()
+                logger.save()
 
     def on_train_epoch_end(self, trainer, pl_module):
         """Keep the epoch's metrics for the curves."""
