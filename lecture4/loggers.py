@@ -9,6 +9,8 @@
 
 import os
 import shlex
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -126,7 +128,8 @@ class MLflow(MLFlowLogger):
             super().__init__(experiment_name, tracking_uri=tracking_uri, **options)
             client = self._mlflow_client
             if client.get_experiment_by_name(experiment_name) is None:
-                client.create_experiment(experiment_name, self._artifact_location)
+                kind = {"mlflow.experimentKind": "custom_model_development"}  # not of a chatbot
+                client.create_experiment(experiment_name, self._artifact_location, kind)
 
     @property
     def look(self) -> str:
@@ -135,9 +138,15 @@ class MLflow(MLFlowLogger):
         local = shlex.join(["mlflow", "ui", "--backend-store-uri", uri])
         return uri if uri.startswith("http") else local
 
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log an epoch."""
+        with _undisturbed():
+            super().log_metrics(metrics, step)
+
     def log_hyperparams(self, params: Mapping) -> None:
         """Log them by the names that they have on the command line."""
-        super().log_hyperparams(flatten(params))
+        with _undisturbed():
+            super().log_hyperparams(flatten(params))
 
     def log_figure(self, path: Path, step: int) -> None:
         """Keep a picture among the run's artifacts."""
@@ -147,6 +156,22 @@ class MLflow(MLFlowLogger):
         """End the run if all is over, which is not after the training but after the test."""
         if self.outcome:
             super().finalize(self.outcome.upper())
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let Ctrl-C wait: within a transaction it can leave the file locked, even to its own run."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Ctrl-C never comes here
+        return
+    held = []
+    before = signal.signal(signal.SIGINT, lambda *_: held.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager

@@ -33,8 +33,11 @@ class Records(pl.Callback):
 
     def on_test_end(self, trainer, pl_module):
         """Log what the tested checkpoint reached, and the figures."""
+        m = pl_module.metrics
         best = {
-            f"best/val_{name}": pl_module.metrics[f"val/{name}"] for name in ("accuracy", "loss")
+            "best/test_accuracy": m["test/accuracy"],
+            "best/val_accuracy": m["val/accuracy"],
+            "best/val_loss": m["val/loss"],
         }
         pictures = sorted(self.folder.glob("figures/*.png"))
         for logger in completed(trainer):
