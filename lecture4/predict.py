@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -149,7 +149,10 @@ def find_images(inputs: Iterable[str]) -> list[str]:
 
 
 def read_batches(
-    paths: Sequence[str], side: int, tell, step
+    paths: Sequence[str],
+    side: int,
+    tell: Callable[[ValueError], None],
+    step: Callable[[], None],
 ) -> Iterator[tuple[list[str], torch.Tensor]]:
     """Read images, several at a time: paths and uint8 (N, 3, side, side) of up to ``BATCH``.
 
@@ -167,12 +170,11 @@ def read_batches(
             return error
 
     warnings.filterwarnings("ignore", module="PIL")  # of odd files that can be read all the same
-    pool = ThreadPoolExecutor()
-    try:
+    with ThreadPoolExecutor() as pool:
         for first in range(0, len(paths), BATCH):
             batch = paths[first : first + BATCH]
             images = {}
-            for i, image in enumerate(pool.map(read, batch)):
+            for i, image in enumerate(pool.map(read, batch)):  # Ctrl-C takes back what is left
                 if isinstance(image, ValueError):
                     tell(image)
                 else:
@@ -180,8 +182,6 @@ def read_batches(
                 step()
             if images:
                 yield [batch[i] for i in images], torch.stack(list(images.values()))
-    finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for what nobody asks for
 
 
 def render(found: Sequence[tuple[str, torch.Tensor]], class_names: Sequence[str]) -> Table:
@@ -219,7 +219,7 @@ def _print_csv(found: Sequence[tuple[str, torch.Tensor]], class_names: Sequence[
 
 
 @contextlib.contextmanager
-def _bar(terminal: Console, total: int) -> Iterator:
+def _bar(terminal: Console, total: int) -> Iterator[Callable[[], None]]:
     """A bar on stderr, if that is a terminal; gives what to call after each step."""
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("images,"), TimeRemainingColumn())
     hidden = not terminal.is_terminal
