@@ -51,6 +51,16 @@ class TensorBoard(TensorBoardLogger):
                 session.hparams[name].string_value = str(value)
         self._add(SESSION_START_INFO_TAG, session_start_info=session)
 
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log an epoch."""
+        with _undisturbed():
+            super().log_metrics(metrics, step)
+
+    def save(self) -> None:
+        """Write what is still in the queue."""
+        with _undisturbed():
+            super().save()
+
     def log_figure(self, path: Path, step: int) -> None:
         """Add a picture."""
         image = np.asarray(Image.open(path).convert("RGB"))
@@ -128,8 +138,7 @@ class MLflow(MLFlowLogger):
             super().__init__(experiment_name, tracking_uri=tracking_uri, **options)
             client = self._mlflow_client
             if client.get_experiment_by_name(experiment_name) is None:
-                kind = {"mlflow.experimentKind": "custom_model_development"}  # not of a chatbot
-                client.create_experiment(experiment_name, self._artifact_location, kind)
+                client.create_experiment(experiment_name, self._artifact_location)
 
     @property
     def look(self) -> str:
@@ -160,7 +169,11 @@ class MLflow(MLFlowLogger):
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Let Ctrl-C wait: within a transaction it can leave the file locked, even to its own run."""
+    """Let Ctrl-C wait until a record is written.
+
+    Else it can break a transaction, or the queue to the thread that writes TensorBoard's file; then
+    closing the logger waits for ever.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # Ctrl-C never comes here
         return

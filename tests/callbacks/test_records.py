@@ -193,20 +193,19 @@ def test_mlflow_knows_a_run_that_was_stopped(tmp_path, by):
     assert mlflow_run(client, tmp_path / "run").info.status == "KILLED"
 
 
-def test_ctrl_c_waits_for_a_transaction(monkeypatch):
-    from pytorch_lightning.loggers import MLFlowLogger
+@pytest.mark.parametrize("name", ["MLflow", "TensorBoard"])
+def test_ctrl_c_waits_until_a_row_is_written(monkeypatch, name):
+    from lecture4 import loggers
 
-    from lecture4.loggers import MLflow
-
-    done = []
+    logger, done = getattr(loggers, name), []
 
     def write(self, metrics, step):
         signal.raise_signal(signal.SIGINT)
         done.append(metrics)
 
-    monkeypatch.setattr(MLFlowLogger, "log_metrics", write)
+    monkeypatch.setattr(logger.__base__, "log_metrics", write)
     with pytest.raises(KeyboardInterrupt):
-        MLflow.log_metrics(object.__new__(MLflow), {"val/loss": 1.0}, 3)
+        logger.log_metrics(object.__new__(logger), {"val/loss": 1.0}, 3)
     assert done == [{"val/loss": 1.0}]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
