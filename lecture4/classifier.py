@@ -240,6 +240,9 @@ class Classifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint):
         """Take over the metrics of the epoch that was saved, or the batches of one that began."""
         self.metrics = dict(checkpoint["classifier"]["metrics"])
+        self.to(
+            next(iter(checkpoint["state_dict"].values())).dtype
+        )  # Lightning would after loading
         if any(of_ranks := checkpoint.get("train_outcomes", [])):
             device = self.trainer.strategy.root_device
             losses, *rows = of_ranks[self.trainer.global_rank]

@@ -33,7 +33,7 @@ def check(cfg: DictConfig) -> None:
         )
     if cfg.optim.get("nesterov") and not cfg.optim.momentum:
         raise ValueError("optim.momentum=0 leaves Nesterov nothing; add optim.nesterov=false")
-    several = cfg.trainer.strategy != "auto" or str(cfg.trainer.devices) not in ("1", "[0]")
+    several = in_several_processes(cfg)
     if HydraConfig.initialized():
         choices = HydraConfig.get().runtime.choices
         _check_recipe(choices)
@@ -44,11 +44,8 @@ def check(cfg: DictConfig) -> None:
             )
     if cfg.trainer.get("sync_batchnorm"):
         _check_sync_batchnorm(cfg)
-    if in_sweep() and several:
-        raise ValueError(
-            "-m with several processes is not supported, for each would start the whole sweep; "
-            "start the runs one by one"
-        )
+    if in_sweep():
+        check_sweep(cfg)
     if cfg.trainer.accelerator in ("gpu", "cuda"):
         import torch
 
@@ -57,6 +54,24 @@ def check(cfg: DictConfig) -> None:
                 f"trainer.accelerator={cfg.trainer.accelerator} needs a GPU, and torch sees none "
                 f"here; try trainer=cpu or trainer=auto"
             )
+
+
+def check_sweep(cfg: DictConfig) -> None:
+    """Refuse a sweep whose jobs would start processes of their own.
+
+    Raises:
+        ValueError: they would.
+    """
+    if in_several_processes(cfg):
+        raise ValueError(
+            "-m with several processes is not supported, for each would start the whole sweep; "
+            "start the runs one by one"
+        )
+
+
+def in_several_processes(cfg: DictConfig) -> bool:
+    """Is one run shared out among processes?"""
+    return cfg.trainer.strategy != "auto" or str(cfg.trainer.devices) not in ("1", "[0]")
 
 
 def check_lecture(cfg: DictConfig) -> list[str]:

@@ -24,6 +24,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
 from lecture4.files import write_atomically
+from lecture4.settings import check_sweep
 
 APART = ("sweep_resume",)  # how a job is run, not what it computes
 Identity = tuple[tuple[str, str], ...]
@@ -135,6 +136,7 @@ class Watch(Callback):
         """Before the first job, and before a grid or a study is made of the choices."""
         folder = Path(config.hydra.sweep.dir)
         try:
+            check_sweep(config)
             before = jobs(folder)
             with read_write(config), open_dict(config):
                 _continue_numbers(config, folder)
