@@ -82,13 +82,22 @@ def test_it_is_exported_in_float32_whatever_the_run_had(tmp_path, name, precisio
     own = predictor(precision=precision)
     before = {key: value.clone() for key, value in own.model.state_dict().items()}
     export(own, tmp_path / name)
+    assert own.model.state_dict().keys() == before.keys()
+    for key, value in own.model.state_dict().items():
+        assert value.dtype == before[key].dtype
+        assert torch.equal(value, before[key])
     images = torch.randint(0, 256, (3, 3, 12, 12), dtype=torch.uint8)
     in_float32 = Predictor(own.model, own.preprocess, NAMES).probabilities(images)
     given = FORMATS[name](tmp_path / name, images)
     torch.testing.assert_close(given.double(), in_float32, atol=1e-5, rtol=0)
-    own = predictor(precision=precision)
-    assert own.model.state_dict().keys() == before.keys()
-    assert all(torch.equal(own.model.state_dict()[key], before[key]) for key in before)
+
+
+def test_it_is_exported_with_torch_s_layers(tmp_path):
+    export(predictor(convnet("byhand")), tmp_path / "model.pt2")
+    with warnings.catch_warnings(action="ignore"):
+        graph = str(torch.export.load(tmp_path / "model.pt2").graph)
+    for op in ("conv2d", "max_pool2d", "batch_norm", "linear"):
+        assert f"aten.{op}" in graph
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -73,7 +73,7 @@ SOURCES = {
     "cifar10": ["data=cifar10", "data.val_size=20"],
 }
 SAME = {
-    "shapes, float32": ("shapes", [*CONVNET, "trainer.precision=32-true"]),
+    "shapes, float32": ("shapes", [*CONVNET, "trainer.precision=32-true", "data.test_size=70"]),
     "shapes, bfloat16": ("shapes", [*CONVNET, "trainer.precision=bf16-mixed"]),
     "shapes, float64": ("shapes", [*CONVNET, "trainer.precision=64-true", "model.layers=byhand"]),
     "shapes, all of it in bfloat16": ("shapes", ["model=mlp", "trainer.precision=bf16-true"]),
@@ -99,6 +99,8 @@ def test_evaluation_gives_the_run_s_numbers_bit_for_bit(job, tmp_path, monkeypat
     predictor = load(lone)
     results = predictor.evaluate(dataset_of(predictor))
     recorded = json.loads((folder / "results.json").read_text())
+    asked = [c.partition("=")[2] for c in choices if c.startswith("data.eval_batch_size=")]
+    assert predictor.eval_batch_size == int((asked or [500])[0])
     assert results == {key: recorded[key] for key in ("test_accuracy", "test_loss")}
 
 
