@@ -85,9 +85,10 @@ class EpochLoop(_TrainingEpochLoop):
 
     def advance(self, data_fetcher) -> None:
         """One batch: fetch, forward, backward, update."""
-        if not self._short or self.restarting:
+        if not self._short or (self.restarting and self._should_check_val_fx(data_fetcher)):
             super().advance(data_fetcher)
             return
+        self.val_loop.restarting = False  # a run resumed within an epoch trains first
         trainer, module, strategy = (
             self.trainer,
             self.trainer.lightning_module,
