@@ -161,15 +161,34 @@ def sweep(
     for axes in panels[len(keys) :]:
         axes.axis("off")
     for axes, key in zip(panels, keys, strict=False):
-        _panel(axes, key, values[key], [job.get(key) for job in settings], accuracies)
+        of_jobs = [job.get(key) for job in settings]
+        _panel(axes, key, values[key], of_jobs, accuracies, joined=len(keys) == 1)
     figure.suptitle("Validation accuracy of the sweep: each job, and the mean")
     return figure
 
 
+def importance(shares: Mapping[str, float]) -> Figure:
+    """How much each choice of a study tells of its outcome, the most first; they sum to 1."""
+    figure = Figure(figsize=(6.5, 1.1 + 0.4 * len(shares)), layout="constrained")
+    axes = figure.subplots()
+    bars = axes.barh(list(shares), list(shares.values()), color=TRAIN)
+    axes.bar_label(bars, fmt="{:.0%}", padding=3)
+    axes.invert_yaxis()
+    axes.set(title="Importance of each choice", xlabel="share of what a random forest explains")
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.margins(x=0.12)
+    return figure
+
+
 def _panel(
-    axes, key: str, values: list, of_jobs: Sequence, accuracies: Sequence[float | None]
+    axes,
+    key: str,
+    values: list,
+    of_jobs: Sequence,
+    accuracies: Sequence[float | None],
+    joined: bool,
 ) -> None:
-    """Each job as a dot, and the mean at each value."""
+    """Each job as a dot, and the mean at each value, where several jobs share one or ``joined``."""
     numbers = all(map(_is_number, values))
     places = values if numbers else range(len(values))
     found = {place: [] for place in places}
@@ -179,7 +198,9 @@ def _panel(
     dots = [(place, accuracy) for place, of_value in found.items() for accuracy in of_value]
     means = {place: fmean(of_value) for place, of_value in found.items() if of_value}
     axes.scatter([x for x, _ in dots], [y for _, y in dots], s=22, color=TRAIN, alpha=0.6)
-    axes.plot(list(means), list(means.values()), "-" if numbers else "_", color=VAL, markersize=26)
+    if joined or len(dots) > len(means):
+        mark = "-" if numbers else "_"
+        axes.plot(list(means), list(means.values()), mark, color=VAL, markersize=26)
     if numbers and min(values) > 0 and max(values) / min(values) >= 10:
         axes.set_xscale("log")
     if not numbers:
