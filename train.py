@@ -31,6 +31,8 @@ def main(cfg: DictConfig) -> float:
     if options.pop("compile"):
         classifier.model.compile()
     folder = cli.run_directory()
+    if cfg.resume is None:
+        resume.forget_earlier_run(folder)
     loggers = [job.build("logger", logger) for logger in (cfg.logger or {}).values()]
     chosen = job.hyperparameters(cfg)
     trainer = make_trainer(options, folder, loggers, cfg.seed, chosen, cfg.checkpoint.every_n_steps)

@@ -3,13 +3,14 @@
 Hydra takes sweepers from the package ``hydra_plugins`` alone.
 """
 
-import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
 from lecture4 import sweep
+from lecture4.settings import POSITIVE
+from lecture4.sweep import settings_of
 
 
 class GridSweeper(BasicSweeper):
@@ -37,9 +38,20 @@ class GridSweeper(BasicSweeper):
     def split_arguments(
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
-        """The jobs, in batches."""
+        """The jobs, in batches.
+
+        Raises:
+            ValueError: a value of ``refine`` is no number > 0.
+        """
         self.coarse = super().split_arguments(overrides, None)[0]
         self.validate_batch_is_legal(self.coarse)
+        for job in self.coarse if self.refine else ():
+            value = settings_of(job).get(self.refine)
+            if not POSITIVE[0](value):
+                raise ValueError(
+                    f"hydra.sweeper.refine={self.refine} needs values of {self.refine} that are "
+                    f"numbers > 0, not {value}"
+                )
         return self._batches(self.coarse)
 
     def is_done(self) -> bool:
@@ -56,31 +68,26 @@ class GridSweeper(BasicSweeper):
         left = [job for job in jobs if sweep.identity(job) not in done]
         return list(self.split_overrides_to_chunks(left, self.max_batch_size)) if left else []
 
-    def _around_the_best(self):
+    def _around_the_best(self) -> Iterator[list[str]]:
         """For each configuration of the other choices, the jobs closer to its best value."""
-        scores = {job.identity: job.score for job in sweep.jobs(self.config.hydra.sweep.dir)}
-        tried: dict[tuple, dict[float, list]] = {}  # other choices -> value -> jobs
-        for job in self.coarse:
-            others = [word for word in job if not word.startswith(f"{self.refine}=")]
-            key = sweep.identity(word for word in others if not word.startswith("seed="))
-            value = float(sweep.settings_of(job)[self.refine])
-            tried.setdefault(key, {}).setdefault(value, []).append(
-                (others, scores.get(sweep.identity(job)))
-            )
-        for of_value in tried.values():
-            means = {
-                value: statistics.fmean(score for _, score in ran)
-                for value, ran in of_value.items()
-                if all(score is not None for _, score in ran)
-            }
-            if means:
-                best = max(means, key=means.__getitem__)
-                for value in closer(best, sorted(of_value)):
-                    yield from ([*others, f"{self.refine}={value}"] for others, _ in of_value[best])
+        done = {job.identity: job for job in sweep.jobs(self.config.hydra.sweep.dir)}
+        ran = [done[key] for key in map(sweep.identity, self.coarse) if key in done]
+        by_others: dict[sweep.Identity, list[sweep.Group]] = {}
+        for group in sweep.groups(ran):  # the best first
+            others = tuple(p for p in group[0].identity if p[0] not in (self.refine, "seed"))
+            by_others.setdefault(others, []).append(group)
+        for best, *others in by_others.values():
+            tried = [group[0].settings[self.refine] for group in (best, *others)]
+            for value in closer(tried[0], sorted(tried)) if best.score[0] else ():
+                for job in best:
+                    kept = [
+                        word for word in job.overrides if self.refine not in settings_of([word])
+                    ]
+                    yield [*kept, f"{self.refine}={value}"]
 
 
-def closer(best: float, values: Sequence[float]) -> list[str]:
-    """Four values around the best, at a quarter and a half of the way to its neighbours, in log.
+def closer(best: float, values: Sequence[float]) -> list[float]:
+    """Up to four values around the best, a quarter and half of the way to its neighbours, in log.
 
     Beyond either end of ``values``, as far as to the neighbour on the other side.
     """
@@ -89,4 +96,5 @@ def closer(best: float, values: Sequence[float]) -> list[str]:
     up = values[place + 1] / best if place + 1 < len(values) else None
     down, up = down or up or 10, up or down or 10
     factors = [down**-0.5, down**-0.25, up**0.25, up**0.5]
-    return [f"{best * factor:.2g}" for factor in factors]
+    near = dict.fromkeys(float(f"{best * factor:.3g}") for factor in factors)
+    return [value for value in near if value not in values]

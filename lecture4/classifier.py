@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 import pytorch_lightning as pl
 import torch
 from torch import distributed, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from lecture4 import randomness
 from lecture4.layers import family
@@ -128,8 +129,20 @@ class Classifier(pl.LightningModule):
         self.step(batch, "test")
 
     def on_train_start(self):
-        """Prepare for the first epoch, which a resumed run may be in the middle of."""
+        """Prepare for the first epoch, which a resumed run may be in the middle of.
+
+        A run that is resumed to become longer follows the schedule of the longer one from here on.
+        """
         self._epoch_key = randomness.mix(self.seed, self.current_epoch)
+        for scheduler in (config.scheduler for config in self.trainer.lr_scheduler_configs):
+            if isinstance(scheduler, LambdaLR):
+                for group, lr, factor in zip(
+                    scheduler.optimizer.param_groups,
+                    scheduler.base_lrs,
+                    scheduler.lr_lambdas,
+                    strict=True,
+                ):
+                    group["lr"] = lr * factor(scheduler.last_epoch)
 
     def on_train_epoch_start(self):
         """Forget the last epoch."""
@@ -244,6 +257,11 @@ class Classifier(pl.LightningModule):
             next(iter(checkpoint["state_dict"].values())).dtype
         )  # Lightning would after loading
         if any(of_ranks := checkpoint.get("train_outcomes", [])):
+            if len(of_ranks) != self.trainer.world_size:
+                raise ValueError(
+                    f"the checkpoint was saved within an epoch by {len(of_ranks)} processes, and "
+                    f"cannot be resumed by {self.trainer.world_size}; start as many"
+                )
             device = self.trainer.strategy.root_device
             losses, *rows = of_ranks[self.trainer.global_rank]
             self.outcomes["train"] = _unstack(losses, *(part.to(device) for part in rows))

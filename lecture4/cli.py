@@ -12,7 +12,7 @@ from contextlib import ContextDecorator
 from typing import NoReturn
 
 from lecture4 import resume, sweep
-from lecture4.processes import rank
+from lecture4.processes import forget_stray_ranks, rank
 from lecture4.settings import in_sweep, unknown_key
 
 # choices that stand on a package which is not always there, and the extra that brings it
@@ -51,32 +51,44 @@ class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
             sys.exit(130)
         if isinstance(error, SystemExit):
             if isinstance(error.__cause__, Exception):  # an error where Hydra would hide one
-                print(f"error: {sentence(error.__cause__)}", file=sys.stderr)
+                _tell(error.__cause__)
             # Lightning makes these two of signals, after its callbacks have told the user
             if isinstance(error.__context__, KeyboardInterrupt):
                 sys.exit(130)
             sys.exit(143 if type(error).__name__ == "SIGTERMException" else error.code)
         if not isinstance(error, Exception):
             return False
-        full = os.environ["LECTURE4_FULL_ERROR"] == "1"
-        if full and not in_sweep():
-            return False
-        if full:
-            traceback.print_exception(error)
-        elif rank() == 0:  # of several processes, the first tells
-            print(f"error: {sentence(error)}", file=sys.stderr)
+        _tell(error)
         if not in_sweep():
             sys.exit(1)
         sweep.record_failure(run_directory(), sentence(error))
         return True
 
 
+def _tell(error: Exception) -> None:
+    """Print what went wrong, once; of several processes, another than the first only by itself."""
+    if os.environ["LECTURE4_FULL_ERROR"] == "1":
+        traceback.print_exception(error)
+    elif rank() == 0:
+        print(f"error: {sentence(error)}", file=sys.stderr)
+    elif _processes_have_met():  # before that, the first meets the same error
+        print(f"process {rank()}: error: {sentence(error)}", file=sys.stderr)
+
+
+def _processes_have_met() -> bool:
+    distributed = sys.modules.get("torch.distributed")
+    return bool(distributed) and distributed.is_available() and distributed.is_initialized()
+
+
 def read_arguments() -> None:
     """Let the command line say to Hydra what ``resume=RUN`` means, and that one process records."""
+    forget_stray_ranks()
     arguments = resume.hydra_arguments(sys.argv[1:])
-    if rank() and "hydra.output_subdir=null" not in arguments:
-        # the others would begin runs of their own; the first one tells them where it saves
-        arguments += [f"hydra.run.dir={tempfile.gettempdir()}", "hydra.output_subdir=null"]
+    if rank():
+        arguments.append("hydra.output_subdir=null")
+        if not any(word.startswith("hydra.run.dir=") for word in arguments):
+            # it would begin a run of its own; the first process tells it where it saves
+            arguments.append(f"hydra.run.dir={tempfile.gettempdir()}")
     sys.argv[1:] = arguments
 
 
@@ -104,9 +116,8 @@ def sentence(error: BaseException) -> str:
         return f"{error.override} cannot be read as a setting, such as optim.lr=0.1"
     if text.startswith("Config group override"):
         return "a group takes the name of a choice, as in model=mlp; --help lists them"
-    if isinstance(error, ModuleNotFoundError):
-        for choice in [choice for choice in EXTRAS if choice in text]:
-            return f"logger={choice} needs an extra package: {INSTALL.format(EXTRAS[choice])}"
+    if isinstance(error, ModuleNotFoundError) and (match := re.search(r"wandb|mlflow", text)):
+        return f"logger={match[0]} needs an extra package: {INSTALL.format(EXTRAS[match[0]])}"
     if isinstance(error, OSError) and error.filename:
         text = f"{error.filename}: {error.strerror}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -114,7 +125,9 @@ def sentence(error: BaseException) -> str:
         return type(error).__name__
     if isinstance(error, LookupError | TypeError | AttributeError | AssertionError):
         lines[0] = f"{type(error).__name__}: {lines[0]}"  # its text alone says too little
-    return "\n".join(line[:300] for line in lines[:2])
+    from lecture4.console import printable
+
+    return "\n".join(printable(line[:300]) for line in lines[:2])
 
 
 def run_directory() -> str:

@@ -151,8 +151,9 @@ def sweep(
         keys: what was swept; seeds are averaged, unless nothing else was.
     """
     keys = [key for key in keys if key != "seed"] or list(keys)
-    values = {key: _in_order(job.get(key) for job in settings) for key in keys}
-    pairs = {tuple(plain(job.get(key)) for key in keys) for job in settings}
+    settings = [{key: job.get(key, "default") for key in keys} for job in settings]
+    values = {key: _in_order(job[key] for job in settings) for key in keys}
+    pairs = {tuple(map(plain, job.values())) for job in settings}
     if len(keys) == 2 and 2 * len(pairs) > math.prod(map(len, values.values())):
         return _heat_map(settings, accuracies, values)
     columns, rows = min(max(len(keys), 1), 3), max(1, -(-len(keys) // 3))
@@ -161,7 +162,7 @@ def sweep(
     for axes in panels[len(keys) :]:
         axes.axis("off")
     for axes, key in zip(panels, keys, strict=False):
-        of_jobs = [job.get(key) for job in settings]
+        of_jobs = [job[key] for job in settings]
         _panel(axes, key, values[key], of_jobs, accuracies, joined=len(keys) == 1)
     figure.suptitle("Validation accuracy of the sweep: each job, and the mean")
     return figure
@@ -219,7 +220,7 @@ def _heat_map(
     (down, rows), (right, columns) = sorted(values.items(), key=lambda item: len(item[1]))
     found: dict[tuple[int, int], list[float]] = {}
     for job, accuracy in zip(settings, accuracies, strict=True):
-        place = rows.index(job.get(down)), columns.index(job.get(right))
+        place = rows.index(job[down]), columns.index(job[right])
         found.setdefault(place, []).extend([] if accuracy is None else [accuracy])
     means = {place: fmean(of_pair) for place, of_pair in found.items() if of_pair}
     image = [[means.get((i, j), math.nan) for j in range(len(columns))] for i in range(len(rows))]
@@ -264,7 +265,7 @@ def _is_number(value: Any) -> bool:
 def plain(value: Any) -> str:
     """A setting as it is typed, without quotation marks."""
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return f"{value:.4g}"
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace('"', "")
 
 

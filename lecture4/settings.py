@@ -12,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lecture4.claims import NAMES
+from lecture4.processes import started_by_torchrun
 
 CONF = Path(__file__).parent.parent / "conf"
 
@@ -42,6 +43,11 @@ def check(cfg: DictConfig) -> None:
                 f"optim={choices.optim} runs in one process, for each would keep a W of its own; "
                 f"use trainer.devices=1 trainer.strategy=auto"
             )
+    if not several and started_by_torchrun() > 1:
+        raise ValueError(
+            f"torchrun has started {started_by_torchrun()} processes, each of which would train "
+            f"alone; add trainer=ddp, and trainer.devices= as many as on this machine"
+        )
     if cfg.trainer.get("sync_batchnorm"):
         _check_sync_batchnorm(cfg)
     if in_sweep():
@@ -60,8 +66,10 @@ def check_sweep(cfg: DictConfig) -> None:
     """Refuse a sweep whose jobs would start processes of their own.
 
     Raises:
-        ValueError: they would.
+        ValueError: they would, or ``sweep_resume`` is neither true nor false.
     """
+    if not isinstance(cfg.sweep_resume, bool):
+        raise ValueError(f"sweep_resume={cfg.sweep_resume} is not accepted; it must be {FLAG[1]}")
     if in_several_processes(cfg):
         raise ValueError(
             "-m with several processes is not supported, for each would start the whole sweep; "
@@ -71,7 +79,9 @@ def check_sweep(cfg: DictConfig) -> None:
 
 def in_several_processes(cfg: DictConfig) -> bool:
     """Is one run shared out among processes?"""
-    return cfg.trainer.strategy != "auto" or str(cfg.trainer.devices) not in ("1", "[0]")
+    devices = cfg.trainer.devices
+    one = len(devices) == 1 if OmegaConf.is_list(devices) else str(devices) == "1"
+    return cfg.trainer.strategy != "auto" or not one
 
 
 def check_lecture(cfg: DictConfig) -> list[str]:

@@ -14,13 +14,14 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
@@ -51,9 +52,14 @@ class Job:
         return self.results.get("status", "unfinished")
 
     @property
+    def reason(self) -> str:
+        """Why it did not complete."""
+        return self.results.get("reason", "it left no results")
+
+    @property
     def score(self) -> float | None:
         """Validation accuracy, by which jobs are ranked; None if the job did not complete."""
-        return self.results.get("val_accuracy") if self.status == "completed" else None
+        return self.results["val_accuracy"] if self.status == "completed" else None
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -74,15 +80,16 @@ class Group(list[Job]):
         return [job.results[name] for job in self if job.status == "completed"]
 
     @property
-    def score(self) -> float:
-        """Mean validation accuracy; −1 if no job completed."""
-        return statistics.fmean(self.values("val_accuracy") or [-1.0])
+    def score(self) -> tuple[bool, float]:
+        """By which it is ranked: whether all jobs completed, and their mean validation accuracy."""
+        scores = self.values("val_accuracy")
+        return len(scores) == len(self), statistics.fmean(scores or [-1.0])
 
 
 def settings_of(overrides: Iterable[str]) -> dict[str, Any]:
     """Values by key: ``["optim.lr=1e-3"]`` -> ``{"optim.lr": 0.001}``."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    return {override.get_key_element(): override.value() for override in parsed}
+    return {override.get_key_element().lstrip("+"): override.value() for override in parsed}
 
 
 def identity(overrides: Iterable[str]) -> Identity:
@@ -92,14 +99,30 @@ def identity(overrides: Iterable[str]) -> Identity:
 
 
 def jobs(folder: str | Path) -> list[Job]:
-    """The jobs in a sweep's directory; of the same job in two places, the newer."""
-    newest: dict[Identity, Job] = {}
-    for path in sorted(Path(folder).glob("*/.hydra/overrides.yaml"), key=_number):
-        overrides = yaml.safe_load(path.read_text()) or []  # empty: killed while it was written
-        kept = tuple(o for o in overrides if o.partition("=")[0].lstrip("+") not in APART)
-        job = Job(path.parent.parent, kept, _results(path.parent.parent))
-        newest[job.identity] = job
-    return list(newest.values())
+    """The jobs in a sweep's directory; of the same job in two places, the newer that completed."""
+    found: dict[Identity, Job] = {}
+    for job in attempts(folder):
+        before = found.get(job.identity)
+        if before is None or job.status == "completed" or before.status != "completed":
+            found[job.identity] = job
+    return list(found.values())
+
+
+def attempts(folder: str | Path) -> list[Job]:
+    """Every directory of a job below a sweep's, older ones first."""
+    records = sorted(Path(folder).rglob(".hydra/overrides.yaml"), key=_number)
+    return [job for job in map(_job, records) if job is not None]
+
+
+def _job(record: Path) -> Job | None:
+    """The job with this record of its overrides; None if it was killed while it was written."""
+    path = record.parent.parent
+    try:
+        overrides = yaml.safe_load(record.read_text())
+        kept = tuple(o for o in overrides if not settings_of([o]).keys() & set(APART))
+    except (OSError, yaml.YAMLError, HydraException, TypeError, ValueError):
+        return None
+    return Job(path, kept, _results(path))
 
 
 def finished(folder: str | Path) -> set[Identity]:
@@ -113,7 +136,7 @@ def groups(of: Iterable[Job]) -> list[Group]:
     for job in of:
         key = tuple(pair for pair in job.identity if pair[0] != "seed")
         by_settings.setdefault(key, Group()).append(job)
-    return sorted(by_settings.values(), key=lambda group: -group.score)
+    return sorted(by_settings.values(), key=lambda group: group.score, reverse=True)
 
 
 def swept(of: Sequence[Job]) -> list[str]:
@@ -138,9 +161,14 @@ class Watch(Callback):
         folder = Path(config.hydra.sweep.dir)
         try:
             check_sweep(config)
-            before = jobs(folder)
+            before = attempts(folder)
+            if config.sweep_resume and not before:
+                raise ValueError(
+                    f"sweep_resume=true finds no job in {folder}; hydra.sweep.dir= says where the "
+                    f"sweep is that is to go on"
+                )
             with read_write(config), open_dict(config):
-                _continue_numbers(config, folder)
+                _continue_numbers(config, before)
                 if "study_name" in config.hydra.sweeper:
                     _compose_choices(config)
                     folder.mkdir(parents=True, exist_ok=True)  # for the database
@@ -155,9 +183,13 @@ def report() -> Iterator[None]:
     """End a sweep with its table, whatever has happened; with code 1 if one of its jobs failed."""
     try:
         yield
-    finally:
-        failed = Watch.begun is not None and conclude(*Watch.begun)
-    if failed:
+    except BaseException as error:
+        if Watch.begun and attempts(Watch.begun[0]):
+            conclude(*Watch.begun)
+            if isinstance(error, Exception) and not finished(Watch.begun[0]):
+                sys.exit(1)  # a study finds no best one among jobs that all failed, as is told
+        raise
+    if Watch.begun and conclude(*Watch.begun):
         sys.exit(1)
 
 
@@ -167,10 +199,13 @@ def conclude(folder: Path, before: dict[Path, Any]) -> bool:
     Args:
         folder: of the sweep.
         before: results of the jobs that were there when it began.
+
+    Raises:
+        ValueError: there is no job.
     """
     ran = jobs(folder)
     if not ran:
-        return False
+        raise ValueError(f"no job left a record in {folder}; hydra.output_subdir must not be null")
     from lecture4 import figures
     from lecture4.console import make_console
 
@@ -187,15 +222,16 @@ def conclude(folder: Path, before: dict[Path, Any]) -> bool:
         written.append("importance.png")
 
     console = make_console()
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     console.print(_render(rows))
-    told = [
-        f"{job.path.name} {job.status}: {job.results.get('reason', 'it left no results')}"
-        for job in ran
-        if job.status != "completed"
-    ]
-    for line in [*told, f"{folder}: {', '.join(written)}"]:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    return any(j.status != "completed" and before.get(j.path, j) != j.results for j in ran)
+    new = [j for j in attempts(folder) if j.path not in before or before[j.path] != j.results]
+    odd = {job.path: job for job in [*ran, *new] if job.status != "completed"}
+    for path, job in odd.items():
+        say(f"{path.relative_to(folder)} {job.status}: {job.reason}")
+    say(f"{folder}: {', '.join(written)}")
+    if odd:
+        say(f"python train.py -m … hydra.sweep.dir={folder} sweep_resume=true does the rest")
+    return any(job.status != "completed" for job in new)
 
 
 def table(of: Sequence[Job], folder: Path) -> list[dict[str, str]]:
@@ -211,7 +247,9 @@ def table(of: Sequence[Job], folder: Path) -> list[dict[str, str]]:
             {
                 "rank": str(rank) if done else "",
                 "overrides": " ".join(
-                    f"{k}={figures.plain(group[0].settings.get(k))}" for k in keys
+                    f"{key}={figures.plain(group[0].settings[key])}"
+                    for key in keys
+                    if key in group[0].settings
                 ),
                 "val accuracy": _spread(group.values("val_accuracy"), ".2%"),
                 "test accuracy": _spread(group.values("test_accuracy"), ".2%"),
@@ -238,7 +276,7 @@ def as_csv(of: Sequence[Job]) -> str:
             [
                 rank if job.score is not None else "",
                 " ".join(job.overrides),
-                *(_text(job.settings.get(key, "")).strip('"') for key in keys),
+                *(_cell(job.settings.get(key, "")) for key in keys),
                 *(told.get(name, "") for name in results),
                 job.path,
             ]
@@ -270,9 +308,14 @@ def _render(rows: Sequence[dict[str, str]]):
 def _results(path: Path) -> dict[str, Any]:
     try:
         results = json.loads((path / "results.json").read_text())
+        if results["status"] == "completed":
+            for name in ("val_accuracy", "test_accuracy", "train_seconds"):
+                results[name] = float(results[name])
+        return results
     except FileNotFoundError:
         return {}
-    return results if isinstance(results, dict) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"status": "unfinished", "reason": f"{path / 'results.json'} cannot be read"}
 
 
 def _number(path: Path) -> list:
@@ -281,9 +324,9 @@ def _number(path: Path) -> list:
     return [len(parts), *(int(part) if part.isdigit() else part for part in parts)]
 
 
-def _continue_numbers(config: DictConfig, folder: Path) -> None:
+def _continue_numbers(config: DictConfig, before: Sequence[Job]) -> None:
     """Where jobs lie already, name those of the n-th sweep rn-0, rn-1, …, so that none is lost."""
-    names = [path.parent.parent.name for path in folder.glob("*/.hydra/overrides.yaml")]
+    names = [job.path.name for job in before]
     chosen = [
         word for word in config.hydra.overrides.hydra if word.startswith("hydra.sweep.subdir")
     ]
@@ -355,8 +398,12 @@ def _spread(values: Sequence[float], form: str) -> str:
     return f"{mean} ± {statistics.stdev(values):{form}}" if len(values) > 1 else mean
 
 
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else _text(value)
+
+
 def _text(value: Any) -> str:
     """Equal for equal values: 1 and 1.0, 1e-3 and 0.001."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return json.dumps(value, default=str)
+    return json.dumps(value, default=str, ensure_ascii=False)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import ROOT, SMALL, clean_environment, command, weights_of
+from running import ROOT, SMALL, clean_environment, command, compose, weights_of
 
+from lecture4 import settings
 from lecture4.processes import rank
 
 NET = [
@@ -112,13 +113,16 @@ def test_two_that_were_killed_within_an_epoch_end_as_if_they_had_not_been(tmp_pa
     ("surroundings", "expected"),
     [
         ({}, 0),
-        ({"RANK": "3", "LOCAL_RANK": "1"}, 3),
-        ({"LOCAL_RANK": "1"}, 1),
-        ({"SLURM_PROCID": "5"}, 5),
+        ({"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4"}, 3),
+        ({"LOCAL_RANK": "1", "WORLD_SIZE": "2"}, 1),
+        ({"SLURM_PROCID": "5", "SLURM_NTASKS": "8"}, 5),
+        ({"SLURM_PROCID": "5"}, 0),  # of a job of one task, or left in a shell
+        ({"RANK": "1"}, 0),
+        ({"RANK": "x", "WORLD_SIZE": "2"}, 0),
     ],
 )
 def test_rank_before_the_processes_have_met(monkeypatch, surroundings, expected):
-    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS"):
         monkeypatch.delenv(name, raising=False)
     for name, value in surroundings.items():
         monkeypatch.setenv(name, value)
@@ -138,3 +142,23 @@ def test_what_cannot_be_shared_out(tmp_path, arguments, told):
     assert done.stderr.startswith("error: ")
     assert told in done.stderr
     assert len(done.stderr.splitlines()) <= 2
+
+
+def test_torchrun_without_ddp_is_one_sentence(tmp_path):
+    done = torchrun(*SMALL, "model=softmax", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("error: torchrun has started 2 processes") == 1
+    assert "Traceback" not in done.stdout
+
+
+def test_a_stray_variable_makes_no_second_process(tmp_path):
+    arguments = [*SMALL, "model=softmax", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}"]
+    done = command(*arguments, SLURM_PROCID="1", RANK="1")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "results.json").exists()
+
+
+def test_one_device_of_a_list_is_one_process():
+    settings.check_sweep(compose("trainer.devices=[1]"))
+    with pytest.raises(ValueError, match="-m with several processes"):
+        settings.check_sweep(compose("trainer.devices=[0,1]"))

@@ -1,6 +1,7 @@
 """A run that was killed ends as if it had not been; a stranger's run runs no code of theirs."""
 
 import json
+import math
 import os
 import random
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from running import ROOT, SMALL, clean_environment, command, compose
@@ -222,6 +224,25 @@ def test_a_larger_number_of_epochs_trains_on(never_killed, tmp_path):
     assert "a whole number ≥ 4" in fewer.stderr
 
 
+def test_a_longer_run_follows_its_own_schedule_from_there_on(never_killed, tmp_path):
+    folder = Path(shutil.copytree(never_killed, tmp_path / "run"))  # its rate has fallen to 0
+    assert train(f"resume={folder}", "trainer.max_epochs=6").returncode == 0
+    rows = [row.split(",") for row in (folder / "metrics.csv").read_text().splitlines()]
+    rates = [float(row[rows[0].index("lr")]) for row in rows[1:-1]]
+    whole = [(1 + math.cos(math.pi * epoch / 6)) / 2 for epoch in (3, 4, 5)]
+    assert rates[3:] == pytest.approx([rates[0] * factor for factor in whole])
+
+
+def test_a_run_that_begins_in_the_directory_of_another_is_not_taken_for_it(never_killed, tmp_path):
+    folder = Path(shutil.copytree(never_killed, tmp_path / "run"))
+    kill("step", 1, folder, *RUN, "optim=adam")
+    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == []
+    assert not (folder / "results.json").exists()
+    done = train(f"resume={folder}")
+    assert done.returncode == 0, done.stderr
+    assert results(folder) != results(never_killed)
+
+
 def test_a_complete_run_is_left_as_it_is(never_killed, tmp_path):
     before = {p: p.read_bytes() for p in never_killed.rglob("*") if p.is_file()}
     done = train(f"resume={never_killed}", cwd=tmp_path)
@@ -315,6 +336,123 @@ def test_a_pickle_that_runs_a_command_does_not(run, tmp_path):
     assert not touched.exists()
 
 
+def change(checkpoint: Path, **changes) -> None:
+    """Change the state of the callback that keeps the best epoch."""
+    content = torch.load(checkpoint, weights_only=True)
+    for name, state in content["callbacks"].items():
+        if "val/accuracy" in name:
+            state.update(changes)
+    torch.save(content, checkpoint)
+
+
+@pytest.mark.parametrize("name", ["x/..", "../figures", "figures", "/"])
+def test_a_checkpoint_that_names_other_files_deletes_none(run, name):
+    path = str(run / name)
+    zero = torch.tensor(0.0)
+    change(run / "checkpoints" / "last.ckpt", best_model_path=path, kth_best_model_path=path,
+           best_k_models={path: zero}, kth_value=zero, best_model_score=zero)  # fmt: skip
+    before = {p for p in run.rglob("*") if p.is_file()}
+    done = train(f"resume={run}", "trainer.max_epochs=4")
+    assert done.returncode == 0, done.stderr
+    assert before <= {p for p in run.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("place", ["figures", "checkpoints", "figures/curves.png"])
+def test_a_link_out_of_the_directory_is_refused(run, tmp_path, place):
+    target = tmp_path / "elsewhere"
+    (run / place).rename(target)
+    (run / place).symlink_to(target)
+    (run / "results.json").unlink()
+    assert "is a symbolic link" in refusal(f"resume={run}")
+
+
+def test_aliases_that_grow_without_end_are_refused(run):
+    bomb = ["a0: &a0 [x, x]"] + [
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)
+    ]
+    path = run / ".hydra" / "config.yaml"
+    path.write_text("\n".join([path.read_text(), *bomb]))
+    (run / "results.json").unlink()
+    assert "aliases" in refusal(f"resume={run}")
+
+
+def test_what_a_file_says_cannot_steer_the_terminal(run):
+    spoil(run, augment___target_="\x1b]0;gone\x07\x1b[31mx")
+    assert "\x1b" not in refusal(f"resume={run}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"label_smoothing": "${oc.env:SECRET}"},
+            "label_smoothing=${oc.env:SECRET} is not in conf/",
+        ),
+        ({"logger__csv__save_dir": "/tmp"}, "logger.csv.save_dir=/tmp is not that of conf/logger"),
+        ({"logger__csv__name": "../elsewhere"}, "logger.csv.name=../elsewhere is not that"),
+        (
+            {"logger__mlflow": {"_target_": "lecture4.loggers.MLflow", "tracking_uri": "http://x"}},
+            "logger.mlflow.",
+        ),
+        (
+            {
+                "logger__wandb": {
+                    "_target_": "lecture4.loggers.Wandb",
+                    "settings": {"base_url": "x"},
+                }
+            },
+            "logger.wandb.",
+        ),
+        ({"logger__other": {"_target_": "lecture4.loggers.MLflow"}}, "logger.other."),
+    ],
+)
+def test_records_and_secrets_go_nowhere_else(run, changes, told):
+    spoil(run, **changes)
+    assert told in refusal(f"resume={run}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"trainer": None}, "trainer=None is not accepted; it must be a group"),
+        ({"optim": None}, "optim=None is not accepted; it must be a group"),
+        ({"logger": "csv"}, "logger.logger."),
+    ],
+)
+def test_a_configuration_with_a_part_missing(run, changes, told):
+    path = run / ".hydra" / "config.yaml"
+    recorded = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**recorded, **changes}))
+    (run / "results.json").unlink()
+    assert told in refusal(f"resume={run}")
+
+
+@pytest.mark.parametrize("text", ["", "hydra: null", "what: is this", "[", "hydra: {runtime: 3}"])
+def test_a_half_written_record_of_hydras_own_does_no_harm(run, text):
+    (run / ".hydra" / "hydra.yaml").write_text(text)
+    assert train(f"resume={run}").returncode == 0
+
+
+@pytest.mark.parametrize("text", ["", "max_epochs: many", "7"])
+def test_an_odd_extension_is_told_of(run, text):
+    (run / "resumed.yaml").write_text(text)
+    (run / "results.json").unlink()
+    assert "resumed.yaml" in refusal(f"resume={run}")
+
+
+@pytest.mark.parametrize("form", ["+resume={}", "++resume={}", "resume='{}'", 'resume="{}"'])
+def test_other_ways_to_say_resume(never_killed, tmp_path, form):
+    done = train(form.format(never_killed), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "is complete: 3 epochs" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_in_place_of_the_run(run):
+    told = refusal(f"resume={run / 'checkpoints' / 'last.ckpt'}")
+    assert "is a file; name the run's directory" in told
+
+
 HIDDEN = r"\${oc.create:'{_target_: torch.utils.collect_env.run, command: touch TOUCHED}'}"
 
 
@@ -330,8 +468,8 @@ HIDDEN = r"\${oc.create:'{_target_: torch.utils.collect_env.run, command: touch 
             {"model__hidden": [{"_target_": "torch.utils.collect_env.run", "command": "pwd"}]},
             "names torch.utils.collect_env.run",
         ),
-        ({"augment": HIDDEN[1:]}, "names torch.utils.collect_env.run"),
-        ({"augment": HIDDEN}, "it hides a value"),
+        ({"augment": HIDDEN[1:]}, "is not in conf/"),
+        ({"augment": HIDDEN}, "is not in conf/"),
         ({"augment___target_": "builtins.exec"}, "names builtins.exec"),
         ({"hydra": {"callbacks": {}}}, "has a setting hydra"),
     ],
@@ -362,7 +500,8 @@ def test_every_target_of_conf_is_accepted(tmp_path, choice):
     HydraConfig.instance().set_config(cfg)
     del cfg.hydra
     try:
-        resume._refuse_foreign(OmegaConf.to_container(cfg, resolve=True), cfg, tmp_path)
+        plain = OmegaConf.to_container(cfg, resolve=True)
+        resume._refuse_foreign(plain, plain, tmp_path)
     finally:
         HydraConfig.instance().cfg = None
 

@@ -119,6 +119,53 @@ def test_of_the_same_job_the_newer_counts(tmp_path):
     }
 
 
+def test_of_the_same_job_one_that_completed_counts(tmp_path):
+    write_job(tmp_path, "0", ["seed=0"], val_accuracy=0.5, test_accuracy=0.5)
+    write_job(tmp_path, "r2-0", ["seed=0"])  # again, and killed
+    assert [job.path.name for job in sweep.jobs(tmp_path)] == ["0"]
+    assert len(sweep.attempts(tmp_path)) == 2
+    assert sweep.finished(tmp_path) == {sweep.identity(["seed=0"])}
+
+
+def test_a_configuration_that_failed_for_some_seeds_is_not_ranked_by_the_others(tmp_path):
+    write_job(tmp_path, "0", ["optim.lr=1", "seed=0"], val_accuracy=0.9, test_accuracy=0.9)
+    write_job(tmp_path, "1", ["optim.lr=1", "seed=1"], status="failed", reason="diverged")
+    for seed in (0, 1):
+        overrides = ["optim.lr=0.1", f"seed={seed}"]
+        write_job(tmp_path, f"{seed + 2}", overrides, val_accuracy=0.8, test_accuracy=0.8)
+    first, second = sweep.table(sweep.jobs(tmp_path), tmp_path)
+    assert (first["overrides"], first["n"]) == ("optim.lr=0.1", "2")
+    assert second["status"] == "completed, failed"
+
+
+def test_keys_are_the_same_with_a_plus_and_one_that_was_not_typed_is_not_told(tmp_path):
+    write_job(
+        tmp_path, "0", ["++seed=0", "+sweep_resume=true"], val_accuracy=0.5, test_accuracy=0.5
+    )
+    write_job(tmp_path, "1", ["seed=1"], val_accuracy=0.5, test_accuracy=0.5)
+    write_job(tmp_path, "2", ["optim.lr=0.1"], val_accuracy=0.4, test_accuracy=0.5)
+    rows = sweep.table(sweep.jobs(tmp_path), tmp_path)
+    assert [(row["overrides"], row["n"]) for row in rows] == [("", "2"), ("optim.lr=0.1", "1")]
+
+
+@pytest.mark.parametrize(
+    "damage", ['{"status": "compl', '{"status": "completed"}', "[]", "", "null"]
+)
+def test_results_that_cannot_be_read_are_told_of(tmp_path, damage):
+    job = write_job(tmp_path, "0", ["seed=0"])
+    (job / "results.json").write_text(damage)
+    (found,) = sweep.jobs(tmp_path)
+    assert found.status == "unfinished"
+    assert found.reason == f"{job / 'results.json'} cannot be read"
+
+
+def test_a_job_that_was_killed_as_it_began_is_none(tmp_path):
+    for name, text in (("0", ""), ("1", "- 'seed"), ("2", "seed: 0"), ("3", "- '= ='")):
+        write_job(tmp_path, name, [])
+        (tmp_path / name / ".hydra" / "overrides.yaml").write_text(text)
+    assert sweep.jobs(tmp_path) == []
+
+
 def test_markdown_keeps_its_columns(tmp_path):
     write_job(tmp_path, "0", ["data.root=a|b"], val_accuracy=0.5, test_accuracy=0.5)
     write_job(tmp_path, "1", ["data.root=c"], val_accuracy=0.4, test_accuracy=0.5)
@@ -228,6 +275,35 @@ def test_a_sweep_that_was_killed_goes_on(tmp_path):
     )
 
 
+def test_jobs_in_deeper_folders_stand_in_the_table(tmp_path):
+    done = run("model=softmax", "model.init=he,foo", f"hydra.sweep.dir={tmp_path}",
+               "hydra.sweep.subdir=${model.init}/${seed}")  # fmt: skip
+    assert done.returncode == 1
+    assert [row["status"] for row in rows_of(tmp_path)] == ["completed", "failed"]
+    assert "foo/0 failed: " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["sweep_resume=true"], "sweep_resume=true finds no job in "),
+        (["sweep_resume=maybe"], "sweep_resume=maybe is not accepted; it must be true or false"),
+        (
+            ["optim.weight_decay=0,0.1", "hydra.sweeper.refine=optim.weight_decay"],
+            "hydra.sweeper.refine=optim.weight_decay needs values",
+        ),
+        (["hydra.sweeper.refine=optim.lr"], "hydra.sweeper.refine=optim.lr needs values"),
+        (["resume=there"], "resume goes on with one run"),
+    ],
+)
+def test_what_a_sweep_cannot_do_is_told_before_the_first_job(tmp_path, arguments, told):
+    done = run("model=softmax", "seed=0,1", "hydra.sweep.dir=sweep", *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {told}")
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.glob("sweep/*/.hydra"))
+
+
 # ---- ready-made sweeps
 
 
@@ -287,9 +363,10 @@ def test_closer_to_the_best():
     sys.path.insert(0, str(ROOT))
     from hydra_plugins.lecture4_grid import closer
 
-    assert closer(0.01, [0.001, 0.01, 0.1]) == ["0.0032", "0.0056", "0.018", "0.032"]
-    assert closer(0.1, [0.001, 0.1]) == ["0.01", "0.032", "0.32", "1"]
-    assert closer(1.0, [1.0]) == ["0.32", "0.56", "1.8", "3.2"]
+    assert closer(0.01, [0.001, 0.01, 0.1]) == [0.00316, 0.00562, 0.0178, 0.0316]
+    assert closer(0.1, [0.001, 0.1]) == [0.01, 0.0316, 0.316, 1.0]
+    assert closer(1.0, [1.0]) == [0.316, 0.562, 1.78, 3.16]
+    assert closer(0.01, [0.01, 0.010001]) == []
 
 
 # ---- other engines, other processes
@@ -408,6 +485,16 @@ def test_a_study_that_was_killed_continues_in_new_directories(tmp_path):
     assert trials.get("FAIL", 0) == statuses.count("failed")
     assert (tmp_path / "importance.png").stat().st_size > 5_000
     assert "importance.png" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_study_whose_jobs_all_fail_ends_with_the_table(tmp_path):
+    pytest.importorskip("optuna")
+    done = run("sweep=optuna", "hydra.sweeper.n_trials=2", "model.hidden=choice([foo],[bar])",
+               f"hydra.sweep.dir={tmp_path}")  # fmt: skip
+    assert done.returncode == 1
+    assert [row["status"] for row in rows_of(tmp_path)] == ["failed"] * 2
+    assert all("a width must be a whole number" in line for line in done.stderr.splitlines())
 
 
 def test_a_study_refuses_what_does_not_compose_before_the_first_job(tmp_path):

@@ -20,17 +20,13 @@ class _Checkpoint(ModelCheckpoint):
         super().__init__(folder, name, enable_version_counter=False, **choice)
 
     def load_state_dict(self, state_dict):
-        """Take over the best so far; its file lies in this run's folder, as the others do."""
-
-        def here(path: str) -> str:
-            return str(Path(self.dirpath) / Path(path).name) if path else path
-
+        """Take over the best so far; its file is this one's, wherever the state says it was."""
+        mine = str(Path(self.dirpath) / f"{self.filename}.ckpt")
+        best = dict.fromkeys([mine][: len(state_dict["best_k_models"])], state_dict["kth_value"])
         paths = ("best_model_path", "kth_best_model_path", "last_model_path")
-        kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
-        moved = {"dirpath": self.dirpath, "best_k_models": kept}
-        super().load_state_dict(
-            {**state_dict, **moved, **{name: here(state_dict[name]) for name in paths}}
-        )
+        moved = {name: mine if state_dict[name] else "" for name in paths}
+        here = {"dirpath": self.dirpath, "best_k_models": best}
+        super().load_state_dict({**state_dict, **moved, **here})
 
 
 class EpochCheckpoint(_Checkpoint):
@@ -85,6 +81,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         content = io.BytesIO()  # torch's own writer hides what the system says of a full disk
         torch.save(checkpoint, content)
         write_atomically(path, content.getbuffer())
+
+    def remove_checkpoint(self, path):
+        """Remove a file; nothing else is a checkpoint here."""
+        Path(path).unlink(missing_ok=True)
 
     def load_checkpoint(self, path, map_location=lambda storage, _: storage, weights_only=True):
         """Load what is at ``path``: tensors and plain values, whatever ``weights_only`` says.

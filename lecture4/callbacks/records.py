@@ -28,7 +28,7 @@ class Records(pl.Callback):
     def setup(self, trainer, pl_module, stage):
         """Log the hyperparameters, once the loggers have opened their runs."""
         if stage == "fit":
-            for logger in completed(trainer):
+            for logger in of_this_process(trainer):
                 logger.log_hyperparams(self.hyperparameters)
 
     def on_test_end(self, trainer, pl_module):
@@ -40,7 +40,7 @@ class Records(pl.Callback):
             "best/val_loss": m["val/loss"],
         }
         pictures = sorted(self.folder.glob("figures/*.png"))
-        for logger in completed(trainer):
+        for logger in of_this_process(trainer):
             logger.log_metrics(best, trainer.global_step)
             for picture in pictures:
                 logger.log_figure(picture, trainer.global_step)
@@ -51,11 +51,11 @@ class Records(pl.Callback):
     def on_exception(self, trainer, pl_module, exception):
         """Say how the run ended; Lightning closes the loggers next."""
         stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
-        for logger in completed(trainer):
+        for logger in of_this_process(trainer):
             logger.outcome = "killed" if stopped else "failed"
 
 
-def completed(trainer: pl.Trainer) -> list[TensorBoard | Wandb | MLflow]:
+def of_this_process(trainer: pl.Trainer) -> list[TensorBoard | Wandb | MLflow]:
     """The loggers that take all of this, on the first process."""
     if not trainer.is_global_zero:
         return []
