@@ -275,6 +275,7 @@ def test_a_sweep_that_was_killed_goes_on(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_jobs_in_deeper_folders_stand_in_the_table(tmp_path):
     done = run("model=softmax", "model.init=he,foo", f"hydra.sweep.dir={tmp_path}",
                "hydra.sweep.subdir=${model.init}/${seed}")  # fmt: skip
@@ -349,6 +350,7 @@ def test_a_ready_made_sweep_runs(tmp_path, name, jobs, shorter):
     assert [row["status"] for row in rows_of(tmp_path)] == ["completed"] * jobs
 
 
+@pytest.mark.slow
 def test_the_learning_rate_coarse_to_fine(tmp_path):
     done = run("sweep=lr", "model=softmax", "optim.lr=1e-4,1e-2", f"hydra.sweep.dir={tmp_path}")
     assert done.returncode == 0, done.stderr
@@ -393,7 +395,9 @@ def assert_in_one_table(done: subprocess.CompletedProcess, folder: Path) -> None
     assert done.returncode == 1, done.stderr
     assert [row["status"] for row in rows_of(folder)] == ["completed"] * 2 + ["failed"] * 2
     assert "rank" in done.stdout
-    assert done.stdout.rstrip().endswith("sweep.csv, sweep.md, sweep.png")
+    written, hint = done.stdout.splitlines()[-2:]  # the table is the last that is told
+    assert written.endswith("sweep.csv, sweep.md, sweep.png")
+    assert hint.endswith("sweep_resume=true does the rest")
 
 
 @pytest.mark.slow
