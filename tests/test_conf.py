@@ -31,7 +31,8 @@ ELSEWHERE = {("trainer", "gpu"), ("trainer", "ddp"), ("logger", "wandb"), ("logg
     ids=lambda value: value,
 )
 def test_every_choice_trains_for_one_step(job, group, choice):
-    model = [] if group in ("model", "experiment") else ["model=softmax"]
+    own = group in ("model", "experiment") or choice == "init_activation"  # it brings a model
+    model = [] if own else ["model=softmax"]
     _, folder = job(*model, f"{group}={choice}", *ONE_STEP, *NEEDS.get((group, choice), []))
     assert json.loads((folder / "results.json").read_text())["status"] == "completed"
 

@@ -363,7 +363,7 @@ def test_a_sweep_of_other_choices_has_a_panel_for_each():
         ([{"a": 1, "b": 1}, {"a": 2, "b": 2}], [None, None], ["a", "b"]),
         ([{"a": None}, {"a": True}, {}], [0.1, 0.2, 0.3], ["a"]),
         ([{"a": 0}, {"a": -1}], [0.1, 0.2], ["a"]),
-        ([{"a": "$x$" * 30}, {"a": "日本"}], [0.1, 0.2], ["a"]),
+        ([{"a": "$x$" * 30}, {"a": "Äpfel − ∂"}], [0.1, 0.2], ["a"]),
     ],
 )
 def test_odd_sweeps_can_be_drawn(tmp_path, jobs, accuracies, keys):

@@ -153,6 +153,7 @@ def test_shapes_stand_in_for_cifar10_and_the_page_says_so(tmp_path):
     ).read_text().replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(tmp_path):
     arguments = ["claims=[backprop,bugs]", "data.name=shapes"]
     process = subprocess.Popen(

@@ -227,6 +227,7 @@ def test_finished_jobs_are_left_out_whatever_their_number(finished, tmp_path):
     assert {row["seed"] for row in rows_of(folder)} == {"0", "1", "2"}
 
 
+@pytest.mark.slow
 def test_failed_jobs_are_done_again(tmp_path):
     from PIL import Image
 

@@ -288,6 +288,7 @@ def test_ctrl_c_ends_a_sweep(tmp_path):
     assert "seed=2" not in out
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_and_count_each_test_image_once(tmp_path):
     arguments = [
         *SMALL,

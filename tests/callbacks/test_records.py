@@ -172,6 +172,7 @@ def test_mlflow_knows_a_run_that_failed(mlflow_runs):
     assert run.data.params["optim.lr"] == "1e+38"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_mlflow_knows_a_run_that_was_stopped(tmp_path, by):
     mlflow = pytest.importorskip("mlflow")
