@@ -148,7 +148,7 @@ def load(path: str | os.PathLike) -> Predictor:
     """
     path = find_checkpoint(path)
     with located(printable(path)):
-        checkpoint = _read(path)
+        checkpoint = read_checkpoint(path)
         card = checkpoint.get("classifier") if isinstance(checkpoint, dict) else None
         state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
         if not isinstance(card, dict) or not isinstance(state, dict):
@@ -267,8 +267,12 @@ def _check_drawn(settings: Mapping[str, Any], input_shape: Sequence[int]) -> Non
         )
 
 
-def _read(path: Path) -> Any:
-    """What is in the file, as tensors and plain values."""
+def read_checkpoint(path: Path) -> Any:
+    """What is in the file, as tensors and plain values, on the CPU.
+
+    Raises:
+        ValueError: it holds other things too, or is damaged.
+    """
     try:
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)

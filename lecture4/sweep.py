@@ -100,8 +100,13 @@ def identity(overrides: Iterable[str]) -> Identity:
 
 def jobs(folder: str | Path) -> list[Job]:
     """The jobs in a sweep's directory; of the same job in two places, the newer that completed."""
+    return distinct(attempts(folder))
+
+
+def distinct(tried: Iterable[Job]) -> list[Job]:
+    """Of the same job more than once, older ones first, the newest that completed."""
     found: dict[Identity, Job] = {}
-    for job in attempts(folder):
+    for job in tried:
         before = found.get(job.identity)
         if before is None or job.status == "completed" or before.status != "completed":
             found[job.identity] = job
@@ -203,7 +208,8 @@ def conclude(folder: Path, before: dict[Path, Any]) -> bool:
     Raises:
         ValueError: there is no job.
     """
-    ran = jobs(folder)
+    tried = attempts(folder)
+    ran = distinct(tried)
     if not ran:
         raise ValueError(f"no job left a record in {folder}; hydra.output_subdir must not be null")
     from lecture4 import figures
@@ -224,7 +230,7 @@ def conclude(folder: Path, before: dict[Path, Any]) -> bool:
     console = make_console()
     say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     console.print(_render(rows))
-    new = [j for j in attempts(folder) if j.path not in before or before[j.path] != j.results]
+    new = [j for j in tried if j.path not in before or before[j.path] != j.results]
     odd = {job.path: job for job in [*ran, *new] if job.status != "completed"}
     for path, job in odd.items():
         say(f"{path.relative_to(folder)} {job.status}: {job.reason}")

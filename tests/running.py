@@ -46,3 +46,19 @@ def clean_environment() -> dict[str, str]:
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
     """The weights that a run's last epoch left."""
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def assert_same(a, b) -> None:
+    """Nested dictionaries and lists of tensors and plain values, equal bit for bit."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_same(a[key], b[key])
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b)
+        for pair in zip(a, b, strict=True):
+            assert_same(*pair)
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    else:
+        assert a == b

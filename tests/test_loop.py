@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import pytorch_lightning as pl
 import torch
+from running import assert_same
 
 from lecture4.augment import Flip
 from lecture4.classifier import Classifier
@@ -52,21 +53,6 @@ def fit(own_loop: bool, callbacks=(), **options) -> tuple[pl.Trainer, Classifier
         EpochLoop.install(trainer)
     trainer.fit(module, data)
     return trainer, module
-
-
-def assert_same(a, b):
-    if isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_same(a[key], b[key])
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b)
-        for pair in zip(a, b, strict=True):
-            assert_same(*pair)
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b)
-    else:
-        assert a == b
 
 
 @pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-mixed"])

@@ -18,7 +18,7 @@ import torch
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
-from running import ROOT, SMALL, clean_environment, command, compose
+from running import ROOT, SMALL, assert_same, clean_environment, command, compose
 
 from lecture4 import resume
 
@@ -59,26 +59,12 @@ def assert_same_end(one: Path, other: Path) -> None:
             torch.load(f / "checkpoints" / f"{name}.ckpt", weights_only=True) for f in (one, other)
         )
         for part in ("state_dict", "optimizer_states", "lr_schedulers", "loops", "classifier"):
-            assert_equal(a[part], b[part])
+            assert_same(a[part], b[part])
     assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
     assert results(one) == results(other)
     assert sorted(p.name for p in (one / "figures").iterdir()) == sorted(
         p.name for p in (other / "figures").iterdir()
     )
-
-
-def assert_equal(a, b) -> None:
-    if isinstance(a, dict):
-        assert a.keys() == b.keys()
-        a, b = list(a.values()), [b[key] for key in a]
-    if isinstance(a, list | tuple):
-        assert len(a) == len(b)
-        for pair in zip(a, b, strict=True):
-            assert_equal(*pair)
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b)
-    else:
-        assert a == b
 
 
 def results(folder: Path) -> dict:

@@ -25,6 +25,19 @@ def run(*arguments: str, **options) -> subprocess.CompletedProcess:
     return command("-m", *ONE_EPOCH, *arguments, OMP_NUM_THREADS="1", **options)
 
 
+def kill_at_job(number: int, *arguments: str) -> None:
+    """Start a sweep, and kill it when it says that this job begins."""
+    process = subprocess.Popen(
+        [sys.executable, "-u", str(ROOT / "train.py"), *arguments],
+        env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if f"#{number} :" in line:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
 def rows_of(folder: Path) -> list[dict[str, str]]:
     with open(folder / "sweep.csv", newline="") as lines:
         return list(csv.DictReader(lines))
@@ -257,15 +270,7 @@ def test_what_does_not_compose_stops_it_before_the_first_job(tmp_path):
 @pytest.mark.slow
 def test_a_sweep_that_was_killed_goes_on(tmp_path):
     arguments = ["-m", *ONE_EPOCH, "model=softmax", "seed=0,1,2", f"hydra.sweep.dir={tmp_path}"]
-    process = subprocess.Popen(
-        [sys.executable, "-u", str(ROOT / "train.py"), *arguments],
-        env=clean_environment(), stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    for line in process.stdout:
-        if "#1 :" in line:
-            break
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    kill_at_job(1, *arguments)
     before = states(tmp_path)
     assert set(before) == {"0"}
     done = command(*arguments, "sweep_resume=true")
@@ -459,15 +464,7 @@ def test_a_study_that_was_killed_continues_in_new_directories(tmp_path):
     pytest.importorskip("optuna")
     arguments = ["-m", *ONE_EPOCH, "sweep=optuna", "hydra.sweeper.n_trials=7",
                  "model.hidden=choice([8],[16],[foo])", f"hydra.sweep.dir={tmp_path}"]  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-u", str(ROOT / "train.py"), *arguments],
-        env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    for line in process.stdout:
-        if "#3 :" in line:
-            break
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    kill_at_job(3, *arguments)
     before = {job.path.name: job.status for job in sweep.jobs(tmp_path)}
     kept = states(tmp_path)
     done_before = list(before.values()).count("completed")

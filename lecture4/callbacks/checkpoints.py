@@ -3,7 +3,6 @@
 import io
 import os
 from pathlib import Path
-from pickle import UnpicklingError
 
 import pytorch_lightning as pl
 import torch
@@ -11,6 +10,7 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from lecture4.files import write_atomically
+from lecture4.prediction import read_checkpoint
 
 
 class _Checkpoint(ModelCheckpoint):
@@ -86,18 +86,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Remove a file; nothing else is a checkpoint here."""
         Path(path).unlink(missing_ok=True)
 
-    def load_checkpoint(self, path, map_location=lambda storage, _: storage, weights_only=True):
-        """Load what is at ``path``: tensors and plain values, whatever ``weights_only`` says.
+    def load_checkpoint(self, path, map_location=None, weights_only=True):
+        """Load what is at ``path``: tensors and plain values, on the CPU, whatever is asked for.
 
         Raises:
             ValueError: it is damaged, holds other things too, or no classifier of this program.
         """
         try:
-            checkpoint = super().load_checkpoint(path, map_location, weights_only=True)
-        except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-            raise ValueError(
-                f"{path} cannot be read: it is damaged, or holds more than tensors and plain values"
-            ) from error
+            checkpoint = read_checkpoint(Path(path))
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be read: {error}") from error
         if not isinstance(checkpoint, dict) or "classifier" not in checkpoint:
             raise ValueError(f"{path} is no checkpoint of train.py")
         return checkpoint
