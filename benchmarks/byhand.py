@@ -18,9 +18,9 @@ import torch
 from hydra.utils import instantiate
 from rounds import ROOT, arguments, compare
 
-from lecture4.classifier import parameter_groups
-from lecture4.layers import family
-from lecture4.trainer import fastest_precision
+from lecture4.byhand.nn import family
+from lecture4.training.classifier import parameter_groups
+from lecture4.training.trainer import fastest_precision
 
 STEPS = 5  # a round
 

@@ -11,10 +11,10 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
-from lecture4.augment import Flip
 from lecture4.data import cifar10
-from lecture4.data.module import DataModule
-from lecture4.preprocess import ChannelStandardize
+from lecture4.data.augment import Flip
+from lecture4.data.preprocess import ChannelStandardize
+from lecture4.training.datamodule import DataModule
 
 
 def images_per_second(batches, ready=lambda images: images, seconds: float = 4.0) -> float:

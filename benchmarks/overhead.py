@@ -21,9 +21,9 @@ from hydra.utils import instantiate
 from rounds import ROOT, arguments, compare
 from torch.nn.functional import cross_entropy
 
-from lecture4.classifier import parameter_groups
 from lecture4.data import cifar10, stratified_split
-from lecture4.trainer import fastest_precision
+from lecture4.training.classifier import parameter_groups
+from lecture4.training.trainer import fastest_precision
 
 EPOCHS = {"convnet": 1, "mlp": 5, "softmax": 12}  # a round lasts some seconds each
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
-from lecture4 import sweep
-from lecture4.settings import POSITIVE
-from lecture4.sweep import settings_of
+from lecture4.runs import sweep
+from lecture4.runs.sweep import settings_of
+from lecture4.training.settings import POSITIVE
 
 
 class GridSweeper(BasicSweeper):

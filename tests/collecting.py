@@ -10,8 +10,8 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from lecture4.classifier import Classifier  # noqa: E402
-from lecture4.processes import rank  # noqa: E402
+from lecture4.support.processes import rank  # noqa: E402
+from lecture4.training.classifier import Classifier  # noqa: E402
 
 folder = sys.argv[1]
 Classifier.on_train_end = lambda self: torch.save(self.model.state_dict(), f"{folder}/{rank()}.pt")

@@ -12,7 +12,7 @@ def job(tmp_path):
     """Run train.py's main function in this process: ``job("model=mlp")`` -> (metric, folder)."""
     from hydra.core.hydra_config import HydraConfig
 
-    import train
+    from lecture4.commands.train import train
 
     def run(*overrides: str, folder: Path = tmp_path / "run", data: list = SMALL):
         folder.mkdir(parents=True, exist_ok=True)
@@ -21,7 +21,7 @@ def job(tmp_path):
         cfg.hydra.runtime.output_dir = str(folder)
         HydraConfig.instance().set_config(cfg)
         del cfg.hydra  # Hydra, too, keeps it from the job
-        return train.main.__wrapped__.__wrapped__(cfg), folder
+        return train(cfg), folder
 
     yield run
     HydraConfig.instance().cfg = None

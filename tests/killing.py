@@ -10,8 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from lecture4.callbacks import Results  # noqa: E402
-from lecture4.classifier import Classifier  # noqa: E402
+from lecture4.training.callbacks import Results  # noqa: E402
+from lecture4.training.classifier import Classifier  # noqa: E402
 
 
 def die(*_) -> None:

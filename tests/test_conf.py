@@ -40,9 +40,9 @@ def test_every_choice_trains_for_one_step(job, group, choice):
 def test_every_data_choice_composes_with_its_defaults():
     defaults = {name: compose(f"data={name}") for name in choices("data")}
     target = {name: cfg.preprocess._target_ for name, cfg in defaults.items()}
-    assert target.pop("rings") == "lecture4.preprocess.Preprocess"
-    assert set(target.values()) == {"lecture4.preprocess.ChannelStandardize"}
-    assert defaults["rings"].augment._target_ == "lecture4.augment.NoAugment"
+    assert target.pop("rings") == "lecture4.data.preprocess.Preprocess"
+    assert set(target.values()) == {"lecture4.data.preprocess.ChannelStandardize"}
+    assert defaults["rings"].augment._target_ == "lecture4.data.augment.NoAugment"
     assert defaults["cifar10"].data.val_size == 5000
     assert all(cfg.data.batch_size == 128 for cfg in defaults.values())
 
@@ -88,9 +88,9 @@ def test_the_command_line_beats_every_recipe():
         "trainer.precision=64-true",
     )
     assert (cfg.optim.lr, cfg.trainer.max_epochs, cfg.trainer.precision) == (0.5, 3, "64-true")
-    assert cfg.schedule._target_ == "lecture4.schedule.step"
-    assert cfg.augment._target_ == "lecture4.augment.NoAugment"
-    assert cfg.preprocess._target_ == "lecture4.preprocess.MeanImage"
+    assert cfg.schedule._target_ == "lecture4.training.schedule.step"
+    assert cfg.augment._target_ == "lecture4.data.augment.NoAugment"
+    assert cfg.preprocess._target_ == "lecture4.data.preprocess.MeanImage"
 
 
 def test_cifar10_lies_where_the_environment_says(monkeypatch):

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lecture4.randomness import generator
+from lecture4.data.randomness import generator
 
 
 @dataclass(frozen=True)

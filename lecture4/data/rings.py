@@ -5,7 +5,7 @@ import math
 import torch
 
 from lecture4.data.dataset import Dataset
-from lecture4.randomness import generator
+from lecture4.data.randomness import generator
 
 
 def rings(train_size: int = 2_000, test_size: int = 1_000, seed: int = 0) -> Dataset:

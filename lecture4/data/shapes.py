@@ -5,7 +5,7 @@ import math
 import torch
 
 from lecture4.data.dataset import Dataset
-from lecture4.randomness import generator
+from lecture4.data.randomness import generator
 
 SIDE = 32  # pixels
 

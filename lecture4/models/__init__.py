@@ -1,9 +1,9 @@
 """The lecture's three classifiers: plain ``nn.Module``s from inputs (N, ...) to scores (N, K)."""
 
 from lecture4.models.convnet import ConvNet
+from lecture4.models.layer_table import LayerRow, layer_table
 from lecture4.models.mlp import MLP
 from lecture4.models.softmax import SoftmaxClassifier
-from lecture4.models.summary import LayerRow, layer_table
 
 MODELS = {model.__name__: model for model in (SoftmaxClassifier, MLP, ConvNet)}
 

@@ -1,19 +1,17 @@
 """Convolutional network: blocks of convolution, pooling and activation, then a linear layer."""
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import Any
 
 import torch
 from torch import nn
 
-from lecture4.init import initialize_
-from lecture4.layers import family
-from lecture4.models.activation import make_activation
+from lecture4.byhand.functional.windows import Size, output_size, pair
+from lecture4.byhand.init import initialize_
+from lecture4.byhand.nn import family
+from lecture4.models.activations import make_activation
 from lecture4.models.dropout import Dropout
-from lecture4.ops.windows import Size, output_size, pair
+from lecture4.support.places import located, named
 
 POOLS = {"max": "MaxPool2d", "avg": "AvgPool2d"}
 
@@ -33,13 +31,13 @@ class Block(nn.Module):
         kernel_size: F, a number, or a pair for height and width.
         stride: S, likewise.
         padding: P zeros on each border, likewise.
-        activation: a name from ``lecture4.models.activation``.
+        activation: a name from ``lecture4.models.activations``.
         norm: ``none`` or ``batch``; with ``batch`` the convolution has no bias, for the norm's
             own shift would cancel it.
         pool: arguments of ``make_pool``, or None.
-        init: how the filters are drawn (``lecture4.init``).
+        init: how the filters are drawn (``lecture4.byhand.init``).
         strict_sizes: refuse windows that do not tile their input.
-        layers: ``torch``, or ``byhand`` (``lecture4.layers``).
+        layers: ``torch``, or ``byhand`` (``lecture4.byhand.nn``).
 
     Raises:
         ValueError: a name is unknown or a size cannot be.
@@ -105,9 +103,9 @@ class ConvNet(nn.Module):
         head: ``global`` averages each map to one number; ``flatten`` keeps every position.
         activation: of each block that names none itself.
         dropout: probability with which an input of the last layer is zeroed in training.
-        init: how the weights are drawn (``lecture4.init``).
+        init: how the weights are drawn (``lecture4.byhand.init``).
         strict_sizes: make (N + 2P − F)/S + 1 that is not whole an error, instead of rounding down.
-        layers: ``torch``, or ``byhand`` (``lecture4.layers``).
+        layers: ``torch``, or ``byhand`` (``lecture4.byhand.nn``).
 
     Raises:
         ValueError: a name is unknown, or a geometry cannot be: names the block, the numbers and
@@ -215,7 +213,7 @@ def make_pool(
 def window_map(
     map_size: Sequence[int], kernel_size: Size, stride: Size | None, padding: Size, strict: bool
 ) -> list[int]:
-    """(H, W) of the map that a sliding window leaves; see ``lecture4.ops.output_size``."""
+    """(H, W) of the map that a sliding window leaves; see ``output_size``."""
     strides = (None, None) if stride is None else pair(stride)
     sides = list(zip(map_size, pair(kernel_size), strides, pair(padding), strict=True))
     if sides[0] == sides[1]:
@@ -225,23 +223,3 @@ def window_map(
         with located(name):
             after.append(output_size(*side, strict))
     return after
-
-
-def named(place: str, part: Callable, settings: Mapping, *args, **defaults) -> Any:
-    """Call ``part(*args, **defaults | settings)``; what is wrong with a setting names the place."""
-    if not isinstance(settings, Mapping):
-        raise ValueError(f"{place}={settings!r} must be a mapping of settings")
-    allowed = list(inspect.signature(part).parameters)[len(args) :]
-    if unknown := [name for name in settings if name not in allowed]:
-        raise ValueError(f"{place} has no setting {unknown[0]}; it takes {', '.join(allowed)}")
-    with located(place):
-        return part(*args, **{**defaults, **settings})
-
-
-@contextmanager
-def located(place: str) -> Iterator[None]:
-    """Name the place in what a ValueError says."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{place}: {error}") from None

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from lecture4.init import initialize_
-from lecture4.layers import family
-from lecture4.models.activation import make_activation
+from lecture4.byhand.init import initialize_
+from lecture4.byhand.nn import family
+from lecture4.models.activations import make_activation
 from lecture4.models.dropout import Dropout
 
 
@@ -21,8 +21,8 @@ class MLP(nn.Module):
         hidden: width of each hidden layer.
         activation: f, after each hidden layer.
         dropout: probability with which a hidden unit is zeroed in training.
-        init: how each W is drawn (``lecture4.init``), with the gain of the activation that follows.
-        layers: ``torch``, or ``byhand`` (``lecture4.layers``).
+        init: how each W is drawn (``byhand.init``), with the gain of the activation that follows.
+        layers: ``torch``, or ``byhand`` (``lecture4.byhand.nn``).
 
     Raises:
         ValueError: a width is not a whole number ≥ 1, or a name is unknown.

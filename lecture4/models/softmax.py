@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from lecture4.init import initialize_
-from lecture4.layers import family
+from lecture4.byhand.init import initialize_
+from lecture4.byhand.nn import family
 
 
 class SoftmaxClassifier(nn.Module):
@@ -20,8 +20,8 @@ class SoftmaxClassifier(nn.Module):
     Args:
         input_shape: of one input, (C, H, W) or (D,); x is stretched to D = C·H·W numbers.
         num_classes: K.
-        init: how W is drawn (``lecture4.init``).
-        layers: ``torch``, or ``byhand`` (``lecture4.layers``).
+        init: how W is drawn (``lecture4.byhand.init``).
+        layers: ``torch``, or ``byhand`` (``lecture4.byhand.nn``).
 
     Raises:
         ValueError: a name is unknown.

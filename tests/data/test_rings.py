@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lecture4.data import rings
-from lecture4.preprocess import Polar
+from lecture4.data.preprocess import Polar
 
 
 def test_shapes_and_types():

@@ -6,11 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
-from lecture4.init import SCHEMES
+from lecture4.byhand.init import SCHEMES
 from lecture4.models import ConvNet
-from lecture4.models.activation import ACTIVATIONS, make_activation
+from lecture4.models.activations import ACTIVATIONS, make_activation
 from lecture4.models.convnet import Block, make_pool
 
 BLOCKS = [

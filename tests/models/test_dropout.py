@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import distributed, nn
 
-from lecture4 import layers
+from lecture4.byhand import nn as layers
 from lecture4.models.dropout import Dropout
 
 KINDS = pytest.mark.parametrize("kind", [nn.Dropout, layers.Dropout])

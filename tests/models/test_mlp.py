@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from lecture4.init import SCHEMES
+from lecture4.byhand.init import SCHEMES
 from lecture4.models import MLP, SoftmaxClassifier
-from lecture4.models.activation import ACTIVATIONS, make_activation
+from lecture4.models.activations import ACTIVATIONS, make_activation
 
 
 def linear_layers(model):

@@ -1,0 +1,172 @@
+"""Pooling: a window slides over each activation map by itself and leaves one number."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch.autograd import Function
+
+from lecture4.byhand.functional._precision import accumulating
+from lecture4.byhand.functional._refuse import refuse
+from lecture4.byhand.functional.windows import Size, Windows, pair
+
+
+def max_pool2d(
+    input: torch.Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> torch.Tensor:
+    """The largest number in each window. Twin of ``torch.nn.functional.max_pool2d``.
+
+    Args:
+        input: maps x (N, C, H, W), or (C, H, W).
+        kernel_size: F, a number, or one for height and one for width; so are the next three.
+        stride: S; None is F, windows side by side.
+        padding: P cells of −∞ around the border, half of the window at most.
+        dilation: D, pixels from one cell of the window to the next.
+        ceil_mode: also a last window that hangs over the border, see ``output_size``.
+        return_indices: false; true is not supported.
+
+    Returns:
+        Maps (N, C, H', W').
+
+    Raises:
+        ValueError: the shape is not that of maps, or a setting is out of range or not supported.
+
+    Source: the lecture, "Pooling layer".
+    """
+    refuse("max_pool2d", return_indices=return_indices or None)
+    if input.ndim == 3:
+        return max_pool2d(
+            input.unsqueeze(0), kernel_size, stride, padding, dilation, ceil_mode
+        ).squeeze(0)
+    windows = _windows("max_pool2d", input, kernel_size, stride, padding, dilation, ceil_mode)
+    return _MaxPool2d.apply(input, windows)
+
+
+class _MaxPool2d(Function):
+    """y = max over the cells k of a window.   ∂L/∂x_k += ∂L/∂y for the first k with x_k = y.
+
+    Cell after cell, for all windows at once. Windows may overlap, so a pixel sums what it is sent
+    by all the windows that it wins. An infinite ∂L/∂y makes its whole window NaN, 0 · ∞.
+    """
+
+    @staticmethod
+    def forward(ctx, x, windows):
+        ctx.save_for_backward(x)
+        ctx.windows = windows
+        return _largest(x, windows)
+
+    @staticmethod
+    def backward(ctx, dy):
+        (x,) = ctx.saved_tensors
+        padded = ctx.windows.padded(x, math.nan)  # a border equals nothing
+        y, left, dx = _largest(x, ctx.windows), dy, ctx.windows.zeros(dy)
+        for _, _, pixels in ctx.windows.cells():
+            match = padded[pixels].clone().eq_(y)  # 1 or 0; a bool would be slower to multiply
+            share = match.mul_(left)  # all that is left of dy, for the first that matches
+            dx[pixels] += share
+            left = left - share
+        return ctx.windows.cropped(dx), None
+
+
+def _largest(x: torch.Tensor, windows: Windows) -> torch.Tensor:
+    """The maximum of each window, (N, C, H', W'); NaN where there is one."""
+    padded = windows.padded(x, -math.inf if x.is_floating_point() else torch.iinfo(x.dtype).min)
+    y, *others = (padded[pixels] for _, _, pixels in windows.cells())
+    y = y.clone()
+    for x_k in others:
+        y = torch.maximum(y, x_k)
+    return y
+
+
+def avg_pool2d(
+    input: torch.Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> torch.Tensor:
+    """The mean of each window. Twin of ``torch.nn.functional.avg_pool2d``.
+
+    Args:
+        input: maps x (N, C, H, W), or (C, H, W).
+        kernel_size: F, a number, or one for height and one for width; so are the next two.
+        stride: S; None is F, windows side by side.
+        padding: P zeros around the border, half of F at most.
+        ceil_mode: also a last window that hangs over the border, see ``output_size``.
+        count_include_pad: whether zeros of the padding count in the mean. Cells that hang over the
+            padded border never do.
+        divisor_override: what to divide each sum by, in place of the count.
+
+    Returns:
+        Maps (N, C, H', W').
+
+    Raises:
+        ValueError: the shape is not that of maps, or a setting is out of range.
+
+    Source: the lecture, "Pooling layer".
+    """
+    if input.ndim == 3:
+        return avg_pool2d(
+            input.unsqueeze(0), kernel_size, stride, padding, ceil_mode, count_include_pad,
+            divisor_override,
+        ).squeeze(0)  # fmt: skip
+    windows = _windows("avg_pool2d", input, kernel_size, stride, padding, 1, ceil_mode)
+    if divisor_override == 0:
+        raise ValueError("divisor_override=0 divides by zero; leave it out, or choose another")
+    n = divisor_override or _cell_counts(windows, count_include_pad).to(accumulating(input))
+    return _AvgPool2d.apply(input, windows, n)
+
+
+class _AvgPool2d(Function):
+    """y = Σₖ x_k / n over the cells k of a window.   ∂L/∂x_k += ∂L/∂y / n."""
+
+    @staticmethod
+    def forward(ctx, x, windows, n):
+        ctx.windows, ctx.n = windows, n
+        padded = windows.padded(accumulating(x))
+        return (sum(padded[pixels] for _, _, pixels in windows.cells()) / n).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, dy):
+        dx, dy = ctx.windows.zeros(dy), dy / ctx.n
+        for _, _, pixels in ctx.windows.cells():
+            dx[pixels] += dy
+        return ctx.windows.cropped(dx), None, None
+
+
+def _cell_counts(windows: Windows, count_include_pad: bool) -> torch.Tensor:
+    """How many cells of each window count, (H', W')."""
+    left, _, top, _ = windows.borders
+    sides = []
+    for n, f, s, p, size in zip(
+        windows.map_size, windows.kernel_size, windows.stride, (top, left), windows.size,
+        strict=True,
+    ):  # fmt: skip
+        first = s * torch.arange(size) - p  # the pixel under each window's first cell
+        low, high = (-p, n + p) if count_include_pad else (0, n)
+        sides.append((first + f).clamp(max=high) - first.clamp(min=low))
+    return sides[0][:, None] * sides[1]
+
+
+def _windows(operation, input, kernel_size, stride, padding, dilation, ceil_mode) -> Windows:
+    if input.ndim != 4:
+        raise ValueError(
+            f"{operation} takes maps (N, C, H, W) or (C, H, W), not {tuple(input.shape)}"
+        )
+    if isinstance(stride, Sequence) and not stride:  # torch's own way to leave it out
+        stride = None
+    for f, p, d in zip(pair(kernel_size), pair(padding), pair(dilation), strict=True):
+        if 2 * p > d * (f - 1) + 1:
+            raise ValueError(
+                f"padding={padding} is more than half of kernel_size={kernel_size}, so that a "
+                f"window could see padding alone; use padding ≤ {(d * (f - 1) + 1) // 2}"
+            )
+    return Windows.over(input.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)

@@ -1,0 +1,168 @@
+"""The edge of the program: one plain sentence for whatever a user got wrong."""
+
+import argparse
+import logging
+import os
+import re
+import sys
+import tempfile
+import traceback
+import warnings
+from contextlib import ContextDecorator
+from typing import NoReturn
+
+from lecture4.commands.hints import unknown_key
+from lecture4.runs import resume, sweep
+from lecture4.support.processes import forget_stray_ranks, rank
+from lecture4.training.settings import in_sweep
+
+# choices that stand on a package which is not always there, and the extra that brings it
+EXTRAS = {
+    "wandb": "wandb",
+    "mlflow": "mlflow",
+    "optuna": "sweep",
+    "joblib": "sweep",
+    "ray": "ray",
+    "submitit_local": "slurm",
+    "submitit_slurm": "slurm",
+}
+INSTALL = "pip install -e '.[{}]'"
+
+
+class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
+    """End the process with code 1 after an error, 130 after Ctrl-C; an error is a line on stderr.
+
+    Stands around the job, and around Hydra, which has errors of its own. A job of a sweep leaves
+    its error in results.json and returns None, and the sweep goes on. With HYDRA_FULL_ERROR=1 set
+    by the user, the traceback comes through.
+
+    It has no state, so that launchers can send what it decorates to other processes.
+    """
+
+    def __enter__(self) -> None:
+        # Hydra prints tracebacks of its own, unless this is set; then it lets errors through.
+        os.environ.setdefault("LECTURE4_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        argparse.ArgumentParser.error = _refuse
+        _quieten()
+
+    def __exit__(self, kind, error: BaseException | None, trace) -> bool:
+        if isinstance(error, KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
+        if isinstance(error, SystemExit):
+            if isinstance(error.__cause__, Exception):  # an error where Hydra would hide one
+                _tell(error.__cause__)
+            # Lightning makes these two of signals, after its callbacks have told the user
+            if isinstance(error.__context__, KeyboardInterrupt):
+                sys.exit(130)
+            sys.exit(143 if type(error).__name__ == "SIGTERMException" else error.code)
+        if not isinstance(error, Exception):
+            return False
+        _tell(error)
+        if not in_sweep():
+            sys.exit(1)
+        sweep.record_failure(run_directory(), sentence(error))
+        return True
+
+
+def _tell(error: Exception) -> None:
+    """Print what went wrong, once; of several processes, another than the first only by itself."""
+    if os.environ["LECTURE4_FULL_ERROR"] == "1":
+        traceback.print_exception(error)
+    elif rank() == 0:
+        print(f"error: {sentence(error)}", file=sys.stderr)
+    elif _processes_have_met():  # before that, the first meets the same error
+        print(f"process {rank()}: error: {sentence(error)}", file=sys.stderr)
+
+
+def _processes_have_met() -> bool:
+    distributed = sys.modules.get("torch.distributed")
+    return bool(distributed) and distributed.is_available() and distributed.is_initialized()
+
+
+def read_arguments() -> None:
+    """Let the command line say to Hydra what ``resume=RUN`` means, and that one process records."""
+    forget_stray_ranks()
+    arguments = resume.hydra_arguments(sys.argv[1:])
+    if rank():
+        arguments.append("hydra.output_subdir=null")
+        if not any(word.startswith("hydra.run.dir=") for word in arguments):
+            # it would begin a run of its own; the first process tells it where it saves
+            arguments.append(f"hydra.run.dir={tempfile.gettempdir()}")
+    sys.argv[1:] = arguments
+
+
+def sentence(error: BaseException) -> str:
+    """What went wrong, in at most two lines."""
+    from hydra.errors import InstantiationException, MissingConfigException, OverrideParseException
+
+    while isinstance(error, InstantiationException) and error.__cause__ is not None:
+        error = error.__cause__
+    text = str(error).strip()
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        if choice in EXTRAS:
+            group = "sweep" if group == "hydra/sweeper" else group
+            return f"{group}={choice} needs an extra package: {INSTALL.format(EXTRAS[choice])}"
+        return f"{group}={choice} is unknown; choose one of {', '.join(sorted(error.options))}"
+    if match := re.match(r"Could not override '([^']+)'", text):
+        return unknown_key(match[1])
+    if match := re.match(r"Ambiguous value for argument '([^']+)'", text):
+        return (
+            f"{match[1]}: a list is written [a,b]; to try several values, put -m before the first "
+            f"setting"
+        )
+    if isinstance(error, OverrideParseException):
+        return f"{error.override} cannot be read as a setting, such as optim.lr=0.1"
+    if text.startswith("Config group override"):
+        return "a group takes the name of a choice, as in model=mlp; --help lists them"
+    if isinstance(error, ModuleNotFoundError) and (match := re.search(r"wandb|mlflow", text)):
+        return f"logger={match[0]} needs an extra package: {INSTALL.format(EXTRAS[match[0]])}"
+    if isinstance(error, OSError) and error.filename:
+        text = f"{error.filename}: {error.strerror}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if isinstance(error, LookupError | TypeError | AttributeError | AssertionError):
+        lines[0] = f"{type(error).__name__}: {lines[0]}"  # its text alone says too little
+    from lecture4.support.console import printable
+
+    return "\n".join(printable(line[:300]) for line in lines[:2])
+
+
+def run_directory() -> str:
+    """Hydra's directory for this run."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return HydraConfig.get().runtime.output_dir
+
+
+def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    """In place of argparse's own: its usage text is longer than what went wrong."""
+    takes_overrides = any(action.dest == "overrides" for action in parser._actions)  # Hydra's
+    if takes_overrides and "=" in message:  # argparse takes none after a flag between overrides
+        raise ValueError(f"{message}; put flags such as -m before every override")
+    raise ValueError(f"{message}; {parser.prog} --help lists what there is")
+
+
+def _quieten() -> None:
+    """Silence what libraries say about choices that were made on purpose."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without ⌊ or − gets a question mark
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(f"{name}.utilities.rank_zero").addFilter(_is_warning)
+    for message in (
+        "Experiment logs directory .* exists",  # metrics.csv belongs into the run's directory
+        "Checkpoint directory .* exists",
+        "The .*dataloader.* does not have many workers",  # memory is faster than workers
+        "The number of training batches .* is smaller than the logging interval",
+        ".*LeafSpec.* is deprecated",  # within Lightning, of torch
+        "Glyph .* missing from font",  # a class name in a script that matplotlib's font lacks
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _is_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING

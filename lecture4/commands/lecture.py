@@ -1,0 +1,32 @@
+"""``lecture.py``: test the claims, and write lecture.html and claims.json."""
+
+import hydra
+from omegaconf import DictConfig
+
+from lecture4.commands.errors import plain_errors, run_directory
+from lecture4.lesson.settings import check_lecture
+from lecture4.support.conf import CONF
+
+
+def main() -> None:
+    """Read the command line, and do what it says."""
+    with plain_errors():
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="lecture")(job)()
+
+
+def lecture(cfg: DictConfig) -> None:
+    """Test the claims asked for, and write the page."""
+    names = check_lecture(cfg)
+    from lecture4.lesson import report
+    from lecture4.lesson.lab import Lab
+
+    folder = run_directory()
+    with report.Progress(names, kept=bool(cfg.cache)) as progress:
+        data = report.find_data(cfg.data.name, cfg.data.root)
+        lab = Lab(cfg.budget, cfg.seed, data, cfg.data.root, cfg.cache, progress.note)
+        fallback = cfg.data.name == "auto" and data == "shapes"
+        measured = report.measure(names, lab, progress, fallback)
+    report.publish(measured, folder, cfg.copy_to)
+
+
+job = plain_errors()(lecture)

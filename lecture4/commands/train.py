@@ -1,0 +1,52 @@
+"""``train.py``: train, test and record one model, or each job of a sweep."""
+
+import hydra
+from omegaconf import DictConfig
+
+from lecture4.commands.errors import plain_errors, read_arguments, run_directory
+from lecture4.runs import resume, sweep
+from lecture4.support.conf import CONF
+from lecture4.training.settings import check
+
+
+def main() -> None:
+    """Read the command line, and do what it says."""
+    with plain_errors(), sweep.report():
+        read_arguments()
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(job)()
+
+
+def train(cfg: DictConfig) -> float:
+    """Train, test and record one model; return the validation accuracy of its best epoch."""
+    cfg = resume.configuration(cfg)
+    check(cfg)
+    if (done := resume.completed(cfg)) is not None:
+        return done
+    import pytorch_lightning as pl
+
+    from lecture4.training.assemble import assemble, build, hyperparameters
+    from lecture4.training.trainer import make_trainer
+
+    pl.seed_everything(cfg.seed, verbose=False)
+    classifier, data = assemble(cfg)
+    checkpoint = resume.last_checkpoint(cfg)
+    if cfg.sanity and not checkpoint:
+        from lecture4.training import sanity
+
+        sanity.check(classifier, data)
+    options = dict(cfg.trainer)
+    if options.pop("compile"):
+        classifier.model.compile()
+    folder = run_directory()
+    if cfg.resume is None:
+        resume.forget_earlier_run(folder)
+    loggers = [build("logger", logger) for logger in (cfg.logger or {}).values()]
+    chosen = hyperparameters(cfg)
+    trainer = make_trainer(options, folder, loggers, cfg.seed, chosen, cfg.checkpoint.every_n_steps)
+    trainer.fit(classifier, data, ckpt_path=checkpoint)
+    best = f"{trainer.checkpoint_callback.dirpath}/best.ckpt"  # where the first process saved it
+    trainer.test(classifier, data, ckpt_path=best, verbose=False)
+    return classifier.metrics["val/accuracy"]
+
+
+job = plain_errors()(train)

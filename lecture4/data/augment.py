@@ -1,0 +1,84 @@
+"""Data augmentation: new training images from old ones, that keep their class.
+
+Each is an ``nn.Module`` on whole uint8 batches, on the batch's device, in training only. Each
+image gets its own draw.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from lecture4.data.randomness import mix, uniform
+
+
+class NoAugment(nn.Module):
+    """``none``: the images as they are.
+
+    Args:
+        input_shape: of one input, any.
+    """
+
+    def __init__(self, input_shape: Sequence[int]):
+        super().__init__()
+
+    def forward(self, images: torch.Tensor, *words: int | torch.Tensor) -> torch.Tensor:
+        """(N, ...) -> (N, ...)."""
+        return images
+
+
+class Flip(nn.Module):
+    """``flip``: mirror every other image, left to right.
+
+    Args:
+        input_shape: (C, H, W) of one image.
+        crop: ``flip_crop`` also moves each image by up to ``crop`` pixels in each direction,
+            and fills the border with its reflection.
+
+    Raises:
+        ValueError: the inputs are no images, or too small for the crop.
+    """
+
+    def __init__(self, input_shape: Sequence[int], crop: int = 0):
+        super().__init__()
+        if len(input_shape) != 3:
+            raise ValueError(
+                f"flips and crops are for images (C, H, W), not inputs of shape "
+                f"{tuple(input_shape)}; use augment=none"
+            )
+        if not 0 <= crop < min(input_shape[1:]):
+            raise ValueError(
+                f"crop={crop} must be at least 0 and less than the image's side, "
+                f"{min(input_shape[1:])}"
+            )
+        self.crop = crop
+
+    def forward(self, images: torch.Tensor, *words: int | torch.Tensor) -> torch.Tensor:
+        """Augment a batch of images (N, C, H, W); as they are in evaluation mode.
+
+        Args:
+            images: any dtype.
+            words: integers, one of them an int64 (N,), that alone decide each image's draw, such
+                as seed, epoch and index; without any, torch's generator decides.
+        """
+        if not self.training:
+            return images
+        n, channels, height, width = images.shape
+        if not words:
+            words = (torch.randint(2**62, (n,), device=images.device),)
+        mirror, down, right = uniform(mix(*words), 3).cpu().numpy().T[:, :, None]  # (N, 1) each
+        rows = self._shifted(height, down)  # (N, H): the row that each row is taken from
+        columns = self._shifted(width, right)  # (N, W)
+        columns = np.where(mirror < 0.5, columns, columns[:, ::-1])
+
+        rows, columns = (torch.from_numpy(a).to(images.device) for a in (rows, columns))
+        source = rows[:, :, None] * width + columns[:, None, :]  # (N, H, W)
+        source = source.view(n, 1, -1).expand(-1, channels, -1)
+        return images.flatten(2).gather(2, source).view_as(images)
+
+    def _shifted(self, side: int, u: np.ndarray) -> np.ndarray:
+        """(N, 1) uniform numbers -> (N, side): where each position comes from."""
+        shift = (u * (2 * self.crop + 1)).astype(np.int64) - self.crop
+        position = np.abs(np.arange(side) + shift)
+        return side - 1 - np.abs(side - 1 - position)  # reflected at both borders

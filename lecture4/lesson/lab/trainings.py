@@ -1,0 +1,266 @@
+"""Where claims experiment: the training that ``train.py`` does, in memory, for several seeds."""
+
+import copy
+import json
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+import pytorch_lightning as pl
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from lecture4.data.dataset import Dataset
+from lecture4.data.preprocess import Preprocess
+from lecture4.lesson.lab.cache import Cache
+from lecture4.support.conf import CONF
+from lecture4.training import assemble
+from lecture4.training.classifier import Classifier
+from lecture4.training.datamodule import DataModule
+from lecture4.training.trainer import bare_trainer
+
+T = TypeVar("T")
+
+
+@dataclass
+class Run:
+    """What one training left.
+
+    Attributes:
+        command: that trains the same on the command line.
+        seed: of the run.
+        history: metrics of each epoch: ``train/loss``, ``train/accuracy``, ``val/loss``, ….
+        accuracy: on the test set, of the epoch of best validation accuracy; 1/K if it diverged.
+        seconds: of wall time.
+        parameters: of the model.
+        diverged: the objective became NaN or infinite, and training stopped.
+        weights: of that best epoch, a state dict of the classifier; empty if it diverged.
+    """
+
+    command: str
+    seed: int
+    history: list[dict[str, float]]
+    accuracy: float
+    seconds: float
+    parameters: int
+    diverged: bool
+    weights: dict[str, torch.Tensor] = field(repr=False)
+
+    @property
+    def best_validation(self) -> float:
+        """Validation accuracy of the best epoch; 1/K if it diverged."""
+        return self.accuracy if self.diverged else max(self.curve("val/accuracy"))
+
+    def curve(self, metric: str) -> list[float]:
+        """A metric's value in each epoch; of one that diverged, in those before."""
+        return [row[metric] for row in self.history]
+
+
+@dataclass
+class Tuned:
+    """What ``Lab.tune`` found.
+
+    Attributes:
+        validation: best validation accuracy with each setting, on the first seed.
+        best: index of the setting that was chosen by it.
+        at_edge: the best setting is the first or the last, so that a better one may lie beyond.
+        runs: with that setting, one for each seed.
+    """
+
+    validation: list[float]
+    best: int
+    at_edge: bool
+    runs: list[Run]
+
+
+class Lab:
+    """Trains and hands out models and data, by the configuration that ``train.py`` composes.
+
+    Args:
+        budget: ``quick`` or ``full``; claims ask with ``pick``.
+        seed: the first of the seeds.
+        data: ``cifar10`` or ``shapes``.
+        root: where CIFAR-10 lies.
+        cache: where finished trainings are kept, or None.
+        note: is told what is being done.
+    """
+
+    def __init__(
+        self,
+        budget: str = "quick",
+        seed: int = 0,
+        data: str = "shapes",
+        root: str = "data",
+        cache: str | Path | None = None,
+        note: Callable[[str], None] = lambda text: None,
+    ):
+        self.budget, self.seed, self.data, self.root = budget, seed, data, root
+        self.cache = Cache(cache) if cache else None
+        self.note = note
+        self.commands: list[str] = []  # of the trainings since the last claim began
+        self._datasets: dict[str, Dataset] = {}
+        self._fitted: dict[str, Preprocess] = {}
+
+    def pick(self, quick: T, full: T) -> T:
+        """What the budget allows."""
+        return quick if self.budget == "quick" else full
+
+    def seeds(self, n: int = 3) -> list[int]:
+        """``n`` seeds, consecutive from the first."""
+        return list(range(self.seed, self.seed + n))
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The page's images, CIFAR-10 or shapes."""
+        return self._dataset(self.compose())
+
+    def compose(self, *overrides: str, seed: int | None = None) -> DictConfig:
+        """The configuration of ``python train.py *overrides seed=…``, on the page's data."""
+        seed = self.seed if seed is None else seed
+        words = [*self._data(overrides), *overrides, f"seed={seed}", "~logger"]
+        if "data=cifar10" in words:
+            words.append(f"data.root={self.root}")
+        if GlobalHydra.instance().is_initialized():
+            return hydra.compose("train", words)
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            return hydra.compose("train", words)
+
+    def assemble(self, *overrides: str, seed: int | None = None) -> tuple[Classifier, DataModule]:
+        """An untrained classifier and its data, as ``train.py`` has them before the first step."""
+        return self._assemble(self.compose(*overrides, seed=seed))
+
+    def train(self, *overrides: str, seed: int | None = None) -> Run:
+        """Do what ``python train.py *overrides seed=…`` does, but for files.
+
+        The weights are those of the best epoch, and the same as the command's, bit for bit.
+        """
+        seed = self.seed if seed is None else seed
+        words = [*self._data(overrides), *overrides, f"seed={seed}"]
+        command = shlex.join(["python", "train.py", *words])
+        self.commands.append(command)
+        self.note(" ".join([*overrides, f"seed={seed}"]))
+        cfg = self.compose(*overrides, seed=seed)
+        key = self._key(cfg)
+        if key and (kept := self.cache.load(key)):
+            return Run(**kept)
+        classifier, data = self._assemble(cfg)
+        run = _train(classifier, data, OmegaConf.to_container(cfg.trainer), command, seed)
+        if key:
+            self.cache.store(key, vars(run))
+        return run
+
+    def tune(
+        self, overrides: Sequence[str], settings: Sequence[Sequence[str]], seeds: Sequence[int]
+    ) -> Tuned:
+        """Train with each of the settings on the first seed, and with the best on every seed.
+
+        Args:
+            overrides: of every training.
+            settings: what is tried besides, such as ``[("optim.lr=0.01",), ("optim.lr=0.1",)]``.
+            seeds: of the trainings.
+        """
+        tried = [self.train(*overrides, *words, seed=seeds[0]) for words in settings]
+        validation = [run.best_validation for run in tried]
+        best = max(range(len(tried)), key=validation.__getitem__)
+        runs = [self.train(*overrides, *settings[best], seed=seed) for seed in seeds[1:]]
+        return Tuned(
+            validation, best, len(tried) > 1 and best in (0, len(tried) - 1), [tried[best], *runs]
+        )
+
+    def length(self, images: int, *overrides: str) -> tuple[str, str]:
+        """Overrides that show a model about so many images: equal epochs, as few as it takes."""
+        val_size = self.compose(*overrides).data.val_size
+        split = len(self.dataset.train_labels) - val_size
+        epochs = -(-images // split)
+        share = images / (epochs * split)
+        return f"trainer.max_epochs={epochs}", f"+trainer.limit_train_batches={share:.4f}"
+
+    def restore(self, run: Run, *overrides: str) -> tuple[Classifier, DataModule]:
+        """The classifier that ``train(*overrides)`` left, ready to classify, and its data.
+
+        Of a run that diverged, the classifier as it began.
+        """
+        classifier, data = self.assemble(*overrides, seed=run.seed)
+        if not run.diverged:
+            classifier.load_state_dict(run.weights)
+        return classifier.eval(), data
+
+    def _key(self, cfg: DictConfig) -> str | None:
+        if self.cache is None:
+            return None
+        settings = OmegaConf.to_container(cfg, resolve=True)
+        settings["data"].pop("root", None)  # the same images wherever they lie
+        settings["data"]["source"].pop("root", None)
+        source = Path(hydra.utils.get_object(cfg.data.source._target_).__code__.co_filename)
+        parts = settings, source.read_text(), torch.get_num_threads(), torch.cuda.is_available()
+        return self.cache.key("run", *parts)
+
+    def _assemble(self, cfg: DictConfig) -> tuple[Classifier, DataModule]:
+        dataset = self._dataset(cfg)
+        key = json.dumps([str(part) for part in (cfg.preprocess, cfg.data, cfg.seed)])
+        pl.seed_everything(cfg.seed, verbose=False)
+        classifier, data = assemble.assemble(cfg, dataset, copy.deepcopy(self._fitted.get(key)))
+        self._fitted.setdefault(key, copy.deepcopy(classifier.preprocess))
+        return classifier, data
+
+    def _data(self, overrides: tuple[str, ...]) -> list[str]:
+        return [] if any(w.startswith("data=") for w in overrides) else [f"data={self.data}"]
+
+    def _dataset(self, cfg: DictConfig) -> Dataset:
+        source = OmegaConf.to_container(cfg.data.source, resolve=True)
+        key = json.dumps(source)
+        if key not in self._datasets:
+            self._datasets[key] = assemble.build("data", cfg.data.source)
+        return self._datasets[key]
+
+
+def scores_of(classify: nn.Module, inputs: torch.Tensor, at_once: int = 500) -> torch.Tensor:
+    """Scores (N, K) of inputs (N, ...), some at a time, without gradients."""
+    with torch.no_grad():
+        return torch.cat([classify(part) for part in inputs.split(at_once)])
+
+
+def _train(
+    classifier: Classifier, data: DataModule, options: dict[str, Any], command: str, seed: int
+) -> Run:
+    options.pop("compile")
+    best = _Best()
+    trainer = bare_trainer(options, [best], logger=False, enable_checkpointing=False)
+    start, diverged = time.perf_counter(), False
+    try:
+        trainer.fit(classifier, data)
+        classifier.load_state_dict(best.weights)
+        trainer.test(classifier, data, verbose=False)
+    except FloatingPointError:
+        diverged = True
+    return Run(
+        command,
+        seed,
+        best.history,
+        1 / len(classifier.class_names) if diverged else classifier.metrics["test/accuracy"],
+        time.perf_counter() - start,
+        sum(p.numel() for p in classifier.model.parameters()),
+        diverged,
+        {} if diverged else best.weights,
+    )
+
+
+class _Best(pl.Callback):
+    """Keeps each epoch's metrics, and the weights of the epoch of best validation accuracy."""
+
+    def __init__(self):
+        self.history: list[dict[str, float]] = []
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        metrics = dict(pl_module.metrics)
+        if all(metrics["val/accuracy"] > row["val/accuracy"] for row in self.history):
+            self.weights = {k: v.cpu().clone() for k, v in pl_module.state_dict().items()}
+        self.history.append(metrics)

@@ -1,0 +1,140 @@
+"""From the report (``claims.json``) to one HTML file with everything in it."""
+
+import inspect
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from latex2mathml.converter import convert
+from plotly.offline import get_plotlyjs
+
+from lecture4.lesson.claims import claim
+from lecture4.lesson.lab.drawing import COLOURS, Gallery, Item, Plot, Table, Widget
+from lecture4.lesson.lab.finding import VERDICTS
+
+HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[3]
+
+
+def render(report: dict[str, Any], folder: str | os.PathLike = ".") -> str:
+    """The page of a report, as text.
+
+    Args:
+        report: what ``lecture4.lesson.report.measure`` returns.
+        folder: where the page will lie; its links to the code are relative to it.
+    """
+    pages = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters["amount"] = amount
+    sections = [_section(entry, Path(folder)) for entry in report["claims"]]
+    return pages.get_template("page.html").render(
+        report=report,
+        sections=sections,
+        counts=[
+            (v, n)
+            for v in VERDICTS
+            if (n := sum(entry["verdict"] == v for entry in report["claims"]))
+        ],
+        data=_script_safe(
+            {"colours": COLOURS, "figures": [f for s in sections for f in s["drawn"]]}
+        ),
+        style=(HERE / "style.css").read_text(),
+        plotly=get_plotlyjs(),
+        scripts=[(HERE / "page.js").read_text()]
+        + [file.read_text() for file in sorted((HERE / "widgets").glob("*.js"))],
+    )
+
+
+def _section(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What the template needs of one claim."""
+    shown = claim(entry["name"])
+    items = [
+        _item(item, f"{entry['name']}-{i}")
+        for i, item in enumerate(shown.draw(entry["measurements"]))
+    ]
+    return {
+        **entry,
+        "quote": shown.quote,
+        "text": shown.text,
+        "formulas": [convert(tex, display="block") for tex in shown.formulas],
+        "code": [_link(thing, folder) for thing in shown.code],
+        "commands": _together(entry["commands"]),
+        "items": items,
+        "drawn": [item["drawn"] for item in items if "drawn" in item],
+    }
+
+
+def _item(item: Item, name: str) -> dict[str, Any]:
+    """Kind and content of one item; what JavaScript draws is in ``drawn``."""
+    shown = {"kind": type(item).__name__.lower(), "id": name, "item": item}
+    if isinstance(item, Plot):
+        content = _rounded(json.loads(item.figure.to_json()))
+        shown["drawn"] = {"id": name, "data": content["data"], "layout": content["layout"]}
+        shown["height"] = item.figure.layout.height or 380
+    elif isinstance(item, Widget):
+        shown["drawn"] = {"id": name, "widget": item.name, "data": _rounded(dict(item.data))}
+    elif not isinstance(item, Table | Gallery):
+        raise TypeError(f"{item!r} is no Plot, Table, Gallery or Widget")
+    return shown
+
+
+def _link(thing: Any, folder: Path) -> dict[str, str]:
+    """File and line of a function or class, and the way there from the page."""
+    file = Path(inspect.getsourcefile(thing)).resolve()
+    _, line = inspect.getsourcelines(thing)
+    place = file.relative_to(ROOT).as_posix()
+    return {
+        "name": thing.__qualname__,
+        "place": f"{place}:{line}",
+        "href": f"{Path(os.path.relpath(file, folder.resolve())).as_posix()}#L{line}",
+    }
+
+
+def _together(commands: Sequence[str]) -> list[str]:
+    """Commands that differ in the seed alone, as one sweep over the seeds."""
+    seeds: dict[str, list[str]] = {}
+    for command in commands:
+        words, _, seed = command.rpartition(" seed=")
+        seeds.setdefault(words, []).append(seed)
+    return [
+        f"{words.replace('train.py', 'train.py -m', 1) if len(s) > 1 else words} seed={','.join(s)}"
+        for words, s in seeds.items()
+    ]
+
+
+def amount(value: Any, unit: str = "") -> str:
+    """A number as a reader wants it: four significant digits, no exponent where none is needed."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) or value == 0:
+        text = f"{int(value):,}"
+    elif 1e-3 <= abs(value) < 1e5:
+        digits = max(0, 3 - math.floor(math.log10(abs(value))))
+        text = f"{value:,.{min(digits, 4)}f}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+    else:
+        text = f"{value:.2e}"
+    return (text + (f" {unit}" if unit else "")).replace("-", "−")
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to six significant digits: more cannot be seen, and would make up half of the file."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    return [_rounded(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _script_safe(value: Any) -> str:
+    """JSON that may stand in a script element."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -1,5 +1,0 @@
-"""The page: what was measured, as one HTML file that needs no network."""
-
-from lecture4.page.render import render
-
-__all__ = ["render"]

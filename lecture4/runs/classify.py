@@ -1,0 +1,239 @@
+"""What ``predict.py`` does: classify images, test a run again, export it."""
+
+import contextlib
+import csv
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from lecture4.data.image_folder import read_image
+from lecture4.runs.predictor import Predictor, dataset_of, load
+from lecture4.support.console import make_console, make_table, printable
+from lecture4.support.places import located
+
+SHOWN = 5  # classes in a row of the table
+BATCH = 100  # images; at most as many are read before one is classified
+ROOT = "data.root="
+
+
+def run(
+    run: str, inputs: Sequence[str], form: str | None, evaluate: bool, export: str | None
+) -> None:
+    """Do what the command line says.
+
+    Args:
+        run: a run's directory, or a ``.ckpt`` file.
+        inputs: images and folders; for ``evaluate`` at most ``data.root=…``.
+        form: what to print, ``json`` or ``csv``; None for a table.
+        evaluate: measure on the test set.
+        export: a file to write the model to, ``.onnx`` or ``.pt2``.
+
+    Raises:
+        SystemExit: with code 1, a file could not be read, or nobody reads what is printed.
+        ValueError: the options or files do not fit.
+    """
+    roots = [text.removeprefix(ROOT) for text in inputs if text.startswith(ROOT)]
+    images = [text for text in inputs if not text.startswith(ROOT)]
+    if roots and not evaluate:
+        raise ValueError(f"{ROOT} goes with --evaluate; a file of that name is ./{ROOT}")
+    if "" in roots:
+        raise ValueError(f"{ROOT} names no folder")
+    instead = "--evaluate" if evaluate else "--export" if export else None
+    if images and instead:
+        raise ValueError(f"{instead} takes no images, such as {printable(images[0])}")
+    if not (images or instead):
+        raise ValueError("which images? Give files or folders, or --evaluate, or --export FILE")
+    if (evaluate and form == "csv") or (export and form):
+        raise ValueError(f"--{form} does not go with {instead}")
+    _as_in_training()
+    predictor = load(run)
+    with _quiet_when_nobody_reads():
+        if evaluate:
+            with located(printable(run)):
+                dataset = dataset_of(predictor, roots[-1] if roots else None)
+                results = predictor.evaluate(dataset)
+            _print_results({"test_size": len(dataset.test_labels), **results}, form)
+        elif export:
+            from lecture4.runs.export import export as write
+
+            print(write(predictor, export))
+        else:
+            _classify(predictor, images, form)
+
+
+def _as_in_training() -> None:
+    """Choose the same kernels as ``lecture4.training.trainer`` does."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+def _print_results(results: dict[str, float], form: str | None) -> None:
+    if form == "json":
+        print(json.dumps(results, indent=2))
+        return
+    table = make_table()
+    table.add_column("test")
+    table.add_column(f"{results['test_size']:,} inputs", justify="right")
+    table.add_row("accuracy", f"{results['test_accuracy']:.2%}")
+    table.add_row("loss", f"{results['test_loss']:.4f}")
+    make_console().print(table)
+
+
+def _classify(predictor: Predictor, inputs: Sequence[str], form: str | None) -> None:
+    side = predictor.image_size  # points have none, which is said before anything is looked for
+    paths = find_images(inputs)
+    terminal = make_console(stderr=True)
+    broken: list[str] = []
+
+    def tell(error: ValueError) -> None:
+        broken.append(str(error))
+        line = Text(f"error: {printable(error)}")
+        terminal.print(line, soft_wrap=True, highlight=False)
+
+    with _bar(terminal, len(paths)) as step:
+        found = [
+            (path, p)
+            for read, images in read_batches(paths, side, tell, step)
+            for path, p in zip(read, predictor.probabilities(images), strict=True)
+        ]
+    if form == "json":
+        _print_json(found, predictor.class_names)
+    elif form == "csv":
+        _print_csv(found, predictor.class_names)
+    elif found:
+        make_console().print(render(found, predictor.class_names))
+    if broken:
+        sys.stdout.flush()
+        sys.exit(1)
+
+
+def find_images(inputs: Iterable[str]) -> list[str]:
+    """The files named, whatever they are called, and the images below the folders named, sorted.
+
+    Raises:
+        ValueError: a path is not there, or there is no image in a folder.
+    """
+    paths: list[str] = []
+    for given in inputs:
+        if not os.path.isdir(given):
+            if not os.path.exists(given):
+                raise ValueError(f"{printable(given) or 'an empty name'} is not there")
+            paths.append(given)
+            continue
+        below = sorted(
+            str(path)
+            for path in Path(given).rglob("*")
+            if path.suffix.lower() in IMG_EXTENSIONS
+            and not path.name.startswith(".")
+            and path.is_file()
+        )
+        if not below:
+            raise ValueError(
+                f"{printable(given)} holds no image; known are {', '.join(IMG_EXTENSIONS)}"
+            )
+        paths += below
+    return paths
+
+
+def read_batches(
+    paths: Sequence[str],
+    side: int,
+    tell: Callable[[ValueError], None],
+    step: Callable[[], None],
+) -> Iterator[tuple[list[str], torch.Tensor]]:
+    """Read images, several at a time: paths and uint8 (N, 3, side, side) of up to ``BATCH``.
+
+    Args:
+        paths: of the images.
+        side: to which they are stretched.
+        tell: is called with the error of each file that cannot be read.
+        step: is called after each file.
+    """
+
+    def read(path: str) -> torch.Tensor | ValueError:
+        try:
+            return read_image(path, side)
+        except ValueError as error:
+            return error
+
+    warnings.filterwarnings("ignore", module="PIL")  # of odd files that can be read all the same
+    with ThreadPoolExecutor() as pool:
+        for first in range(0, len(paths), BATCH):
+            batch = paths[first : first + BATCH]
+            images = {}
+            for i, image in enumerate(pool.map(read, batch)):  # Ctrl-C takes back what is left
+                if isinstance(image, ValueError):
+                    tell(image)
+                else:
+                    images[i] = image
+                step()
+            if images:
+                yield [batch[i] for i in images], torch.stack(list(images.values()))
+
+
+def render(found: Sequence[tuple[str, torch.Tensor]], class_names: Sequence[str]) -> Table:
+    """A row for each image: its path, and the most probable classes."""
+    k = min(SHOWN, len(class_names))
+    table = make_table()
+    table.add_column("image", overflow="fold")
+    for title in ("most probable", "2nd", "3rd", "4th", "5th")[:k]:
+        table.add_column(title)
+    for path, p in found:
+        cells = (
+            f"{printable(class_names[i])} {value:.1%}"
+            for value, i in zip(*(part.tolist() for part in p.topk(k)), strict=True)
+        )
+        table.add_row(*map(Text, (printable(path), *cells)))
+    return table
+
+
+def _print_json(found: Sequence[tuple[str, torch.Tensor]], class_names: Sequence[str]) -> None:
+    lines = []
+    for path, p in found:
+        values, order = (part.tolist() for part in p.sort(descending=True, stable=True))
+        probabilities = {class_names[i]: value for i, value in zip(order, values, strict=True)}
+        row = {"path": path, "label": class_names[order[0]], "probabilities": probabilities}
+        lines.append(json.dumps(row))
+    print("[\n" + ",\n".join(lines) + "\n]" if lines else "[]")
+
+
+def _print_csv(found: Sequence[tuple[str, torch.Tensor]], class_names: Sequence[str]) -> None:
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # a path stays what it is
+    rows = csv.writer(sys.stdout, lineterminator="\n")
+    rows.writerow(["path", "label", *class_names])
+    for path, p in found:
+        rows.writerow([path, class_names[p.argmax()], *p.tolist()])
+
+
+@contextlib.contextmanager
+def _bar(terminal: Console, total: int) -> Iterator[Callable[[], None]]:
+    """A bar on stderr, if that is a terminal; gives what to call after each step."""
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("images,"), TimeRemainingColumn())
+    hidden = not terminal.is_terminal
+    with Bar(*columns, TextColumn("left"), console=terminal, transient=True, disable=hidden) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)
+
+
+@contextlib.contextmanager
+def _quiet_when_nobody_reads() -> Iterator[None]:
+    """End with code 1 and without a word when ``| head`` has seen enough."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""Console, files, processes, places: small, each named for one thing."""

@@ -1,0 +1,1 @@
+"""One run: settings -> objects, the training step, trainer, callbacks, checkpoint."""

@@ -1,0 +1,101 @@
+"""Checkpoints: the best epoch and the last, each whole or not there."""
+
+import io
+import os
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from lecture4.runs.predictor import read_checkpoint
+from lecture4.support.files import write_atomically
+
+
+class _Checkpoint(ModelCheckpoint):
+    """A ModelCheckpoint of one name, that goes on counting wherever its run has been moved to."""
+
+    def __init__(self, folder: str | os.PathLike, name: str, **choice):
+        super().__init__(folder, name, enable_version_counter=False, **choice)
+
+    def load_state_dict(self, state_dict):
+        """Take over the best so far; its file is this one's, wherever the state says it was."""
+        mine = str(Path(self.dirpath) / f"{self.filename}.ckpt")
+        best = dict.fromkeys([mine][: len(state_dict["best_k_models"])], state_dict["kth_value"])
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = {name: mine if state_dict[name] else "" for name in paths}
+        here = {"dirpath": self.dirpath, "best_k_models": best}
+        super().load_state_dict({**state_dict, **moved, **here})
+
+
+class EpochCheckpoint(_Checkpoint):
+    """Saves when an epoch ends, and has nothing to ask after a batch."""
+
+    on_train_batch_end = pl.Callback.on_train_batch_end
+
+    def __init__(self, folder: str | os.PathLike, name: str, **choice):
+        super().__init__(folder, name, save_on_train_epoch_end=True, **choice)
+
+
+class StepCheckpoint(_Checkpoint):
+    """Saves every so many steps, but for an epoch's last, after which ``EpochCheckpoint`` does."""
+
+    def __init__(self, folder: str | os.PathLike, name: str, every_n_steps: int):
+        super().__init__(
+            folder, name, every_n_train_steps=every_n_steps, save_on_train_epoch_end=False
+        )
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        """Save, if it is time."""
+        if not trainer.is_last_batch:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+
+def best_checkpoint(folder: str | os.PathLike) -> ModelCheckpoint:
+    """``best.ckpt``: the epoch of highest validation accuracy, the earliest of equals."""
+    return EpochCheckpoint(folder, "best", monitor="val/accuracy", mode="max")
+
+
+def last_checkpoints(
+    folder: str | os.PathLike, every_n_steps: int | None = None
+) -> list[ModelCheckpoint]:
+    """``last.ckpt``: the newest epoch, improved or not, and within epochs every so many steps."""
+    within = [StepCheckpoint(folder, "last", every_n_steps)] if every_n_steps else []
+    return [*within, EpochCheckpoint(folder, "last")]
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the old file and renames, so that a kill leaves the old file or the new."""
+
+    def save_checkpoint(self, checkpoint, path, storage_options=None):
+        """Save ``checkpoint`` at ``path``.
+
+        Raises:
+            OSError: it cannot be written; what was at ``path`` is still there.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left_by_a_killed_process in path.parent.glob(f".{path.name}.*"):
+            left_by_a_killed_process.unlink(missing_ok=True)
+        content = io.BytesIO()  # torch's own writer hides what the system says of a full disk
+        torch.save(checkpoint, content)
+        write_atomically(path, content.getbuffer())
+
+    def remove_checkpoint(self, path):
+        """Remove a file; nothing else is a checkpoint here."""
+        Path(path).unlink(missing_ok=True)
+
+    def load_checkpoint(self, path, map_location=None, weights_only=True):
+        """Load what is at ``path``: tensors and plain values, on the CPU, whatever is asked for.
+
+        Raises:
+            ValueError: it is damaged, holds other things too, or no classifier of this program.
+        """
+        try:
+            checkpoint = read_checkpoint(Path(path))
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be read: {error}") from error
+        if not isinstance(checkpoint, dict) or "classifier" not in checkpoint:
+            raise ValueError(f"{path} is no checkpoint of train.py")
+        return checkpoint

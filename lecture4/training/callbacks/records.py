@@ -1,0 +1,62 @@
+"""What a run gives to its loggers beside the metrics of each epoch."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from lecture4.support.console import make_console
+from lecture4.training.loggers import MLflow, TensorBoard, Wandb
+
+
+class Records(pl.Callback):
+    """Logs hyperparameters, figures and the best epoch's metrics, and how the run ended.
+
+    Stands after ``Results``, which draws the figures.
+
+    Args:
+        folder: the run's.
+        hyperparameters: plain values, dictionaries and lists.
+    """
+
+    def __init__(self, folder: str | os.PathLike, hyperparameters: dict[str, Any]):
+        self.folder = Path(folder)
+        self.hyperparameters = hyperparameters
+
+    def setup(self, trainer, pl_module, stage):
+        """Log the hyperparameters, once the loggers have opened their runs."""
+        if stage == "fit":
+            for logger in of_this_process(trainer):
+                logger.log_hyperparams(self.hyperparameters)
+
+    def on_test_end(self, trainer, pl_module):
+        """Log what the tested checkpoint reached, and the figures."""
+        m = pl_module.metrics
+        best = {
+            "best/test_accuracy": m["test/accuracy"],
+            "best/val_accuracy": m["val/accuracy"],
+            "best/val_loss": m["val/loss"],
+        }
+        pictures = sorted(self.folder.glob("figures/*.png"))
+        for logger in of_this_process(trainer):
+            logger.log_metrics(best, trainer.global_step)
+            for picture in pictures:
+                logger.log_figure(picture, trainer.global_step)
+            logger.outcome = "finished"
+            if logger.look:
+                make_console().print(logger.look, highlight=False, soft_wrap=True)
+
+    def on_exception(self, trainer, pl_module, exception):
+        """Say how the run ended; Lightning closes the loggers next."""
+        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        for logger in of_this_process(trainer):
+            logger.outcome = "killed" if stopped else "failed"
+
+
+def of_this_process(trainer: pl.Trainer) -> list[TensorBoard | Wandb | MLflow]:
+    """The loggers that take all of this, on the first process."""
+    if not trainer.is_global_zero:
+        return []
+    return [it for it in trainer.loggers if isinstance(it, TensorBoard | Wandb | MLflow)]

@@ -1,0 +1,141 @@
+"""What a run leaves behind when it ends: results.json, figures, a table."""
+
+import json
+import os
+import platform
+import shlex
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from lecture4.support.console import make_console, make_table
+from lecture4.support.files import write_atomically
+from lecture4.training import figures
+from lecture4.training.callbacks.progress import Progress
+from lecture4.training.classifier import weights
+
+
+class Results(pl.Callback):
+    """Writes ``results.json`` and ``figures/`` after the test, and says where everything lies.
+
+    Args:
+        folder: the run's.
+        progress: knows how long fitting took.
+        seed: of the run, for the record.
+    """
+
+    def __init__(self, folder: str | os.PathLike, progress: Progress, seed: int):
+        self.folder = Path(folder)
+        self.progress = progress
+        self.seed = seed
+        self.history: list[dict[str, float]] = []  # step, epoch and metrics of each epoch
+
+    def on_fit_start(self, trainer, pl_module):
+        """Write the rows of a resumed run anew: no epoch twice, and none that was not kept."""
+        for logger in trainer.loggers:
+            if isinstance(logger, CSVLogger) and self.history:
+                for row in self.history:
+                    logger.log_metrics({k: v for k, v in row.items() if k != "step"}, row["step"])
+                logger.save()
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        """Keep the epoch's metrics for the curves."""
+        where = {"step": trainer.global_step, "epoch": trainer.current_epoch}
+        self.history.append({**where, **pl_module.metrics})
+
+    def state_dict(self):
+        """The epochs so far, for a run that is resumed."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict):
+        """Take over the epochs so far."""
+        self.history = state_dict["history"]
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write and print; the metrics are those of the checkpoint that was tested."""
+        if not trainer.is_global_zero:
+            return
+        results = self._collect(trainer, pl_module)
+        self._draw(trainer.datamodule.dataset, pl_module)
+        # last of all, for it says that everything is there
+        write_atomically(self.folder / "results.json", json.dumps(results, indent=2) + "\n")
+        self._print(results)
+
+    def on_exception(self, trainer, pl_module, exception):
+        """After Ctrl-C or a request to terminate, say what is kept."""
+        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        if not (stopped and trainer.is_global_zero):
+            return
+        where = f"in epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        last = self.folder / "checkpoints" / "last.ckpt"
+        kept = f"{last} and metrics.csv are kept" if last.exists() else "nothing was saved yet"
+        make_console(stderr=True).print(
+            f"interrupted {'while testing' if trainer.testing else where}; {kept}; "
+            f"python train.py resume={shlex.quote(str(self.folder))} goes on",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _collect(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict:
+        m = pl_module.metrics
+        return {
+            "status": "completed",
+            "test_accuracy": m["test/accuracy"],
+            "test_loss": m["test/loss"],
+            "val_accuracy": m["val/accuracy"],
+            "val_loss": m["val/loss"],
+            "train_seconds": self.progress.train_seconds,
+            "images_per_second": self.progress.images_per_second,
+            "parameters": sum(p.numel() for p in pl_module.model.parameters()),
+            "epochs": trainer.fit_loop.epoch_progress.current.completed,
+            "seed": self.seed,
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "pytorch_lightning": pl.__version__,
+            },
+        }
+
+    def _draw(self, dataset, pl_module: pl.LightningModule) -> None:
+        folder = self.folder / "figures"
+        folder.mkdir(exist_ok=True)
+        scores, labels, names = pl_module.test_scores, dataset.test_labels, dataset.class_names
+        drawn = {
+            "curves": figures.curves(self.history),
+            "confusion": figures.confusion(scores.argmax(1), labels, names),
+        }
+        if len(dataset.input_shape) == 3:
+            first = weights(pl_module.model)[0].detach().float().cpu()
+            of_classes = len(weights(pl_module.model)) == 1
+            drawn["first_layer"] = figures.first_layer(
+                first.reshape(len(first), *dataset.input_shape) if first.ndim == 2 else first,
+                names if of_classes else None,
+            )
+            drawn["mistakes"] = figures.mistakes(dataset.test_inputs, labels, scores, names)
+        elif dataset.input_shape == (2,):
+            drawn["boundary"] = figures.boundary(
+                dataset.test_inputs, labels, names, pl_module.eval().cpu()
+            )
+        for name, figure in drawn.items():
+            figure.savefig(folder / f"{name}.png", dpi=150)
+
+    def _print(self, results: dict) -> None:
+        console = make_console()
+        table = make_table()
+        table.add_column("best epoch")
+        for name in ("validation", "test"):
+            table.add_column(name, justify="right")
+        table.add_row("accuracy", *(f"{results[f'{s}_accuracy']:.2%}" for s in ("val", "test")))
+        table.add_row("loss", *(f"{results[f'{s}_loss']:.4f}" for s in ("val", "test")))
+        console.print(table)
+        console.print(
+            f"trained {results['epochs']} epochs in {results['train_seconds']:.1f} s, "
+            f"{results['images_per_second']:,.0f} images/s\n"
+            f"{self.folder}: checkpoints/best.ckpt, checkpoints/last.ckpt, metrics.csv, "
+            f"results.json, figures/",
+            highlight=False,
+            soft_wrap=True,
+        )

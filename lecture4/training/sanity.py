@@ -1,0 +1,295 @@
+"""Sanity checks before training: is what is about to be trained what it should be?
+
+The checks take seconds, on copies; nothing of the run is changed. What a check compares is
+computed in float64, so that a difference is a mistake and not rounding.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+from pytorch_lightning.utilities import rank_zero_only
+from rich.table import Table
+from torch import nn
+
+from lecture4.byhand import optim
+from lecture4.byhand.nn import with_layers
+from lecture4.byhand.numerical import (
+    GradientRow,
+    gradient_table,
+    parameter_gradients,
+    relative_error,
+)
+from lecture4.support.console import make_console, make_table
+from lecture4.training.classifier import PENALTIES, Classifier, parameter_groups, weights
+from lecture4.training.datamodule import DataModule
+
+ROUNDING = 1e-9  # relative error in float64 that is no mistake
+KINKS = 1e-4  # … against finite differences, which may step over the kink of a ReLU or a maximum
+LOSS_APART = 1.5  # nats: scores of variance σ² raise the loss by about σ²/2; He's have σ² ≈ 1
+
+
+class SanityError(Exception):
+    """A check failed; says which, what was measured, and what to look at."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report. ``passed`` is None where the check does not apply."""
+
+    name: str
+    measured: str
+    expected: str
+    passed: bool | None
+    look_at: str
+
+
+@dataclass
+class Subject:
+    """What is checked: a classifier, and some of its training examples."""
+
+    classifier: Classifier
+    inputs: torch.Tensor  # raw, (N, ...)
+    labels: torch.Tensor  # (N,)
+    gradients: list[GradientRow] = field(default_factory=list)  # the table, once it is measured
+
+    def batch(self, n: int, start: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Preprocessed inputs, in float64, and labels; from the start again when none are left."""
+        preprocess = copy.deepcopy(self.classifier.preprocess).double()
+        index = torch.arange(start, start + n) % len(self.labels)
+        return preprocess(self.inputs[index]).double(), self.labels[index]
+
+    def model(self) -> nn.Module:
+        """A copy in float64, in training mode."""
+        return copy.deepcopy(self.classifier.model).double().train().requires_grad_()
+
+
+@rank_zero_only
+def check(classifier: Classifier, data: DataModule) -> None:
+    """Run every check and print the report.
+
+    Raises:
+        SanityError: a check failed.
+    """
+    checks, gradients = run(classifier, data)
+    console = make_console()
+    if gradients:
+        console.print(_gradient_table(gradients))
+    console.print(_check_table(checks))
+    if failed := [c for c in checks if c.passed is False]:
+        first = failed[0]
+        others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise SanityError(
+            f"sanity check failed: {first.name}{others}: {first.measured}, expected "
+            f"{first.expected}\nlook at {first.look_at}"
+        )
+
+
+def run(classifier: Classifier, data: DataModule) -> tuple[list[Check], list[GradientRow]]:
+    """Run every check: the report, and the table of gradients."""
+    index = data.sample(512, classifier.seed)
+    subject = Subject(
+        classifier, data.dataset.train_inputs[index], data.dataset.train_labels[index]
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(classifier.seed)
+        checks = [_run_one(subject, *row) for row in CHECKS]
+    return checks, subject.gradients
+
+
+def _run_one(subject: Subject, name: str, measure: Callable, expected: str, look_at: str) -> Check:
+    try:
+        measured, passed = measure(subject)
+    except Exception as error:  # a check that cannot be made has failed
+        text = str(error).strip().partition("\n")[0]
+        measured, passed = f"{type(error).__name__}: {text}", False
+    k = len(subject.classifier.class_names)
+    expected = expected.format(k=k, log_k=math.log(k), apart=LOSS_APART)
+    return Check(name, measured, expected, passed, look_at)
+
+
+def loss_at_initialisation(subject: Subject) -> tuple[str, bool]:
+    """Scores that know nothing give every class 1/K, so the loss is −log 1/K."""
+    inputs, labels = subject.batch(512)
+    loss = subject.classifier.cross_entropy(subject.model()(inputs), labels).item()
+    expected = math.log(len(subject.classifier.class_names))
+    return f"{loss:.4f}", abs(loss - expected) <= LOSS_APART
+
+
+def gradients_three_ways(subject: Subject) -> tuple[str, bool]:
+    """By hand, by autograd, by finite differences."""
+    subject.gradients = gradient_table(subject.model(), subject.batch(8))
+    autograd = _worst(row.autograd for row in subject.gradients)
+    numerical = _worst(row.numerical for row in subject.gradients)
+    passed = autograd <= ROUNDING and numerical <= KINKS
+    return f"{autograd:.0e} autograd, {numerical:.0e} differences", passed
+
+
+def same_as_other_layers(subject: Subject) -> tuple[str, bool]:
+    """The same net and weights, of torch's layers and of those by hand."""
+    batch, model = subject.batch(8), subject.model()
+    with torch.no_grad():
+        for p in model.parameters():  # biases begin at zero, where a missing one would not show
+            p += 0.1 * torch.randn_like(p)
+    by_hand, torchs = with_layers(model, "byhand"), with_layers(model, "torch")
+    errors = []
+    for training in (True, False):
+        ours, theirs = by_hand.train(training), torchs.train(training)
+        with torch.random.fork_rng(devices=[]):  # dropout draws the same mask for both
+            scores = ours(batch[0])
+        errors.append(relative_error(scores, theirs(batch[0])))
+        a = parameter_gradients(ours, batch, "byhand")
+        b = parameter_gradients(theirs, batch, "torch")
+        errors += [relative_error(a[name], b[name]) for name in a]
+    worst = _worst(errors)
+    return f"{worst:.0e} apart", worst <= ROUNDING
+
+
+def first_optimizer_steps(subject: Subject) -> tuple[str, bool | None]:
+    """The same gradients given to the optimizer and to its twin."""
+    a, b = subject.model(), subject.model()
+    optimizer = subject.classifier.optimizer(parameter_groups(a))
+    kind = type(optimizer)
+    twin_kind = getattr(
+        torch.optim if kind.__module__ == optim.__name__ else optim, kind.__name__, None
+    )
+    if twin_kind is None:
+        return f"{kind.__name__} has no twin", None
+    twin = twin_kind([{"params": group["params"]} for group in parameter_groups(b)])
+    twin.load_state_dict(optimizer.state_dict())  # the settings
+    for group in (*optimizer.param_groups, *twin.param_groups):
+        group["lr"] = 1.0  # small ones would drown in the rounding of w − η g
+    model, layers = subject.model(), subject.classifier.model.settings["layers"]
+    for step in range(3):
+        gradients = parameter_gradients(model, subject.batch(8, start=8 * step), layers)
+        for p, q, g in zip(a.parameters(), b.parameters(), gradients.values(), strict=True):
+            p.grad, q.grad = g.clone(), g.clone()
+        optimizer.step()
+        twin.step()
+    worst = _worst(
+        relative_error(*pair) for pair in zip(a.parameters(), b.parameters(), strict=True)
+    )
+    return f"{worst:.0e} apart", worst <= ROUNDING
+
+
+def overfits_a_small_batch(subject: Subject) -> tuple[str, bool]:
+    """A model that learns at all learns 20 examples by heart."""
+    model = copy.deepcopy(subject.classifier.model).train().requires_grad_()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.eval()
+    inputs, labels = subject.batch(20)
+    inputs = inputs.to(next(model.parameters()).dtype)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    steps = 0
+    while True:
+        scores = model(inputs)
+        accuracy = (scores.argmax(1) == labels).double().mean().item()
+        if accuracy >= 0.99 or steps == 1000:
+            return f"{accuracy:.0%} after {steps} steps of Adam", accuracy >= 0.99
+        optimizer.zero_grad()
+        subject.classifier.cross_entropy(scores, labels).backward()
+        optimizer.step()
+        steps += 1
+
+
+def loss_rises_with_the_penalty(subject: Subject) -> tuple[str, bool]:
+    """L + λ R(W) for λ = 0, 1, 2."""
+    classifier = copy.deepcopy(subject.classifier)
+    classifier.model = subject.model()
+    if not classifier.penalty(weights(classifier.model)):  # none is chosen
+        classifier.penalty = PENALTIES["l2"]
+    inputs, labels = subject.batch(8)
+    scores = classifier.model(inputs)
+    objectives = []
+    for strength in (0, 1, 2):
+        classifier.penalty_strength = strength
+        objectives.append(classifier.objective(scores, labels).item())
+    rises = objectives[0] < objectives[1] < objectives[2]
+    return " < ".join(f"{o:.4g}" for o in objectives) if rises else f"{objectives}", rises
+
+
+def images_do_not_mix(subject: Subject) -> tuple[str, bool]:
+    """In evaluation the scores of an image are its own, whatever the rest of the batch is."""
+    model = subject.model().eval()
+    a, b = subject.batch(8)[0], subject.batch(8, start=8)[0]
+    with torch.no_grad():
+        error = relative_error(model(torch.cat([a[:1], b[1:]]))[0], model(a)[0])
+    return f"{error:.0e} apart", error <= ROUNDING
+
+
+def _worst(errors: Iterable[float]) -> float:
+    """The largest, and NaN if one is: Python's max may lose it."""
+    return torch.tensor(list(errors)).max().item()
+
+
+# name, how to measure it, what to expect, what to look at if it is not so
+CHECKS = (
+    (
+        "loss at initialisation",
+        loss_at_initialisation,
+        "ln {k} = {log_k:.4f}, give or take {apart}",
+        "model.init (too large?), preprocess, and along which dimension softmax sums",
+    ),
+    (
+        "gradient by hand",
+        gradients_three_ways,
+        f"≤ {ROUNDING:.0e} autograd, ≤ {KINKS:.0e} differences",
+        "the parameters with a large error in the table: their layer's backward, and those after",
+    ),
+    (
+        "torch's layers, same weights",
+        same_as_other_layers,
+        f"scores and gradients ≤ {ROUNDING:.0e} apart",
+        "the forward and backward of the model's layers in lecture4/byhand/functional",
+    ),
+    (
+        "first optimizer steps",
+        first_optimizer_steps,
+        f"weights ≤ {ROUNDING:.0e} apart from the twin's",
+        "the update in lecture4/byhand/optim/descent.py: bias correction, momentum, decay",
+    ),
+    (
+        "overfits 20 examples",
+        overfits_a_small_batch,
+        "≥ 99%, all of them",
+        "the model: too small for these data, scores that do not depend on the input, init",
+    ),
+    (
+        "loss rises with the penalty",
+        loss_rises_with_the_penalty,
+        "L + λR for λ = 0, 1, 2 rises",
+        "the penalty's sign, and whether it is part of the objective",
+    ),
+    (
+        "images do not mix",
+        images_do_not_mix,
+        f"scores ≤ {ROUNDING:.0e} apart",
+        "dropout or batch statistics left on in evaluation, sums over the wrong dimension",
+    ),
+)
+
+
+def _check_table(checks: list[Check]) -> Table:
+    table = make_table()
+    for column in ("sanity check", "measured", "expected", ""):
+        table.add_column(column)
+    marks = {True: "ok", False: "FAILED", None: "skipped"}
+    for c in checks:
+        table.add_row(c.name, c.measured, c.expected, marks[c.passed])
+    return table
+
+
+def _gradient_table(rows: list[GradientRow]) -> Table:
+    table = make_table()
+    table.add_column("gradient by hand of", no_wrap=True)
+    for column in ("shape", "norm", "error vs autograd", "error vs differences"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        shape = "×".join(map(str, row.shape))
+        table.add_row(
+            row.name, shape, f"{row.norm:.3g}", f"{row.autograd:.0e}", f"{row.numerical:.0e}"
+        )
+    return table

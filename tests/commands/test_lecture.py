@@ -1,0 +1,219 @@
+"""lecture.py: cache, report, progress, errors; what the claims measure has tests of its own."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from types import ModuleType
+
+import pytest
+from running import ROOT, clean_environment, command
+
+from lecture4.lesson import report
+from lecture4.lesson.claims import NAMES, claim
+from lecture4.lesson.lab import Claim, Finding, Lab
+
+CHEAP = ["claims=[backprop,arithmetic]", "data.name=shapes"]
+
+
+@pytest.fixture
+def counted(monkeypatch, tmp_path):
+    """A claim that counts how often it is measured."""
+    module = ModuleType("lecture4.lesson.claims.counted")
+    module.__file__ = str(tmp_path / "counted.py")
+    (tmp_path / "counted.py").write_text("first version")
+    measured = []
+
+    def measure(lab):
+        measured.append(lab.seeds(3))
+        lab.commands.append("python train.py seed=0")
+        return {"seeds": lab.seeds(3), "accuracy": [0.5, 0.6, 0.7]}
+
+    measure.__module__ = module.__name__
+    module.measure = measure
+    module.CLAIM = Claim(
+        name="counted",
+        title="Counted",
+        quote="…",
+        text="…",
+        formulas=[],
+        code=[],
+        measure=measure,
+        judge=lambda m: [Finding("accuracy", m["accuracy"], at_least=0.1)],
+        draw=lambda m: [],
+    )
+    module.measured = measured
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+def entry(**lab):
+    return report.measure(["counted"], Lab(**lab), report.Progress(["counted"]))["claims"][0]
+
+
+def test_what_was_measured_is_not_measured_again(counted, tmp_path, capsys):
+    first, again = (entry(cache=tmp_path / "kept") for _ in range(2))
+    assert again == first
+    assert counted.measured == [[0, 1, 2]]
+    assert "measured before" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("other", [{"budget": "full"}, {"seed": 1}])
+def test_another_configuration_is_measured_anew(counted, tmp_path, other):
+    entry(cache=tmp_path / "kept")
+    entry(cache=tmp_path / "kept", **other)
+    assert len(counted.measured) == 2
+
+
+def test_another_version_of_the_claim_is_measured_anew(counted, tmp_path):
+    entry(cache=tmp_path / "kept")
+    (tmp_path / "counted.py").write_text("second version")
+    entry(cache=tmp_path / "kept")
+    assert len(counted.measured) == 2
+
+
+def test_without_a_cache_nothing_is_kept(counted):
+    assert entry()["measurements"] == entry()["measurements"]
+    assert len(counted.measured) == 2
+
+
+def test_the_report_holds_numbers_bounds_verdict_and_commands(counted):
+    told = entry()
+    assert told["verdict"] == "holds"
+    assert told["commands"] == ["python train.py seed=0"]
+    finding = told["findings"][0]
+    assert finding["values"] == [0.5, 0.6, 0.7]
+    assert finding["mean"] == pytest.approx(0.6)
+    assert (finding["at_least"], finding["at_most"]) == (0.1, None)
+
+
+def test_a_measurement_that_is_no_number_is_refused(counted, monkeypatch):
+    def measure(lab):
+        return {"loss": float("nan")}
+
+    measure.__module__ = counted.__name__
+    monkeypatch.setattr(counted, "CLAIM", Claim(**{**vars(counted.CLAIM), "measure": measure}))
+    with pytest.raises(ValueError, match="JSON"):
+        entry()
+
+
+def test_every_name_is_a_claim_and_every_file_a_name():
+    files = {f.stem for f in (ROOT / "lecture4" / "claims").glob("*.py")} - {"__init__"}
+    assert files == set(NAMES)
+    assert [claim(name).name for name in NAMES] == list(NAMES)
+
+
+def test_quotes_are_the_lectures_and_texts_are_plain():
+    for name in NAMES:
+        tested = claim(name)
+        assert tested.quote
+        assert tested.formulas
+        assert tested.code
+        assert not any(mark in tested.text for mark in ("$", "\\", "<", "`", "**")), name
+
+
+def run(*arguments, cwd, **environment):
+    return command(*arguments, cwd=cwd, script="lecture.py", **environment)
+
+
+def test_some_claims_make_a_page_of_their_own(tmp_path):
+    done = run(*CHEAP, "copy_to=copy.html", "hydra.run.dir=out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "claims.json").read_text())
+    assert [c["name"] for c in report["claims"]] == [
+        "backprop",
+        "arithmetic",
+    ]  # the lecture's order
+    page = (tmp_path / "out" / "lecture.html").read_text()
+    assert '<section id="arithmetic"' in page
+    assert '<section id="rings"' not in page
+    assert "Images are drawn shapes" in page
+    assert "not at hand" not in page
+    assert (tmp_path / "copy.html").exists()
+    assert " 1/2  backprop" in done.stdout
+    assert "out/lecture.html" in done.stdout
+    again = run(*CHEAP, cwd=tmp_path)
+    assert again.stdout.count("measured before") == 2
+
+
+def test_help_names_every_claim_and_every_setting(tmp_path):
+    told = run("--help", cwd=tmp_path).stdout
+    claims = told.partition("claims: ")[2].partition("Settings")[0].split()
+    assert claims == list(NAMES)
+    assert all(f"{key}:" in told for key in ("budget", "seed", "name", "root", "cache", "copy_to"))
+    assert "optim" not in told
+
+
+def test_shapes_stand_in_for_cifar10_and_the_page_says_so(tmp_path):
+    done = run("claims=[arithmetic]", "hydra.run.dir=out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "drawn shapes, because CIFAR-10 was not at hand" in (
+        tmp_path / "out" / "lecture.html"
+    ).read_text().replace("\n", " ")
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on(tmp_path):
+    arguments = ["claims=[backprop,bugs]", "data.name=shapes"]
+    process = subprocess.Popen(
+        [sys.executable, "-u", str(ROOT / "lecture.py"), *arguments],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    for line in process.stdout:
+        if "bugs" in line:
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted at bugs; 1 of 2 claims are kept" in errors
+    assert "Traceback" not in errors
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("measured before") == 1
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        (
+            "claims=[rings,foo]",
+            "claims=['rings', 'foo'] is not accepted; it must be all,",
+        ),
+        ("claims=[]", "claims=[] is not accepted"),
+        ("claims=7", "claims=7 is not accepted"),
+        ("claims={rings: 1}", "claims={'rings': 1} is not accepted"),
+        ("claims=rings,init", "claims=rings,init: a list is written [a,b]"),
+        ("budget=long", "budget=long is not accepted; it must be quick or full"),
+        ("seed=-1", "seed=-1 is not accepted"),
+        ("seed=4294967295", "seed=4294967295 is not accepted"),  # the seeds after it are too large
+        ("data=shapes", "data is set by its parts: data.root, data.name"),
+        ("data.name=mnist", "data.name=mnist is not accepted; it must be auto, cifar10 or shapes"),
+        ("optim.lr=1", "optim.lr does not go with these choices; it belongs to optim=adam"),
+        ("bugdet=full", "bugdet is no setting here; did you mean budget?"),
+        (
+            "copy_to=no/such/folder.html",
+            "copy_to=no/such/folder.html is not accepted; it must be a file",
+        ),
+        ("cache=taken", "taken: File exists"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path, argument, said):
+    (tmp_path / "taken").write_text("a file")
+    done = run(argument, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {said}")
+    assert len(done.stderr.splitlines()) <= 2
+
+
+def test_train_py_says_where_a_key_of_the_lecture_belongs(tmp_path):
+    done = command("budget=full", cwd=tmp_path)
+    assert done.stderr == (
+        "error: budget does not go with these choices; it belongs to python lecture.py\n"
+    )

@@ -1,0 +1,464 @@
+"""The real command line: images of every kind, folders, JSON, CSV, tests once more, bad input."""
+
+import argparse
+import csv
+import io
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from running import ROOT, SMALL, clean_environment, command
+
+from lecture4.data.image_folder import read_image
+from lecture4.data.shapes import SHAPES
+from lecture4.runs.predictor import load
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The directory of a run."""
+    folder = tmp_path_factory.mktemp("run")
+    done = command(*SMALL, "model=softmax", "trainer.max_epochs=2", f"hydra.run.dir={folder}")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def predict(monkeypatch, capsys):
+    """Run predict.py's main function in this process: ``predict(RUN, …)`` -> (code, out, err)."""
+    import predict as script
+    from lecture4.commands import errors
+
+    def once(*arguments):
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+        monkeypatch.setenv("LECTURE4_FULL_ERROR", "0")
+        monkeypatch.setattr(argparse.ArgumentParser, "error", argparse.ArgumentParser.error)
+        monkeypatch.setattr(sys, "argv", ["predict.py", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            with errors.plain_errors():
+                script.main()
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return once
+
+
+def black_and_white(size=(48, 40)) -> Image.Image:
+    """A picture that every mode can hold exactly, and that differs when it is turned."""
+    pixels = np.zeros(size[::-1], dtype=np.uint8)
+    pixels[4:30, 10:20] = pixels[20:26, 8:44] = 255
+    return Image.fromarray(pixels)
+
+
+def turned() -> tuple[Image.Image, Image.Exif]:
+    """As a camera held upright saves it: turned, and a note of it."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
+    return black_and_white().transpose(Image.Transpose.ROTATE_90), exif
+
+
+def save_in_every_mode(folder: Path) -> list[Path]:
+    grey = black_and_white()
+    whole = np.asarray(grey)
+    transparent = Image.new("RGBA", grey.size, (255, 255, 255, 0))  # white, where nothing is
+    transparent.paste(Image.new("RGBA", grey.size, "black"), mask=Image.fromarray(255 - whole))
+    pictures = {
+        "grey.png": grey,
+        "colour.PNG": grey.convert("RGB"),
+        "one bit.png": grey.convert("1"),
+        "palette.png": grey.convert("P"),
+        "with alpha.png": grey.convert("LA"),
+        "transparent.webp": transparent,
+        "cmyk.tiff": grey.convert("CMYK"),
+        "16 bits.png": Image.fromarray(whole.astype(np.uint16) * 257),
+        "32 bits.tiff": Image.fromarray(whole.astype(np.int32) * 257),
+        "floats.tiff": Image.fromarray((whole / 255).astype(np.float32)),
+        "below/deep/猫 ü.bmp": grey,
+        "new\nline.png": grey,
+        "[red]x[/red] :cat:.png": grey,
+        "esc\x1b[31m.png": grey,
+        "-dash.png": grey,
+        "below/colour.PNG": grey,  # a name twice
+    }
+    for name, picture in pictures.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        lossless = {"lossless": True} if name.endswith("webp") else {}
+        picture.save(folder / name, **lossless)
+    picture, exif = turned()
+    picture.save(folder / "turned.png", exif=exif)
+    (folder / "notes.txt").write_text("no image")
+    (folder / ".hidden.png").write_bytes(b"no image")
+    (folder / "folder.png").mkdir()
+    return [folder / name for name in [*pictures, "turned.png"]]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    return folder, save_in_every_mode(folder)
+
+
+@pytest.fixture(scope="module")
+def printed(run, pictures):
+    """The folder as JSON, CSV and table, and a broken image among others, all at once."""
+    folder, _ = pictures
+    mixed = folder.parent / "mixed"
+    mixed.mkdir(exist_ok=True)
+    black_and_white().save(mixed / "a.png")
+    (mixed / "b\n[red].png").write_bytes(b"\x89PNG, or so it says")
+    black_and_white().save(mixed / "c.png")
+    commands = {
+        "json": ([folder, "--json"], ROOT),
+        "csv": (["--csv", folder], ROOT),
+        "table": (["."], folder),
+        "dash": (["--json", "--", "-dash.png", "grey.png", "-dash.png"], folder),
+        "broken": ([mixed, "--csv"], ROOT),
+    }
+
+    def one(name):
+        arguments, cwd = commands[name]
+        return command(str(run), *map(str, arguments), script="predict.py", cwd=cwd)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(commands, pool.map(one, commands), strict=True))
+
+
+def test_every_kind_of_image_in_a_folder_as_json(run, pictures, printed):
+    folder, paths = pictures
+    done = printed["json"]
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = json.loads(done.stdout)
+    assert [row["path"] for row in rows] == sorted(map(str, paths))
+    own = load(run)
+    p = own.probabilities(read_image(folder / "grey.png", 32)[None])[0]
+    expected = dict(zip(SHAPES, p.tolist(), strict=True))
+    for row in rows:
+        assert row["probabilities"] == pytest.approx(expected, abs=1e-6), row["path"]
+        assert list(row["probabilities"].values()) == sorted(
+            row["probabilities"].values(), reverse=True
+        )
+        assert row["label"] == max(expected, key=expected.get)
+    upright = own.probabilities(read_image(folder / "turned.png", 32)[None])[0]
+    torch.testing.assert_close(upright, p, atol=1e-6, rtol=0)
+    turned()[0].save(folder.parent / "as it lies.png")
+    as_it_lies = own.probabilities(read_image(folder.parent / "as it lies.png", 32)[None])[0]
+    assert not torch.allclose(as_it_lies, p, atol=1e-3)  # or else the test could not fail
+
+
+def test_the_same_as_csv(pictures, printed):
+    done = command_bytes = printed["csv"]
+    assert (done.returncode, done.stderr) == (0, "")
+    header, *rows = csv.reader(io.StringIO(command_bytes.stdout))
+    assert header == ["path", "label", *SHAPES]
+    as_json = json.loads(printed["json"].stdout)
+    assert len(rows) == len(as_json)
+    for (path, label, *p), other in zip(rows, as_json, strict=True):
+        assert (path, label) == (other["path"], other["label"])
+        assert dict(zip(SHAPES, map(float, p), strict=True)) == other["probabilities"]
+
+
+def test_the_same_as_a_table(pictures, printed):
+    done = printed["table"]
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = done.stdout
+    as_json = json.loads(printed["json"].stdout)
+    for k, (name, p) in enumerate(as_json[0]["probabilities"].items()):
+        assert (f"{name} {p:.1%}" in shown) == (k < 5)
+    for name in ("new\\nline.png", "[red]x[/red] :cat:.png", "esc\\x1b[31m.png", "deep/猫 ü.bmp"):
+        assert f"{name} " in shown
+    assert "\x1b" not in shown
+
+
+def test_a_name_that_begins_with_a_dash_and_one_given_twice(printed):
+    done = printed["dash"]
+    assert (done.returncode, done.stderr) == (0, "")
+    paths = [row["path"] for row in json.loads(done.stdout)]
+    assert paths == ["-dash.png", "grey.png", "-dash.png"]
+
+
+def test_a_path_that_is_no_text_stays_what_it_is(predict, run, tmp_path):
+    path = os.fsencode(tmp_path) + b"/\xff\xe7.png"
+    black_and_white().save(tmp_path / "a.png")
+    os.rename(tmp_path / "a.png", path)
+    with start(run, tmp_path, "--csv", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"")
+    assert out.splitlines()[1].startswith(path + b",")
+    _, out, _ = predict(run, os.fsdecode(path), "--json")
+    assert os.fsencode(json.loads(out)[0]["path"]) == path
+
+
+def test_a_broken_file_is_named_and_the_rest_go_on(printed):
+    done = printed["broken"]
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "b\\n[red].png cannot be read as an image" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    rows = list(csv.reader(io.StringIO(done.stdout)))
+    assert [Path(row[0]).name for row in rows[1:]] == ["a.png", "c.png"]
+
+
+def test_broken_files_alone_leave_valid_data(predict, run, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    code, out, err = predict(run, tmp_path / "a.png", "--json")
+    assert (code, out) == (1, "[]\n")
+    assert "a.png" in err
+    code, out, _ = predict(run, tmp_path / "a.png", "--csv")
+    assert (code, len(out.splitlines())) == (1, 1)
+    code, out, _ = predict(run, tmp_path / "a.png")
+    assert (code, out) == (1, "")
+
+
+def test_a_file_that_is_named_may_have_any_suffix(predict, run, tmp_path):
+    black_and_white().convert("RGB").save(tmp_path / "photo.dat", "PNG")
+    code, out, err = predict("--json", run, tmp_path / "photo.dat")
+    assert (code, err) == (0, "")
+    assert len(json.loads(out)) == 1
+
+
+def test_more_images_than_a_batch(predict, run, tmp_path):
+    for i in range(230):
+        Image.new("RGB", (4, 4), (i, 255 - i, i // 2)).save(tmp_path / f"{i:03}.png")
+    (tmp_path / "105.png").write_bytes(b"")
+    code, out, _ = predict(run, tmp_path, "--json")
+    rows = json.loads(out)
+    assert code == 1
+    assert [Path(row["path"]).stem for row in rows] == [f"{i:03}" for i in range(230) if i != 105]
+    own = load(run)
+    for i in (0, 99, 104, -130, -1):
+        p = own.probabilities(read_image(rows[i]["path"], 32)[None])[0]
+        expected = dict(zip(SHAPES, p.tolist(), strict=True))
+        assert rows[i]["probabilities"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_evaluation_repeats_the_run_s_test(predict, run, tmp_path):
+    recorded = json.loads((run / "results.json").read_text())
+    lone = shutil.copy(run / "checkpoints" / "best.ckpt", tmp_path / "lone.ckpt")
+    for path in (run, lone):
+        code, out, err = predict(path, "--evaluate", "--json")
+        assert (code, err) == (0, "")
+        results = json.loads(out)
+        assert results["test_size"] == 60
+        assert results["test_accuracy"] == recorded["test_accuracy"]
+        assert results["test_loss"] == recorded["test_loss"]
+    code, out, err = predict(run, "--evaluate")
+    assert (code, err) == (0, "")
+    assert f"{recorded['test_accuracy']:.2%}" in out
+    assert f"{recorded['test_loss']:.4f}" in out
+
+
+def test_an_older_checkpoint_predicts_but_cannot_be_tested(predict, run, pictures, tmp_path):
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    for key in ("precision", "device", "eval_batch_size", "source"):
+        del checkpoint["classifier"][key]
+    torch.save(checkpoint, tmp_path / "older.ckpt")
+    assert predict(tmp_path / "older.ckpt", pictures[0] / "grey.png")[0] == 0
+    code, out, err = predict(tmp_path / "older.ckpt", "--evaluate")
+    assert (code, out) == (1, "")
+    assert "older.ckpt: it does not say on which data it was tested" in err
+
+
+def test_evaluation_takes_images_from_where_one_says(predict, job, tmp_path):
+    def images(root, colours):
+        for split, n in (("train", 6), ("test", 4)):
+            for name, colour in colours.items():
+                (root / split / name).mkdir(parents=True)
+                for i in range(n):
+                    Image.new("RGB", (8, 8), colour).save(root / split / name / f"{i}.png")
+        return root
+
+    there = images(tmp_path / "there", {"cat": "red", "dog": "blue"})
+    other = images(tmp_path / "other", {"cat": "blue", "dog": "red"})
+    _, folder = job("model=softmax", "trainer.max_epochs=5",
+                    data=["data=image_folder", f"data.root={there}"])  # fmt: skip
+    asked = (folder, "--evaluate", "--json")
+    assert json.loads(predict(*asked)[1])["test_accuracy"] == 1.0
+    code, out, _ = predict(*asked, f"data.root={other}")
+    assert (code, json.loads(out)["test_accuracy"]) == (0, 0.0)
+    there.rename(tmp_path / "moved")
+    code, out, err = predict(*asked)
+    assert (code, out) == (1, "")
+    assert f"the run's images are not in {there}; say where with data.root=" in err
+    code, out, _ = predict(*asked, f"data.root={tmp_path / 'moved'}")
+    assert (code, json.loads(out)["test_accuracy"]) == (0, 1.0)
+    (tmp_path / "moved" / "test" / "cat").rename(tmp_path / "moved" / "test" / "cow")
+    (tmp_path / "moved" / "train" / "cat").rename(tmp_path / "moved" / "train" / "cow")
+    code, _, err = predict(*asked, f"data.root={tmp_path / 'moved'}")
+    assert "the data has the classes cow, dog, and the model cat, dog" in err
+
+
+def test_a_model_of_points_takes_no_images_but_can_be_tested(predict, job, pictures):
+    _, folder = job("model=softmax", "trainer.max_epochs=1", data=["data=rings"])
+    code, out, err = predict(folder, pictures[0] / "grey.png")
+    assert (code, out) == (1, "")
+    assert err == "error: this model classifies points of 2 coordinates, and takes no images\n"
+    recorded = json.loads((folder / "results.json").read_text())
+    code, out, _ = predict(folder, "--evaluate", "--json")
+    assert json.loads(out)["test_loss"] == recorded["test_loss"]
+    code, _, err = predict(folder, "--evaluate", "data.root=/x")
+    assert "data=rings is drawn" in err
+
+
+@pytest.mark.parametrize("target", ["torch.hub.load", "torch.utils.collect_env.run", "os.system"])
+def test_a_stranger_s_run_directory_runs_nothing(predict, run, pictures, tmp_path, target):
+    """What .hydra says is a record for people: it is not read, still less instantiated."""
+    copy, touched = tmp_path / "run", tmp_path / "touched"
+    shutil.copytree(run, copy)
+    bad = f"{{_target_: {target}, _args_: ['touch {touched}'], command: 'touch {touched}'}}"
+    for name in ("config", "hydra", "overrides"):
+        (copy / ".hydra" / f"{name}.yaml").write_text(
+            f"data: {{source: {bad}}}\nmodel: {bad}\npreprocess: {bad}\nhydra: {bad}\n"
+        )
+    assert predict(copy, "--evaluate")[0] == 0
+    assert predict(copy, pictures[0] / "grey.png")[0] == 0
+    path = copy / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["classifier"]["source"] = {"name": target, "command": f"touch {touched}"}
+    torch.save(checkpoint, path)
+    code, _, err = predict(copy, "--evaluate")
+    assert code == 1
+    assert f"source is '{target}'" in err
+    checkpoint["classifier"]["model"] = {"_target_": target, "name": target}
+    torch.save(checkpoint, path)
+    code, _, err = predict(copy, pictures[0] / "grey.png")
+    assert code == 1
+    assert f"model is '{target}'" in err
+    assert not touched.exists()
+
+
+BAD = {
+    "no images": (lambda r, d: [r], ["which images?"]),
+    "missing path": (lambda r, d: [r, d / "no.png"], ["no.png is not there"]),
+    "missing among others": (lambda r, d: [r, d / "a.png", d / "no\x1b"], ["no\\x1b is not there"]),
+    "empty folder": (lambda r, d: [r, d / "empty"], ["empty holds no image", ".png"]),
+    "missing run": (lambda r, d: [d / "nowhere", d / "a.png"], ["nowhere is not there"]),
+    "a folder that is no run": (lambda r, d: [d, d / "a.png"], ["no checkpoints/best.ckpt"]),
+    "an image as run": (lambda r, d: [d / "a.png", d / "a.png"], ["a.png: no checkpoint of"]),
+    "text as run": (lambda r, d: [d / "notes.txt", "--evaluate"], ["notes.txt: no checkpoint of"]),
+    "evaluate an image": (lambda r, d: [r, "--evaluate", d / "a.png"], ["takes no images"]),
+    "evaluate to csv": (lambda r, d: [r, "--evaluate", "--csv"], ["--csv does not go with"]),
+    "json and csv": (lambda r, d: [r, d / "a.png", "--json", "--csv"], ["--csv", "--json"]),
+    "evaluate and export": (lambda r, d: [r, "--evaluate", "--export", "x.onnx"], ["not allowed"]),
+    "root without evaluate": (lambda r, d: [r, "data.root=/x"], ["data.root= goes with"]),
+    "root without a name": (lambda r, d: [r, "--evaluate", "data.root="], ["names no folder"]),
+    "root of drawn data": (lambda r, d: [r, "--evaluate", "data.root=/x"], ["shapes is drawn"]),
+    "unknown flag": (lambda r, d: [r, "--evaluat=x", "a=b"], ["--evaluat=x", "--help lists"]),
+    "nothing at all": (lambda r, d: [], ["RUN", "predict.py --help lists"]),
+    "export as": (lambda r, d: [r, "--export", d / "x.pt"], ["as .onnx or .pt2"]),
+    "export to json": (lambda r, d: [r, "--export", d / "x.pt2", "--json"], ["--json does not"]),
+    "export an image": (lambda r, d: [r, "--export", d / "x.pt2", d / "a.png"], ["no images"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_a_sentence_and_code_1(predict, run, tmp_path, name):
+    black_and_white().save(tmp_path / "a.png")
+    (tmp_path / "notes.txt").write_text("no checkpoint\n")
+    (tmp_path / "empty").mkdir()
+    arguments, parts = BAD[name]
+    code, out, err = predict(*arguments(run, tmp_path))
+    assert (code, out) == (1, "")
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1
+    for part in parts:
+        assert part in err
+    assert not list(tmp_path.glob("x.*"))
+
+
+def test_export_by_the_command_line_is_one_line(run, tmp_path):
+    path = tmp_path / "model.pt2"
+    done = command(str(run), "--export", str(path), script="predict.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{path}: uint8 images (N, 3, 32, 32) -> probabilities (N, 10)")
+    assert len(done.stdout.splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["model.pt2"]
+
+
+def test_help_answers_before_torch_is_imported():
+    code = (
+        "import sys; sys.argv = ['predict.py', '--help']\n"
+        "import predict\n"
+        "try:\n    predict.main()\n"
+        "except SystemExit: print([m for m in ('torch', 'PIL', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "--evaluate" in done.stdout
+    assert done.stdout.endswith("[]\n")
+
+
+def test_prediction_does_without_lightning_and_hydra():
+    code = (
+        "import sys, lecture4.runs.predictor, lecture4.runs.export\n"
+        "print([name for name in ('pytorch_lightning', 'hydra') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def start(*arguments, **streams) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "predict.py"), *map(os.fspath, arguments)],
+        cwd=ROOT, **streams,
+        env={**clean_environment(), "PYTHONUNBUFFERED": ""},  # in which Python loses EPIPE
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # off in the background
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("form", [[], ["--csv"]])
+def test_a_reader_who_goes_away_is_no_error(run, tmp_path, form):
+    black_and_white().save(tmp_path / "a.png")
+    images = [tmp_path / "a.png"] * 2000  # more than a pipe holds
+    with start(run, *images, *form, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+def test_ctrl_c_ends_with_code_130_and_a_word(run, tmp_path):
+    (tmp_path / "0.png").write_bytes(b"broken, so that one hears of it")
+    Image.new("RGB", (3000, 3000)).save(tmp_path / "1.png")
+    for i in range(2, 5000):
+        (tmp_path / f"{i}.png").symlink_to(tmp_path / "1.png")
+    process = start(run, tmp_path, "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stderr.readline().startswith(b"error: ")
+    process.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, b"", b"interrupted\n")
+    assert time.monotonic() - asked < 10
+
+
+def test_the_bar_is_on_the_terminal_and_data_alone_on_stdout(run, tmp_path):
+    black_and_white().save(tmp_path / "a.png")
+    ours, theirs = pty.openpty()
+    process = start(
+        run, *[tmp_path / "a.png"] * 300, "--json", stdout=subprocess.PIPE, stderr=theirs
+    )
+    os.close(theirs)
+    with process:
+        out = process.stdout.read()
+    assert process.returncode == 0
+    assert len(json.loads(out)) == 300
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert "/300" in shown
+    assert "images" in shown

@@ -1,0 +1,215 @@
+import dataclasses
+import math
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from lecture4.data import Dataset, rings
+from lecture4.data import cifar10 as read_cifar10
+from lecture4.data.preprocess import (
+    ChannelMean,
+    ChannelStandardize,
+    MeanImage,
+    Polar,
+    Preprocess,
+)
+from lecture4.training.datamodule import DataModule
+
+SHAPE = (3, 5, 4)
+FITTED = [MeanImage, ChannelMean, ChannelStandardize]
+
+
+def random_images(n=2500, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    scale = torch.tensor([256, 100, 30])[:, None, None]
+    return (torch.rand(n, *SHAPE, generator=generator) * scale).to(torch.uint8)
+
+
+def in_numpy(kind, images):
+    """Mean and std of x = image/255, in float64."""
+    x = images.numpy().astype(np.float64) / 255
+    if kind is MeanImage:
+        return x.mean(0), np.ones(())
+    mean = x.mean((0, 2, 3), keepdims=True)[0]
+    return mean, x.std((0, 2, 3), keepdims=True)[0] if kind is ChannelStandardize else np.ones(())
+
+
+@pytest.mark.parametrize("kind", FITTED)
+def test_statistics_are_those_of_numpy(kind):
+    images = random_images()
+    preprocess = kind(SHAPE)
+    assert preprocess.fit(images) is preprocess
+    mean, std = in_numpy(kind, images)
+    assert preprocess.mean.shape == mean.shape
+    np.testing.assert_allclose(preprocess.mean, mean, rtol=1e-6)
+    np.testing.assert_allclose(preprocess.std, np.broadcast_to(std, mean.shape), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", FITTED)
+def test_output_is_the_formula(kind):
+    images, others = random_images(), random_images(40, seed=1)
+    mean, std = in_numpy(kind, images)
+    x = kind(SHAPE).fit(images)(others)
+    assert x.dtype == torch.float32
+    assert x.shape == others.shape
+    expected = (others.numpy().astype(np.float64) / 255 - mean) / std
+    np.testing.assert_allclose(x, expected, atol=1e-5)
+
+
+def test_fitted_images_are_centred_and_scaled():
+    images = random_images()
+    x = ChannelStandardize(SHAPE).fit(images)(images).double()
+    assert x.mean((0, 2, 3)).abs().max() < 1e-5
+    assert x.std((0, 2, 3), correction=0).allclose(torch.ones(3, dtype=torch.float64), atol=1e-5)
+    assert MeanImage(SHAPE).fit(images)(images).double().mean(0).abs().max() < 1e-5
+
+
+def test_none_divides_images_by_255_and_leaves_points():
+    images, points = random_images(10), torch.randn(10, 2)
+    plain = Preprocess(SHAPE).fit(images)
+    assert plain(images).allclose(images / 255, atol=1e-6)
+    assert torch.equal(Preprocess((2,)).fit(points)(points), points)
+
+
+@pytest.mark.parametrize("kind", [Preprocess, *FITTED])
+def test_inputs_are_not_changed(kind):
+    images = random_images(20)
+    floats = images.float()
+    before, floats_before = images.clone(), floats.clone()
+    preprocess = kind(SHAPE).fit(images)
+    preprocess(images)
+    preprocess(floats)
+    assert torch.equal(images, before)
+    assert torch.equal(floats, floats_before)
+
+
+@pytest.mark.parametrize("kind", FITTED)
+def test_fitting_again_forgets_the_first_fit(kind):
+    first, second = random_images(50), random_images(70, seed=3)
+    twice, once = kind(SHAPE).fit(first).fit(second), kind(SHAPE).fit(second)
+    assert torch.equal(twice.mean, once.mean)
+    assert torch.equal(twice.std, once.std)
+
+
+@pytest.mark.parametrize("kind", FITTED)
+def test_state_dict_round_trip(kind, tmp_path):
+    images = random_images(100)
+    fitted, fresh = kind(SHAPE).fit(images), kind(SHAPE)
+    assert not torch.equal(fresh(images), fitted(images))
+    torch.save(fitted.state_dict(), tmp_path / "state.pt")
+    fresh.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert torch.equal(fresh(images), fitted(images))
+
+
+@pytest.mark.parametrize("kind", FITTED)
+@pytest.mark.parametrize("value", [0, 7, 255])
+def test_a_constant_channel_stays_finite(kind, value):
+    images = random_images(1500)
+    images[:, 1] = value
+    x = kind(SHAPE).fit(images)(images)
+    assert x.isfinite().all()
+    assert x[:, 1].abs().max() < 1e-5
+
+
+def test_a_nearly_constant_channel_is_still_scaled():
+    images = torch.full((1000, *SHAPE), 200, dtype=torch.uint8)
+    images[0, :, 0, 0] = 201
+    preprocess = ChannelStandardize(SHAPE).fit(images)
+    p = 1 / images[:, 0].numel()
+    assert preprocess.std.flatten().tolist() == pytest.approx(
+        [math.sqrt(p * (1 - p)) / 255] * 3, rel=1e-3
+    )
+
+
+def leak_module(train_inputs, test_inputs):
+    labels = torch.arange(len(train_inputs)) % 4
+    names = ["a", "b", "c", "d"]
+    test_labels = torch.arange(len(test_inputs)) % 4
+    return DataModule(Dataset(names, train_inputs, labels, test_inputs, test_labels), val_size=0.25)
+
+
+@pytest.mark.parametrize("kind", FITTED)
+def test_nothing_leaks_from_validation_or_test(kind):
+    images, test = random_images(400), random_images(100, seed=9)
+    data = leak_module(images, test)
+    statistics = kind(SHAPE).fit(data.train_inputs()).state_dict()
+
+    other_val = images.clone()
+    other_val[data.val_index] = 255 - other_val[data.val_index]
+    changed = kind(SHAPE).fit(leak_module(other_val, 255 - test).train_inputs()).state_dict()
+    assert all(torch.equal(statistics[name], changed[name]) for name in statistics)
+
+    other_train = images.clone()
+    other_train[data.train_index[0]] = 255 - other_train[data.train_index[0]]
+    changed = kind(SHAPE).fit(leak_module(other_train, test).train_inputs()).state_dict()
+    assert not torch.equal(statistics["mean"], changed["mean"])
+
+
+def test_train_inputs_are_the_training_split():
+    images = random_images(40)
+    data = leak_module(images, images[:8])
+    assert torch.equal(data.train_inputs(), images[data.train_index])
+    assert len(data.train_inputs()) == 30
+
+
+@pytest.mark.parametrize(
+    ("point", "r", "theta"),
+    [
+        ((3.0, 4.0), 5.0, math.atan2(4, 3)),
+        ((0.0, 2.0), 2.0, math.pi / 2),
+        ((-1.0, 0.0), 1.0, math.pi),
+        ((-1.0, -1.0), math.sqrt(2), -3 * math.pi / 4),
+        ((0.0, 0.0), 0.0, 0.0),
+    ],
+)
+def test_polar(point, r, theta):
+    output = Polar((2,))(torch.tensor([point]))
+    assert output.dtype == torch.float32
+    assert output.tolist()[0] == pytest.approx([r, theta], abs=1e-6)
+
+
+def test_polar_of_many_points_goes_back():
+    points = rings(100, 10).train_inputs
+    r, theta = Polar((2,))(points).unbind(1)
+    assert torch.stack([r * theta.cos(), r * theta.sin()], 1).allclose(points, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", FITTED)
+@pytest.mark.parametrize("shape", [(2,), (5, 5), (1, 3, 5, 5)])
+def test_image_preprocessing_refuses_what_is_no_image(kind, shape):
+    with pytest.raises(ValueError, match=r"preprocess=none") as caught:
+        kind(shape)
+    assert kind.__name__ in str(caught.value)
+    assert str(shape) in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 32, 32), (1,)])
+def test_polar_refuses_what_is_no_point(shape):
+    with pytest.raises(ValueError, match="Polar takes points") as caught:
+        Polar(shape)
+    assert str(shape) in str(caught.value)
+    assert "data=rings" in str(caught.value)
+
+
+def test_statistics_are_buffers_and_not_parameters():
+    preprocess = ChannelStandardize(SHAPE)
+    assert set(dict(preprocess.named_buffers())) == {"mean", "std"}
+    assert not list(preprocess.parameters())
+
+
+@pytest.mark.skipif("CIFAR10_ROOT" not in os.environ, reason="CIFAR10_ROOT names no real data")
+def test_the_std_of_cifar10_is_that_of_all_pixels():
+    dataset = read_cifar10(os.environ["CIFAR10_ROOT"])
+    preprocess = ChannelStandardize((3, 32, 32)).fit(dataset.train_inputs)
+    std = preprocess.std.flatten().tolist()
+    assert [round(s, 4) for s in std] == [0.2470, 0.2435, 0.2616]
+    mean = preprocess.mean.flatten().tolist()
+    assert [round(m, 4) for m in mean] == [0.4914, 0.4822, 0.4465]
+
+
+def test_datasets_are_frozen():
+    dataset = rings(10, 10)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        dataset.class_names = []

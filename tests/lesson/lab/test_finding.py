@@ -1,0 +1,83 @@
+import math
+
+import pytest
+import torch
+
+from lecture4.lesson.lab import Finding, paired, resolution, verdict
+from lecture4.lesson.lab.finding import STUDENT
+
+
+def density(t, freedom):
+    """Student's t distribution, from its definition."""
+    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))
+    return scale / math.sqrt(freedom * math.pi) * (1 + t**2 / freedom) ** (-(freedom + 1) / 2)
+
+
+@pytest.mark.parametrize(("i", "t"), list(enumerate(STUDENT)))
+def test_students_quantiles_hold_95_percent(i, t):
+    x = torch.linspace(-t, t, 100_001, dtype=torch.float64)
+    assert torch.trapezoid(density(x, i + 2), x).item() == pytest.approx(0.95, abs=2e-4)
+
+
+def test_the_interval_is_that_of_the_mean():
+    finding = Finding("x", [1.0, 2.0, 3.0], at_least=0)
+    assert finding.mean == 2
+    assert finding.interval == pytest.approx((2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5))
+
+
+def test_many_seeds_use_the_last_quantile():
+    values = [1.0, 2.0] * 10
+    half = STUDENT[-1] * 0.5129891760425771 / 20**0.5
+    assert Finding("x", values, at_least=0).interval == pytest.approx((1.5 - half, 1.5 + half))
+
+
+@pytest.mark.parametrize(
+    ("values", "bounds", "expected"),
+    [
+        ([0.5], {"at_least": 0.5}, "holds"),
+        ([0.49], {"at_least": 0.5}, "does not hold"),
+        ([0.5], {"at_most": 0.5}, "holds"),
+        ([0.51], {"at_most": 0.5}, "does not hold"),
+        ([0.5], {"at_least": 0.4, "at_most": 0.6}, "holds"),
+        ([0.7], {"at_least": 0.4, "at_most": 0.6}, "does not hold"),
+        ([1.0, 1.1, 0.9], {"at_least": 0.5}, "holds"),
+        ([1.0, 1.1, 0.9], {"at_least": 1.0}, "undecided"),
+        ([1.0, 1.1, 0.9], {"at_least": 1.5}, "does not hold"),
+        ([1.0, 1.1, 0.9], {"at_least": 0.99, "at_most": 1.01}, "undecided"),
+        ([1.0, 1.1, 0.9], {"at_most": 0.5}, "does not hold"),
+        ([1.0, 1.0, 1.0], {"at_most": 1.0}, "holds"),
+    ],
+)
+def test_the_interval_against_the_bounds_gives_the_verdict(values, bounds, expected):
+    assert Finding("x", values, **bounds).verdict == expected
+
+
+@pytest.mark.parametrize("values", [[], [1.0, 2.0], [1.0, math.nan, 2.0], [math.inf]])
+def test_values_that_decide_nothing_are_refused(values):
+    with pytest.raises(ValueError, match="^speed: "):
+        Finding("speed", values, at_least=0)
+
+
+def test_a_finding_without_a_threshold_is_refused():
+    with pytest.raises(ValueError, match="speed: no threshold"):
+        Finding("speed", [1.0])
+
+
+def test_the_worst_finding_decides_a_claim():
+    yes, no = Finding("a", [1.0], at_least=0), Finding("b", [1.0], at_least=2)
+    open_ = Finding("c", [0.0, 1.0, 2.0], at_least=1)
+    assert verdict([yes, yes]) == "holds"
+    assert verdict([yes, open_]) == "undecided"
+    assert verdict([yes, open_, no]) == "does not hold"
+
+
+def test_pairs_are_compared_seed_by_seed_in_points():
+    assert paired([0.5, 0.75], [0.25, 1.0]) == [25, -25]
+    with pytest.raises(ValueError, match="zip"):
+        paired([0.5], [0.25, 1.0])
+
+
+def test_the_resolution_is_what_equal_models_differ_by():
+    right = torch.distributions.Binomial(2000, 0.5).sample((2, 20_000)) / 2000
+    apart = 100 * (right[0] - right[1]).abs()
+    assert (apart < resolution(2000)).double().mean().item() == pytest.approx(0.95, abs=0.01)

@@ -1,0 +1,516 @@
+"""Sweeps: ranked from files, gone on with, driven by other engines, in other processes."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from running import CONF, ROOT, SMALL, clean_environment, command, compose
+
+from lecture4.commands.errors import sentence
+from lecture4.runs import sweep
+
+ONE_EPOCH = [*SMALL, "trainer.max_epochs=1"]
+
+
+def run(*arguments: str, **options) -> subprocess.CompletedProcess:
+    return command("-m", *ONE_EPOCH, *arguments, OMP_NUM_THREADS="1", **options)
+
+
+def kill_at_job(number: int, *arguments: str) -> None:
+    """Start a sweep, and kill it when it says that this job begins."""
+    process = subprocess.Popen(
+        [sys.executable, "-u", str(ROOT / "train.py"), *arguments],
+        env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if f"#{number} :" in line:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "sweep.csv", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def write_job(folder: Path, name: str, overrides: list[str], **results) -> Path:
+    """What a job leaves."""
+    (folder / name / ".hydra").mkdir(parents=True)
+    (folder / name / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
+    if results:
+        results = {"status": "completed", "train_seconds": 1.0, **results}
+        (folder / name / "results.json").write_text(json.dumps(results))
+    return folder / name
+
+
+def states(folder: Path) -> dict[str, int]:
+    """When each job wrote its results."""
+    return {p.parent.name: p.stat().st_mtime_ns for p in folder.glob("*/results.json")}
+
+
+# ---- what makes two jobs the same
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["model=mlp", "optim.lr=0.1"], ["optim.lr=0.1", "model=mlp"]),
+        (["optim.lr=1e-3"], ["optim.lr=0.001"]),
+        (["optim.lr=1"], ["optim.lr=1.0"]),
+        (["model.hidden=[64, 32]"], ["model.hidden=[64,32]"]),
+        (["seed=0"], ["seed=0", "sweep_resume=true"]),
+        (["seed=1", "seed=0"], ["seed=0"]),
+    ],
+)
+def test_the_same_job(one, other):
+    assert sweep.identity(one) == sweep.identity(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["optim.lr=1e-3"], ["optim.lr=1e-2"]),
+        (["model=mlp"], ["model=mlp", "seed=0"]),
+        (["sanity=true"], ["sanity=1"]),
+        (["model.init=null"], ["model.init='null'"]),
+    ],
+)
+def test_another_job(one, other):
+    assert sweep.identity(one) != sweep.identity(other)
+
+
+# ---- the table
+
+
+def test_ranked_by_validation_never_by_test(tmp_path):
+    write_job(tmp_path, "0", ["optim=sgd"], val_accuracy=0.5, test_accuracy=0.9)
+    write_job(tmp_path, "1", ["optim=adam"], val_accuracy=0.6, test_accuracy=0.1)
+    write_job(tmp_path, "2", ["optim=adamw"])
+    ran = sweep.jobs(tmp_path)
+    assert [row["path"] for row in sweep.table(ran, tmp_path)] == ["1", "0", "2"]
+    assert [row["status"] for row in sweep.table(ran, tmp_path)] == [
+        "completed",
+        "completed",
+        "unfinished",
+    ]
+    lines = list(csv.DictReader(sweep.as_csv(ran).splitlines()))
+    assert [line["optim"] for line in lines] == ["adam", "sgd", "adamw"]
+    assert [line["rank"] for line in lines] == ["1", "2", ""]
+
+
+def test_seeds_of_one_configuration_are_one_row(tmp_path):
+    for seed, accuracy in enumerate((0.50, 0.52, 0.54)):
+        overrides = [f"seed={seed}", "optim.lr=0.1"]
+        write_job(tmp_path, str(seed), overrides, val_accuracy=accuracy, test_accuracy=0.5)
+    write_job(tmp_path, "3", ["seed=0", "optim.lr=0.2"], val_accuracy=0.51, test_accuracy=0.5)
+    best, second = sweep.table(sweep.jobs(tmp_path), tmp_path)
+    assert best["overrides"] == "optim.lr=0.1"
+    assert best["val accuracy"] == "52.00% ± 2.00%"
+    assert (best["n"], best["path"]) == ("3", "0 1 2")
+    assert (second["val accuracy"], second["n"]) == ("51.00%", "1")
+
+
+def test_of_the_same_job_the_newer_counts(tmp_path):
+    write_job(tmp_path, "9", ["seed=0"], status="failed", reason="no")
+    write_job(tmp_path, "10", ["seed=1"], val_accuracy=0.5, test_accuracy=0.5)
+    write_job(
+        tmp_path, "r2-0", ["seed=0", "sweep_resume=true"], val_accuracy=0.6, test_accuracy=0.6
+    )
+    assert {job.path.name: job.status for job in sweep.jobs(tmp_path)} == {
+        "r2-0": "completed",
+        "10": "completed",
+    }
+
+
+def test_of_the_same_job_one_that_completed_counts(tmp_path):
+    write_job(tmp_path, "0", ["seed=0"], val_accuracy=0.5, test_accuracy=0.5)
+    write_job(tmp_path, "r2-0", ["seed=0"])  # again, and killed
+    assert [job.path.name for job in sweep.jobs(tmp_path)] == ["0"]
+    assert len(sweep.attempts(tmp_path)) == 2
+    assert sweep.finished(tmp_path) == {sweep.identity(["seed=0"])}
+
+
+def test_a_configuration_that_failed_for_some_seeds_is_not_ranked_by_the_others(tmp_path):
+    write_job(tmp_path, "0", ["optim.lr=1", "seed=0"], val_accuracy=0.9, test_accuracy=0.9)
+    write_job(tmp_path, "1", ["optim.lr=1", "seed=1"], status="failed", reason="diverged")
+    for seed in (0, 1):
+        overrides = ["optim.lr=0.1", f"seed={seed}"]
+        write_job(tmp_path, f"{seed + 2}", overrides, val_accuracy=0.8, test_accuracy=0.8)
+    first, second = sweep.table(sweep.jobs(tmp_path), tmp_path)
+    assert (first["overrides"], first["n"]) == ("optim.lr=0.1", "2")
+    assert second["status"] == "completed, failed"
+
+
+def test_keys_are_the_same_with_a_plus_and_one_that_was_not_typed_is_not_told(tmp_path):
+    write_job(
+        tmp_path, "0", ["++seed=0", "+sweep_resume=true"], val_accuracy=0.5, test_accuracy=0.5
+    )
+    write_job(tmp_path, "1", ["seed=1"], val_accuracy=0.5, test_accuracy=0.5)
+    write_job(tmp_path, "2", ["optim.lr=0.1"], val_accuracy=0.4, test_accuracy=0.5)
+    rows = sweep.table(sweep.jobs(tmp_path), tmp_path)
+    assert [(row["overrides"], row["n"]) for row in rows] == [("", "2"), ("optim.lr=0.1", "1")]
+
+
+@pytest.mark.parametrize(
+    "damage", ['{"status": "compl', '{"status": "completed"}', "[]", "", "null"]
+)
+def test_results_that_cannot_be_read_are_told_of(tmp_path, damage):
+    job = write_job(tmp_path, "0", ["seed=0"])
+    (job / "results.json").write_text(damage)
+    (found,) = sweep.jobs(tmp_path)
+    assert found.status == "unfinished"
+    assert found.reason == f"{job / 'results.json'} cannot be read"
+
+
+def test_a_job_that_was_killed_as_it_began_is_none(tmp_path):
+    for name, text in (("0", ""), ("1", "- 'seed"), ("2", "seed: 0"), ("3", "- '= ='")):
+        write_job(tmp_path, name, [])
+        (tmp_path / name / ".hydra" / "overrides.yaml").write_text(text)
+    assert sweep.jobs(tmp_path) == []
+
+
+def test_markdown_keeps_its_columns(tmp_path):
+    write_job(tmp_path, "0", ["data.root=a|b"], val_accuracy=0.5, test_accuracy=0.5)
+    write_job(tmp_path, "1", ["data.root=c"], val_accuracy=0.4, test_accuracy=0.5)
+    lines = sweep.as_markdown(sweep.table(sweep.jobs(tmp_path), tmp_path)).splitlines()
+    assert len({line.replace(r"\|", "").count("|") for line in lines}) == 1
+
+
+# ---- a real sweep
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A failed job among others, and then the same sweep once more."""
+    folder = tmp_path_factory.mktemp("sweep")
+    first = run("model=softmax", "model.init=foo,he", "seed=0,1", f"hydra.sweep.dir={folder}")
+    return folder, first
+
+
+def test_a_sweep_goes_on_after_an_error_and_ends_with_code_1(finished):
+    folder, done = finished
+    assert done.returncode == 1
+    errors = done.stderr.splitlines()
+    assert len(errors) == 2
+    assert all("init=foo is unknown" in line for line in errors)
+    failed = json.loads((folder / "0" / "results.json").read_text())
+    assert failed["status"] == "failed"
+    assert "init=foo is unknown" in failed["reason"]
+
+
+def test_it_ends_with_a_table_and_files(finished):
+    folder, done = finished
+    told = done.stdout[done.stdout.rindex("rank") :]
+    assert "model.init=he" in told
+    assert " ± " in told
+    assert "0 failed: " in told
+    assert f"{folder}: sweep.csv, sweep.md, sweep.png" in told
+    rows = rows_of(folder)
+    assert [row["status"] for row in rows] == ["completed", "completed", "failed", "failed"]
+    for row in rows[:2]:
+        results = json.loads((Path(row["path"]) / "results.json").read_text())
+        assert float(row["val_accuracy"]) == results["val_accuracy"]
+        assert float(row["test_accuracy"]) == results["test_accuracy"]
+        assert float(row["seconds"]) == results["train_seconds"]
+        assert "model.init=he" in row["overrides"]
+    assert "init=foo is unknown" in rows[2]["reason"]
+    assert (folder / "sweep.png").stat().st_size > 5_000
+    assert (folder / "sweep.md").read_text().startswith("| rank | overrides |")
+
+
+def test_finished_jobs_are_left_out_whatever_their_number(finished, tmp_path):
+    folder = Path(shutil.copytree(finished[0], tmp_path / "sweep"))
+    before = states(folder)
+    done = run("seed=2,1", "model.init=he", "model=softmax", f"hydra.sweep.dir={folder}",
+               "sweep_resume=true")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    after = states(folder)
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {"r2-0"}  # seed 2 alone
+    assert {row["seed"] for row in rows_of(folder)} == {"0", "1", "2"}
+
+
+@pytest.mark.slow
+def test_failed_jobs_are_done_again(tmp_path):
+    from PIL import Image
+
+    images = tmp_path / "images"
+    choices = ["data=image_folder", "model=softmax", f"data.root={images}", "data.val_size=2",
+               f"hydra.sweep.dir={tmp_path / 'sweep'}", "optim.lr=0.1,0.01"]  # fmt: skip
+    begin = ["-m", "trainer.max_epochs=1", *choices]
+    assert command(*begin).returncode == 1
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            (images / split / name).mkdir(parents=True)
+            for number in range(4):
+                Image.new("RGB", (8, 8), "red").save(images / split / name / f"{number}.png")
+    done = command(*begin, "sweep_resume=true")
+    assert done.returncode == 0, done.stderr
+    assert {job.status for job in sweep.jobs(tmp_path / "sweep")} == {"completed"}
+    assert json.loads((tmp_path / "sweep" / "0" / "results.json").read_text())["status"] == "failed"
+
+
+def test_what_does_not_compose_stops_it_before_the_first_job(tmp_path):
+    done = run("model=softmax,foo", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "error: model=foo is unknown; choose one of convnet, mlp, softmax\n"
+    assert not list(tmp_path.glob("sweep/*/*"))
+
+
+@pytest.mark.slow
+def test_a_sweep_that_was_killed_goes_on(tmp_path):
+    arguments = ["-m", *ONE_EPOCH, "model=softmax", "seed=0,1,2", f"hydra.sweep.dir={tmp_path}"]
+    kill_at_job(1, *arguments)
+    before = states(tmp_path)
+    assert set(before) == {"0"}
+    done = command(*arguments, "sweep_resume=true")
+    assert done.returncode == 0, done.stderr
+    assert states(tmp_path)["0"] == before["0"]
+    assert {job.settings["seed"]: job.status for job in sweep.jobs(tmp_path)} == dict.fromkeys(
+        (0, 1, 2), "completed"
+    )
+
+
+@pytest.mark.slow
+def test_jobs_in_deeper_folders_stand_in_the_table(tmp_path):
+    done = run("model=softmax", "model.init=he,foo", f"hydra.sweep.dir={tmp_path}",
+               "hydra.sweep.subdir=${model.init}/${seed}")  # fmt: skip
+    assert done.returncode == 1
+    assert [row["status"] for row in rows_of(tmp_path)] == ["completed", "failed"]
+    assert "foo/0 failed: " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["sweep_resume=true"], "sweep_resume=true finds no job in "),
+        (["sweep_resume=maybe"], "sweep_resume=maybe is not accepted; it must be true or false"),
+        (
+            ["optim.weight_decay=0,0.1", "hydra.sweeper.refine=optim.weight_decay"],
+            "hydra.sweeper.refine=optim.weight_decay needs values",
+        ),
+        (["hydra.sweeper.refine=optim.lr"], "hydra.sweeper.refine=optim.lr needs values"),
+        (["resume=there"], "resume goes on with one run"),
+    ],
+)
+def test_what_a_sweep_cannot_do_is_told_before_the_first_job(tmp_path, arguments, told):
+    done = run("model=softmax", "seed=0,1", "hydra.sweep.dir=sweep", *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {told}")
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.glob("sweep/*/.hydra"))
+
+
+# ---- ready-made sweeps
+
+
+def ready_made() -> dict[str, dict[str, str]]:
+    files = {
+        file.stem: yaml.safe_load(file.read_text()) for file in (CONF / "sweep").glob("*.yaml")
+    }
+    return {
+        name: content["hydra"]["sweeper"]["params"]
+        for name, content in files.items()
+        if "hydra" in content
+    }
+
+
+def test_there_are_five():
+    assert set(ready_made()) == {"lr", "init_activation", "preprocess", "architecture", "optuna"}
+
+
+@pytest.mark.parametrize("name", ["lr", "init_activation", "preprocess", "architecture"])
+def test_every_choice_of_a_ready_made_sweep_composes(name):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    words = [f"{key}={value}" for key, value in ready_made()[name].items()]
+    for override in OverridesParser.create().parse_overrides(words):
+        values = list(override.sweep_string_iterator())
+        assert len(values) >= 3
+        for value in values:
+            compose(f"sweep={name}", f"{override.get_key_element()}={value}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "jobs", "shorter"),
+    [
+        ("init_activation", 12, ["model.hidden=[8,8]"]),
+        ("preprocess", 4, []),
+        ("architecture", 4, ["+trainer.limit_train_batches=1"]),
+    ],
+)
+def test_a_ready_made_sweep_runs(tmp_path, name, jobs, shorter):
+    done = run(f"sweep={name}", f"hydra.sweep.dir={tmp_path}", *shorter)
+    assert done.returncode == 0, done.stderr
+    assert [row["status"] for row in rows_of(tmp_path)] == ["completed"] * jobs
+
+
+@pytest.mark.slow
+def test_the_learning_rate_coarse_to_fine(tmp_path):
+    done = run("sweep=lr", "model=softmax", "optim.lr=1e-4,1e-2", f"hydra.sweep.dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    scores = {float(row["optim.lr"]): float(row["val_accuracy"]) for row in rows_of(tmp_path)}
+    coarse = {rate: scores.pop(rate) for rate in (1e-4, 1e-2)}
+    best = max(coarse, key=coarse.__getitem__)
+    assert sorted(scores) == pytest.approx([best / 10, best / 10**0.5, best * 10**0.5, best * 10],
+                                           rel=0.02)  # fmt: skip
+
+
+def test_closer_to_the_best():
+    sys.path.insert(0, str(ROOT))
+    from hydra_plugins.lecture4_grid import closer
+
+    assert closer(0.01, [0.001, 0.01, 0.1]) == [0.00316, 0.00562, 0.0178, 0.0316]
+    assert closer(0.1, [0.001, 0.1]) == [0.01, 0.0316, 0.316, 1.0]
+    assert closer(1.0, [1.0]) == [0.316, 0.562, 1.78, 3.16]
+    assert closer(0.01, [0.01, 0.010001]) == []
+
+
+# ---- other engines, other processes
+
+
+def test_without_the_package_the_extra_is_named():
+    from hydra.errors import MissingConfigException
+
+    def missing(group: str, choice: str) -> str:
+        return sentence(MissingConfigException("gone", f"{group}/{choice}", ["basic"]))
+
+    assert missing("hydra/launcher", "joblib") == (
+        "hydra/launcher=joblib needs an extra package: pip install -e '.[sweep]'"
+    )
+    assert missing("hydra/sweeper", "optuna").startswith("sweep=optuna needs an extra package")
+    assert missing("hydra/launcher", "submitit_slurm").endswith("'.[slurm]'")
+    assert missing("hydra/launcher", "ray").endswith("'.[ray]'")
+
+
+SEVERAL = ["model=softmax", "model.init=he,foo", "seed=0,1"]
+
+
+def assert_in_one_table(done: subprocess.CompletedProcess, folder: Path) -> None:
+    assert done.returncode == 1, done.stderr
+    assert [row["status"] for row in rows_of(folder)] == ["completed"] * 2 + ["failed"] * 2
+    assert "rank" in done.stdout
+    written, hint = done.stdout.splitlines()[-2:]  # the table is the last that is told
+    assert written.endswith("sweep.csv, sweep.md, sweep.png")
+    assert hint.endswith("sweep_resume=true does the rest")
+
+
+@pytest.mark.slow
+def test_joblib_runs_two_at_once_and_divides_the_threads(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), "-m", *ONE_EPOCH, *SEVERAL,
+         "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"hydra.sweep.dir={tmp_path}"],
+        env={k: v for k, v in clean_environment().items() if k != "OMP_NUM_THREADS"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    workers = set()
+    while process.poll() is None and len(list(tmp_path.glob("*/.hydra"))) < 4:
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                told = (place / "cmdline").read_bytes()
+                if b"loky" in told and b"LokyProcess" in told:
+                    surroundings = (place / "environ").read_bytes().split(b"\0")
+                    threads = [e for e in surroundings if e.startswith(b"OMP_NUM_THREADS=")]
+                    workers.add((place.name, *threads))
+            except OSError:
+                pass  # ended meanwhile
+        time.sleep(0.05)
+    out, err = process.communicate()
+    done = subprocess.CompletedProcess([], process.returncode, out, err)
+    assert_in_one_table(done, tmp_path)
+    each = f"OMP_NUM_THREADS={max(os.cpu_count() // 2, 1)}".encode()
+    assert [threads for _, *threads in workers] == [[each]] * 2
+
+
+@pytest.mark.slow
+def test_submitit_runs_jobs_as_on_a_cluster(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    done = run(*SEVERAL, "hydra/launcher=submitit_local", f"hydra.sweep.dir={tmp_path}")
+    assert_in_one_table(done, tmp_path)
+    assert len(list((tmp_path / ".submitit").glob("*/*_log.out"))) == 4
+
+
+def test_without_slurm_submitit_says_so(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    if shutil.which("srun"):
+        pytest.skip("there is Slurm here")
+    done = run(*SEVERAL, "hydra/launcher=submitit_slurm", f"hydra.sweep.dir={tmp_path}")
+    assert done.returncode == 1
+    assert done.stderr == 'error: Could not detect "srun", are you indeed on a slurm cluster?\n'
+
+
+@pytest.mark.slow
+def test_ray_runs_jobs_in_a_real_local_runtime(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher")
+    done = run(*SEVERAL, "hydra/launcher=ray", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    assert_in_one_table(done, tmp_path / "sweep")
+    assert "_run_job pid=" in done.stdout  # in a worker of Ray's
+
+
+@pytest.mark.slow
+def test_a_study_that_was_killed_continues_in_new_directories(tmp_path):
+    pytest.importorskip("optuna")
+    arguments = ["-m", *ONE_EPOCH, "sweep=optuna", "hydra.sweeper.n_trials=7",
+                 "model.hidden=choice([8],[16],[foo])", f"hydra.sweep.dir={tmp_path}"]  # fmt: skip
+    kill_at_job(3, *arguments)
+    before = {job.path.name: job.status for job in sweep.jobs(tmp_path)}
+    kept = states(tmp_path)
+    done_before = list(before.values()).count("completed")
+    assert 0 < done_before < 4
+
+    done = command(*arguments, "sweep_resume=true")
+    assert "Traceback" not in done.stderr
+    after = {job.path.name: job for job in sweep.jobs(tmp_path)}
+    assert {name: at for name, at in states(tmp_path).items() if name in kept} == kept
+    new = set(after) - set(before)
+    assert len(new) == 7 - done_before
+    assert all(name.startswith("r2-") for name in new)
+    assert len({job.settings["optim.lr"] for job in after.values()}) == len(after)  # none twice
+    failed = [job for name, job in after.items() if name in new and job.status == "failed"]
+    assert done.returncode == (1 if failed else 0)
+    with sqlite3.connect(tmp_path / "study.db") as database:
+        trials = dict(database.execute("SELECT state, COUNT(*) FROM trials GROUP BY state"))
+    statuses = [job.status for job in after.values()]
+    assert trials["COMPLETE"] == statuses.count("completed")
+    assert trials.get("FAIL", 0) == statuses.count("failed")
+    assert (tmp_path / "importance.png").stat().st_size > 5_000
+    assert "importance.png" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_study_whose_jobs_all_fail_ends_with_the_table(tmp_path):
+    pytest.importorskip("optuna")
+    done = run("sweep=optuna", "hydra.sweeper.n_trials=2", "model.hidden=choice([foo],[bar])",
+               f"hydra.sweep.dir={tmp_path}")  # fmt: skip
+    assert done.returncode == 1
+    assert [row["status"] for row in rows_of(tmp_path)] == ["failed"] * 2
+    assert all("a width must be a whole number" in line for line in done.stderr.splitlines())
+
+
+def test_a_study_refuses_what_does_not_compose_before_the_first_job(tmp_path):
+    pytest.importorskip("optuna")
+    done = run("sweep=optuna", "preprocess=none,foo", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: preprocess=foo is unknown; choose one of ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_processes_and_a_sweep_are_one_sentence(tmp_path):
+    done = run("seed=0,1", "model=softmax", "trainer=ddp", "trainer.devices=2",
+               "trainer.accelerator=cpu", f"hydra.sweep.dir={tmp_path}")  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: -m with several processes is not supported")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []

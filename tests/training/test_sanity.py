@@ -1,0 +1,212 @@
+"""Mistakes that people make, planted on purpose: each is caught, by the checks that are named."""
+
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+
+import pytest
+import torch
+from running import SMALL, command, weights_of
+
+from lecture4.byhand import functional as F
+from lecture4.byhand import optim
+from lecture4.byhand.functional import normalization, pooling
+from lecture4.data import shapes
+from lecture4.data.augment import NoAugment
+from lecture4.data.preprocess import ChannelStandardize
+from lecture4.lesson import planted_bugs
+from lecture4.models import MLP, ConvNet, SoftmaxClassifier
+from lecture4.training import sanity
+from lecture4.training.classifier import PENALTIES, Classifier
+from lecture4.training.datamodule import DataModule
+from lecture4.training.schedule import constant
+
+LOSS, GRADIENT, LAYERS, OPTIMIZER, OVERFITS, PENALTY, MIX = (row[0] for row in sanity.CHECKS)
+SHAPE = (3, 32, 32)
+CONVNET = partial(
+    ConvNet,
+    SHAPE,
+    10,
+    [
+        {"channels": 8, "norm": "batch", "pool": {"kernel_size": 3, "stride": 2}},
+        {"channels": 8, "pool": {"kernel_size": 3, "stride": 2, "kind": "avg"}},
+    ],
+    dropout=0.5,
+    layers="byhand",
+)
+SQUARE_MLP = partial(MLP, SHAPE, 10, [24, 24], layers="byhand")
+ADAM = partial(optim.Adam, lr=1e-3)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return shapes(train_size=600, test_size=10, seed=0)
+
+
+@pytest.fixture
+def report(dataset):
+    """Run the checks on a model: name -> Check."""
+
+    def run(model=CONVNET, optimizer=ADAM, penalty="none", seed=0):
+        torch.manual_seed(seed)
+        data = DataModule(dataset, val_size=60, seed=seed)
+        preprocess = ChannelStandardize(SHAPE).fit(data.train_inputs())
+        classifier = Classifier(
+            model(),
+            preprocess,
+            NoAugment(SHAPE),
+            dataset.class_names,
+            optimizer,
+            constant,
+            penalty,
+            seed=seed,
+        )
+        return {check.name: check for check in sanity.run(classifier, data)[0]}
+
+    return run
+
+
+def failed(report):
+    return {name for name, check in report.items() if check.passed is False}
+
+
+MODELS = {
+    "softmax": partial(SoftmaxClassifier, SHAPE, 10),
+    "mlp": partial(MLP, SHAPE, 10, dropout=0.2),
+    "sigmoid": partial(MLP, SHAPE, 10, activation="sigmoid", init="xavier"),
+    "too small": partial(MLP, SHAPE, 10, [50], activation="tanh", init="small"),
+    "convnet": CONVNET,
+}
+
+
+@pytest.mark.parametrize("layers", ["torch", "byhand"])
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_sound_model_passes(report, name, layers, seed):
+    assert failed(report(partial(MODELS[name], layers=layers), seed=seed)) == set()
+
+
+OPTIMIZERS = [
+    partial(kind, **settings)
+    for module in (optim, torch.optim)
+    for kind, settings in (
+        (module.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-3}),
+        (module.SGD, {"lr": 1e-9}),
+        (module.Adam, {"lr": 1e-3, "weight_decay": 1e-2}),
+        (module.AdamW, {"lr": 1e-3}),
+    )
+] + [partial(torch.optim.AdamW, fused=True), partial(torch.optim.SGD, lr=0.1, fused=True)]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_sound_optimizer_passes(report, optimizer):
+    checks = report(MODELS["softmax"], optimizer)
+    assert checks[OPTIMIZER].passed is True
+
+
+def test_a_dozen_examples_are_enough(dataset):
+    few = replace(
+        dataset, train_inputs=dataset.train_inputs[:12], train_labels=dataset.train_labels[:12]
+    )
+    torch.manual_seed(0)
+    data = DataModule(few, val_size=1)
+    preprocess = ChannelStandardize(SHAPE).fit(data.train_inputs())
+    classifier = Classifier(
+        SQUARE_MLP(), preprocess, NoAugment(SHAPE), few.class_names, ADAM, constant
+    )
+    assert [check.passed for check in sanity.run(classifier, data)[0]] == [True] * 7
+
+
+def test_an_optimizer_that_torch_does_not_have_is_skipped(report):
+    checks = report(MODELS["softmax"], partial(optim.RandomSearch, lr=1e-3))
+    assert checks[OPTIMIZER].passed is None
+    assert failed(checks) == set()
+
+
+CAUGHT_BY = {
+    planted_bugs.flipped_kernel: (CONVNET, {GRADIENT, LAYERS}),
+    planted_bugs.missing_bias: (SQUARE_MLP, {GRADIENT, LAYERS}),
+    planted_bugs.transposed_weight: (SQUARE_MLP, {GRADIENT, LAYERS}),
+    planted_bugs.assignment_in_pooling: (CONVNET, {GRADIENT, LAYERS}),
+    planted_bugs.softmax_over_the_wrong_axis: (SQUARE_MLP, {LOSS, GRADIENT, LAYERS}),
+    planted_bugs.gradient_not_divided_by_n: (SQUARE_MLP, {GRADIENT, LAYERS}),
+    planted_bugs.dropout_left_on: (CONVNET, {LAYERS, MIX}),
+    planted_bugs.batch_statistics_left_on: (CONVNET, {LAYERS, MIX}),
+    planted_bugs.fixed_statistics_in_the_backward: (CONVNET, {GRADIENT, LAYERS}),
+    planted_bugs.adam_without_bias_correction: (SQUARE_MLP, {OPTIMIZER}),
+    planted_bugs.penalty_rewarded: (SQUARE_MLP, {PENALTY}),
+    planted_bugs.gradient_that_is_no_number: (SQUARE_MLP, {GRADIENT, LAYERS, OVERFITS}),
+    planted_bugs.scores_that_ignore_the_input: (SQUARE_MLP, {GRADIENT, LAYERS, OVERFITS}),
+}
+
+
+@pytest.mark.parametrize("plant", planted_bugs.MISTAKES)
+def test_a_mistake_is_caught(report, plant):
+    model, caught_by = CAUGHT_BY[plant]
+    with plant():
+        checks = report(model)
+    assert failed(checks) >= caught_by
+    assert not any(
+        "Error: " in check.measured for check in checks.values()
+    )  # it runs, and is wrong
+
+
+@pytest.mark.parametrize("plant", planted_bugs.MISTAKES)
+def test_a_mistake_ends_with_its_block(plant):
+    def namespaces():
+        places = [F, PENALTIES, optim.Adam, pooling._MaxPool2d, normalization._BatchNorm]
+        modules = [
+            import_module(f"lecture4.byhand.functional.{name}") for name in ("softmax", "linear")
+        ]
+        places += [modules[0]._Sum, modules[1]._Linear]
+        return [dict(p) if isinstance(p, dict) else dict(vars(p)) for p in places]
+
+    before = namespaces()
+    with plant():
+        assert namespaces() != before
+    assert namespaces() == before
+
+
+def test_weights_drawn_too_large_are_caught(report):
+    checks = report(partial(MLP, SHAPE, 10, init="large"))
+    assert failed(checks) == {LOSS}
+    assert "init" in checks[LOSS].look_at
+
+
+def test_a_check_that_cannot_be_made_has_failed(report, monkeypatch):
+    def linear(x, weight, bias):
+        raise ValueError("no such luck")
+
+    monkeypatch.setattr(F, "linear", linear)
+    checks = report(SQUARE_MLP)
+    assert failed(checks) >= {LOSS, GRADIENT, LAYERS, OVERFITS, MIX}
+    assert checks[LOSS].measured == "ValueError: no such luck"
+
+
+def test_a_run_prints_both_tables_and_goes_on(tmp_path):
+    done = command(*SMALL, "model=softmax", "sanity=true", "trainer.max_epochs=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report, _, training = done.stdout.partition("training on cpu")
+    assert "scores.weight" in report
+    assert all(row[0] in report for row in sanity.CHECKS)
+    assert report.count(" ok") == len(sanity.CHECKS)
+    assert "epoch   1/1" in training
+
+
+def test_a_failed_check_stops_the_run_and_says_what_to_look_at(tmp_path):
+    done = command(*SMALL, "model=mlp", "model.init=large", "sanity=true", cwd=tmp_path)
+    assert done.returncode == 1
+    first, second = done.stderr.splitlines()
+    assert first.startswith("error: sanity check failed: loss at initialisation: ")
+    assert second.startswith("look at model.init")
+    assert "FAILED" in done.stdout
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_the_checks_change_nothing_of_the_run(job, tmp_path):
+    overrides = ("model=mlp", "model.hidden=[16]", "model.dropout=0.2", "trainer.max_epochs=1")
+    states = []
+    for sane in ("true", "false"):
+        _, folder = job(*overrides, f"sanity={sane}", folder=tmp_path / sane)
+        states.append(weights_of(folder))
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
