@@ -10,7 +10,6 @@ from lecture4.byhand.functional.windows import Size, output_size, pair
 from lecture4.byhand.init import initialize_
 from lecture4.byhand.nn import family
 from lecture4.models.activations import make_activation
-from lecture4.models.dropout import Dropout
 from lecture4.support.places import located, named
 
 POOLS = {"max": "MaxPool2d", "avg": "AvgPool2d"}
@@ -168,7 +167,7 @@ class ConvNet(nn.Module):
         # AdaptiveAvgPool2d would do, but has no deterministic backward on CUDA
         self.average = own.AvgPool2d(tuple(map_size)) if head == "global" else None
         self.flatten = own.Flatten()
-        self.dropout = Dropout(own.Dropout(dropout)) if dropout else None
+        self.dropout = own.Dropout(dropout) if dropout else None
         fan_in = channels if head == "global" else channels * map_size[0] * map_size[1]
         self.scores = own.Linear(fan_in, num_classes)
         initialize_(self.scores, init)

@@ -9,7 +9,6 @@ from torch import nn
 from lecture4.byhand.init import initialize_
 from lecture4.byhand.nn import family
 from lecture4.models.activations import make_activation
-from lecture4.models.dropout import Dropout
 
 
 class MLP(nn.Module):
@@ -55,7 +54,7 @@ class MLP(nn.Module):
             hidden_layers += [own.Linear(fan_in, width), make_activation(activation, own)]
             initialize_(hidden_layers[-2], init, activation)
             if dropout:
-                hidden_layers.append(Dropout(own.Dropout(dropout)))
+                hidden_layers.append(own.Dropout(dropout))
             fan_in = width
         self.flatten = own.Flatten()
         self.hidden = nn.Sequential(*hidden_layers)

@@ -11,6 +11,8 @@ from lecture4.data.dataset import Dataset
 from lecture4.data.preprocess import Preprocess
 from lecture4.training.classifier import Classifier
 from lecture4.training.datamodule import DataModule
+from lecture4.training.formulas import find
+from lecture4.training.search import SearchClassifier
 
 
 def assemble(
@@ -28,21 +30,35 @@ def assemble(
     """
     d = cfg.data
     dataset = dataset or build("data", d.source)
-    data = DataModule(dataset, d.val_size, d.batch_size, d.eval_batch_size, d.num_workers, cfg.seed)
+    data = DataModule(
+        dataset,
+        val_size=d.val_size,
+        batch_size=d.batch_size,
+        eval_batch_size=d.eval_batch_size,
+        num_workers=d.num_workers,
+        train_share=d.get("train_share", 1),
+        device=d.get("device", "auto"),
+        every_n_steps=cfg.checkpoint.every_n_steps,
+        seed=cfg.seed,
+    )
     if preprocess is None:
         preprocess = build("preprocess", cfg.preprocess, dataset.input_shape)
         preprocess.fit(data.train_inputs())
-    classifier = Classifier(
-        build("model", cfg.model, dataset.input_shape, len(dataset.class_names)),
-        preprocess,
-        build("augment", cfg.augment, dataset.input_shape),
-        dataset.class_names,
-        build("optim", cfg.optim),
-        build("schedule", cfg.schedule),
-        cfg.penalty.kind,
-        cfg.penalty.strength,
-        cfg.label_smoothing,
-        cfg.seed,
+    optimizer = build("optim", cfg.optim)
+    kind = SearchClassifier if "Random" in cfg.optim._target_ else Classifier
+    classifier = kind(
+        model=build("model", cfg.model, dataset.input_shape, len(dataset.class_names)),
+        preprocess=preprocess,
+        augment=build("augment", cfg.augment, dataset.input_shape),
+        class_names=dataset.class_names,
+        optimizer=optimizer,
+        schedule=build("schedule", cfg.schedule),
+        formulas=find(cfg.model.get("layers", "torch")),
+        penalty=cfg.penalty.kind,
+        penalty_strength=cfg.penalty.strength,
+        label_smoothing=cfg.label_smoothing,
+        gradient_clip_val=cfg.trainer.get("gradient_clip_val"),
+        seed=cfg.seed,
     )
     return classifier, data
 

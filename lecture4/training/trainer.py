@@ -9,7 +9,6 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from lecture4.training import callbacks
-from lecture4.training.loop import EpochLoop
 
 
 def make_trainer(
@@ -61,7 +60,10 @@ def bare_trainer(
         options = {**options, "accelerator": "gpu" if torch.cuda.is_available() else "cpu"}
     if options["precision"] == "auto":
         options = {**options, "precision": fastest_precision(options["accelerator"])}
-    trainer = pl.Trainer(
+    # Deterministic mode would also fill every new tensor, against operations that read what they
+    # have not written; there are none here, and it costs a pass over memory.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    return pl.Trainer(
         **options,
         enable_progress_bar=False,  # ours says more and costs less
         enable_model_summary=False,  # the layer table
@@ -70,11 +72,6 @@ def bare_trainer(
         callbacks=list(listeners),
         **more,
     )
-    EpochLoop.install(trainer)
-    # Deterministic mode would also fill every new tensor, against operations that read what they
-    # have not written; there are none here, and it costs a pass over memory.
-    torch.utils.deterministic.fill_uninitialized_memory = False
-    return trainer
 
 
 def fastest_precision(accelerator: str) -> str:
