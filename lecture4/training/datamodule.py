@@ -97,7 +97,8 @@ class DataModule(pl.LightningDataModule):
         return Loader(rows, sampler, *self._fetching(rows))
 
     def _shuffled(self, device: torch.device | str = "cpu") -> Shuffled:
-        of_batch = self.dataset.train_inputs[:1].nbytes * self.batch_size
+        inputs = self.dataset.train_inputs
+        of_batch = inputs.nbytes * self.batch_size // len(inputs)
         return Shuffled(
             self.train_index.to(device),
             self.batch_size,
