@@ -83,7 +83,7 @@ class Classifier(pl.LightningModule):
             scores = self(self.augment(inputs, self.seed, self.current_epoch, index))
             loss = self.objective(scores, labels)  # (1/N) Σ Lᵢ + λ R(W)
             optimizer.zero_grad()
-            self.manual_backward(loss)  # ∂L/∂w
+            self.backpropagate(loss)  # ∂L/∂w
             if self.gradient_clip_val is not None:
                 nn.utils.clip_grad_norm_(self.parameters(), self.gradient_clip_val)
             optimizer.step()  # w ← w − η ∂L/∂w
@@ -102,8 +102,15 @@ class Classifier(pl.LightningModule):
             loss = loss + self.penalty_strength * self.penalty(weights(self.model))
         return loss
 
+    def backpropagate(self, loss: torch.Tensor) -> None:
+        """∂loss/∂w of every parameter; several processes average it, which Lightning prepares."""
+        if self.trainer.world_size > 1:
+            self.manual_backward(loss)
+        else:  # without the hooks around it, which take a third of a small step
+            self.backward(loss)
+
     def backward(self, loss: torch.Tensor) -> None:
-        """∂loss/∂w of every parameter, outside of autocast, which is meant for the forward."""
+        """∂loss/∂w outside of autocast, which is meant for the forward."""
         with torch.autocast(self.device.type, enabled=False):
             loss.backward()
 

@@ -17,11 +17,13 @@ class EpochCheckpoint(ModelCheckpoint):
     """Saves after each epoch under one name, in the run's directory wherever that was moved to."""
 
     on_train_batch_end = pl.Callback.on_train_batch_end  # there is nothing to do after a chunk
+    state_key = ""  # Lightning's own is made of every setting anew, several times in each step
 
     def __init__(self, folder: str | os.PathLike, name: str, **choice):
         super().__init__(
             folder, name, save_on_train_epoch_end=True, enable_version_counter=False, **choice
         )
+        self.state_key = f"{type(self).__name__} {name}"
 
     def load_state_dict(self, state_dict):
         """Take over the best so far; its file is this one's, wherever the state says it was."""
