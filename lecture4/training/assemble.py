@@ -6,7 +6,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
+from lecture4.byhand import nn as byhand_nn
 from lecture4.data.dataset import Dataset
 from lecture4.data.preprocess import Preprocess
 from lecture4.training.classifier import Classifier
@@ -33,7 +35,13 @@ def assemble(
         preprocess = build("preprocess", cfg.preprocess, dataset.input_shape)
         preprocess.fit(data.train_inputs())
     classifier = Classifier(
-        build("model", cfg.model, dataset.input_shape, len(dataset.class_names)),
+        build(
+            "model",
+            OmegaConf.masked_copy(cfg.model, [key for key in cfg.model if key != "layers"]),
+            dataset.input_shape,
+            len(dataset.class_names),
+            layers={"torch": nn, "byhand": byhand_nn}[cfg.model.get("layers", "torch")],
+        ),
         preprocess,
         build("augment", cfg.augment, dataset.input_shape),
         dataset.class_names,
@@ -66,10 +74,10 @@ def _own(settings: Any) -> Any:
     return settings
 
 
-def build(group: str, settings: DictConfig, *args: Any) -> Any:
+def build(group: str, settings: DictConfig, *args: Any, **kwargs: Any) -> Any:
     """Instantiate what ``settings`` describe; an error names the choices that do not fit."""
     try:
-        return instantiate(settings, *args, _convert_="all")
+        return instantiate(settings, *args, **kwargs, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         if not isinstance(cause, ValueError | TypeError) or not HydraConfig.initialized():
