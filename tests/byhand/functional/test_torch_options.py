@@ -1,11 +1,12 @@
+import inspect
+
 import pytest
 import torch
 from against_torch import gradients, leaf, randint, randn, torchs
 from torch.nn import functional as F
 
 from lecture4.byhand import functional as byhand
-from lecture4.byhand.functional._precision import lowered, widened
-from lecture4.byhand.functional._refuse import refuse
+from lecture4.byhand.functional._torch_options import supports_only, to_autocast, to_float32
 
 LOW, FULL, EXACT = torch.bfloat16, torch.float32, torch.float64
 CALLS = {
@@ -89,7 +90,7 @@ def test_a_product_of_float64_stays_exact_under_autocast(call):
 
 
 @pytest.mark.parametrize("call", ["linear", "conv2d"])
-def test_mixed_inputs_of_a_product_are_lowered_by_autocast(call):
+def test_mixed_inputs_of_a_product_get_the_precision_of_autocast(call):
     (x, weight, bias), _ = CALLS[call]
     x, weight, bias = leaf(x.to(LOW)), leaf(weight.float()), leaf(bias.float())
     with torch.autocast("cpu", LOW):
@@ -115,22 +116,22 @@ def test_a_net_under_autocast_has_nearly_its_gradients_without():
         assert (lower - full).abs().max() < 0.05 * full.abs().max()
 
 
-def test_lowered_leaves_none_float64_and_whole_numbers():
+def test_to_autocast_keeps_none_float64_and_whole_numbers():
     for tensor in (randn(2), randint(3, 2)):
         with torch.autocast("cpu", LOW):
-            assert lowered(tensor, None, tensor) == [tensor, None, tensor]
+            assert to_autocast(tensor, None, tensor) == [tensor, None, tensor]
 
 
-def test_lowered_takes_any_wider_float_to_the_precision_of_autocast():
+def test_to_autocast_takes_any_wider_float_to_the_precision_of_autocast():
     tensors = [randn(2).to(dtype) for dtype in (FULL, torch.float16, LOW)]
     for low in (torch.float16, LOW):
         with torch.autocast("cpu", low):
-            assert [t.dtype for t in lowered(*tensors)] == [low] * 3
+            assert [t.dtype for t in to_autocast(*tensors)] == [low] * 3
 
 
-def test_without_autocast_lowered_leaves_the_tensors_alone():
+def test_without_autocast_to_autocast_leaves_the_tensors_alone():
     tensor = randn(2).half()
-    assert all(t is tensor for t in lowered(tensor, tensor))
+    assert all(t is tensor for t in to_autocast(tensor, tensor))
 
 
 @pytest.mark.parametrize(
@@ -187,16 +188,49 @@ def test_gelu_of_large_and_of_negative_numbers(dtype):
     [(LOW, FULL), (torch.float16, FULL), (FULL, FULL), (EXACT, EXACT), (torch.int64, torch.int64)],
     ids=str,
 )
-def test_widened_is_float32_at_least_where_autocast_is_on(dtype, wide):
+def test_to_float32_is_float32_at_least_where_autocast_is_on(dtype, wide):
     tensor = torch.ones(2, dtype=dtype)
     with torch.autocast("cpu", LOW):
-        assert widened(tensor).dtype == wide
-    assert widened(tensor) is tensor
+        assert to_float32(tensor).dtype == wide
+    assert to_float32(tensor) is tensor
 
 
-def test_what_was_given_and_is_not_supported_is_refused():
-    refuse("anything", size_average=None, inplace=None)
-    for value in (True, False, 1, 0, "tanh", [], ()):
-        with pytest.raises(ValueError, match="anything by hand does not support inplace=") as e:
-            refuse("anything", size_average=None, inplace=value)
-        assert f"inplace={value!r}; leave inplace out" in str(e.value)
+@supports_only(inplace=False, fused=(None, False))
+def operation(x, inplace=False, *, fused=None):
+    return x
+
+
+@supports_only(fused=(None, False))
+class Operation:
+    def __init__(self, x, fused=None):
+        self.x = x
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: operation(1, True), "operation by hand does not support inplace=True"),
+        (lambda: operation(1, inplace=True), "operation by hand does not support inplace=True"),
+        (lambda: operation(1, inplace=None), "operation by hand does not support inplace=None"),
+        (lambda: operation(1, fused="yes"), "operation by hand does not support fused='yes'"),
+        (lambda: Operation(1, True), "Operation by hand does not support fused=True"),
+        (lambda: Operation(x=1, fused=True), "Operation by hand does not support fused=True"),
+    ],
+)
+def test_an_option_that_is_not_supported_is_refused_by_name(call, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        call()
+    assert "; leave " in str(caught.value)
+
+
+def test_supported_values_pass():
+    assert operation(1) == operation(x=1) == operation(1, False, fused=False) == 1
+    assert operation(1, fused=None) == Operation(1).x == Operation(x=1, fused=False).x == 1
+
+
+def test_a_decorated_function_keeps_name_and_signature():
+    assert operation.__name__ == "operation"
+    assert str(inspect.signature(operation)) == "(x, inplace=False, *, fused=None)"
+    assert str(inspect.signature(Operation)) == "(x, fused=None)"
+    with pytest.raises(TypeError):
+        operation()
