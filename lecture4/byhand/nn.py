@@ -208,9 +208,16 @@ def family(name: str) -> ModuleType:
     Raises:
         ValueError: ``name`` is neither.
     """
+    if isinstance(name, ModuleType):
+        return name
     if name not in LAYERS:
         raise ValueError(f"layers={name} is unknown; choose one of {', '.join(LAYERS)}")
     return LAYERS[name]
+
+
+def name_of(layers: str | ModuleType) -> str:
+    """The name of a family of layers."""
+    return layers if isinstance(layers, str) else "torch" if layers is nn else "byhand"
 
 
 def with_layers(model: nn.Module, name: str) -> nn.Module:

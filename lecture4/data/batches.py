@@ -54,10 +54,12 @@ class Batches(torch.utils.data.Sampler):
         rank: int,
         ranks: int,
         shuffle_seed: int | None = None,
+        share: float = 1.0,
     ):
         self.index, self.batch_size = index, batch_size
         self.rank, self.ranks = rank, ranks
         self.shuffle_seed = shuffle_seed
+        self.share = share
         self.epoch = 0
         self.first = 0  # batches of this epoch that are left out, because they are done
         if shuffle_seed is not None and batch_size % ranks:
@@ -73,7 +75,7 @@ class Batches(torch.utils.data.Sampler):
 
     def __len__(self) -> int:
         if self.shuffle_seed is not None:
-            return len(self.index) // self.batch_size
+            return max(1, int(len(self.index) // self.batch_size * self.share))
         return -(-len(self.index) // self.batch_size)
 
     def __iter__(self) -> Iterator[torch.Tensor]:

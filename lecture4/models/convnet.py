@@ -8,7 +8,7 @@ from torch import nn
 
 from lecture4.byhand.functional.windows import Size, output_size, pair
 from lecture4.byhand.init import initialize_
-from lecture4.byhand.nn import family
+from lecture4.byhand.nn import family, name_of
 from lecture4.models.activations import make_activation
 from lecture4.models.dropout import Dropout
 from lecture4.support.places import located, named
@@ -56,7 +56,7 @@ class Block(nn.Module):
         pool: Mapping | None = None,
         init: str = "he",
         strict_sizes: bool = False,
-        layers: str = "torch",
+        layers: str | ModuleType = "torch",
     ):
         super().__init__()
         if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
@@ -122,7 +122,7 @@ class ConvNet(nn.Module):
         dropout: float = 0.0,
         init: str = "he",
         strict_sizes: bool = False,
-        layers: str = "torch",
+        layers: str | ModuleType = "torch",
     ):
         super().__init__()
         if len(input_shape) != 3:
@@ -145,7 +145,7 @@ class ConvNet(nn.Module):
             "dropout": dropout,
             "init": init,
             "strict_sizes": strict_sizes,
-            "layers": layers,
+            "layers": name_of(layers),
         }
         channels, *map_size = input_shape
         self.blocks = nn.Sequential()

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from types import ModuleType
 
 import torch
 from torch import nn
 
 from lecture4.byhand.init import initialize_
-from lecture4.byhand.nn import family
+from lecture4.byhand.nn import family, name_of
 from lecture4.models.activations import make_activation
 from lecture4.models.dropout import Dropout
 
@@ -36,7 +37,7 @@ class MLP(nn.Module):
         activation: str = "relu",
         dropout: float = 0.0,
         init: str = "he",
-        layers: str = "torch",
+        layers: str | ModuleType = "torch",
     ):
         super().__init__()
         self.settings = {
@@ -46,7 +47,7 @@ class MLP(nn.Module):
             "activation": activation,
             "dropout": dropout,
             "init": init,
-            "layers": layers,
+            "layers": name_of(layers),
         }
         own = family(layers)
         hidden_layers: list[nn.Module] = []

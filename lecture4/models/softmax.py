@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from types import ModuleType
 
 import torch
 from torch import nn
 
 from lecture4.byhand.init import initialize_
-from lecture4.byhand.nn import family
+from lecture4.byhand.nn import family, name_of
 
 
 class SoftmaxClassifier(nn.Module):
@@ -32,14 +33,14 @@ class SoftmaxClassifier(nn.Module):
         input_shape: Sequence[int],
         num_classes: int,
         init: str = "small",
-        layers: str = "torch",
+        layers: str | ModuleType = "torch",
     ):
         super().__init__()
         self.settings = {
             "input_shape": list(input_shape),
             "num_classes": num_classes,
             "init": init,
-            "layers": layers,
+            "layers": name_of(layers),
         }
         own = family(layers)
         self.flatten = own.Flatten()

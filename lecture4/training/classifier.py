@@ -8,14 +8,8 @@ import torch
 from torch import distributed, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from lecture4.byhand.nn import family
 from lecture4.data import randomness
-
-PENALTIES = {
-    "none": lambda weights: 0.0,
-    "l2": lambda weights: sum(w.square().sum() for w in weights),
-    "l1": lambda weights: sum(w.abs().sum() for w in weights),
-}
+from lecture4.training.formulas import Formulas, find
 
 
 class Classifier(pl.LightningModule):
@@ -32,39 +26,39 @@ class Classifier(pl.LightningModule):
         class_names: of the K classes.
         optimizer: parameter groups -> optimizer.
         schedule: (optimizer, total number of steps) -> scheduler, stepped after each batch.
-        penalty: R: ``none``, ``l2`` (Σ w²) or ``l1`` (Σ |w|), over weights, not biases or norms.
+        formulas: where the loss is found.
+        penalty: R, of the weights, not biases or norms.
         penalty_strength: λ.
         label_smoothing: α; the target becomes (1 − α) · one-hot + α/K.
+        gradient_clip_val: the largest norm of the gradient.
         seed: of augmentation and dropout.
 
     Raises:
-        ValueError: the penalty is unknown.
         FloatingPointError: in training, when the objective is NaN or infinite, before the update.
     """
 
     def __init__(
         self,
+        *,
         model: nn.Module,
         preprocess: nn.Module,
         augment: nn.Module,
         class_names: list[str],
         optimizer: Callable[[Iterable], torch.optim.Optimizer],
         schedule: Callable,
-        penalty: str = "none",
+        formulas: Formulas = find("torch"),  # noqa: B008
+        penalty: Callable[[list[nn.Parameter]], torch.Tensor] | None = None,
         penalty_strength: float = 0.0,
         label_smoothing: float = 0.0,
+        gradient_clip_val: float | None = None,
         seed: int = 0,
     ):
         super().__init__()
-        if penalty not in PENALTIES:
-            raise ValueError(
-                f"penalty.kind={penalty} is unknown; choose one of {', '.join(PENALTIES)}"
-            )
         self.model, self.preprocess, self.augment = model, preprocess, augment
         self.class_names = class_names
         self.optimizer, self.schedule = optimizer, schedule
-        self.penalty, self.penalty_strength = PENALTIES[penalty], penalty_strength
-        layers = family(model.settings["layers"])
+        self.penalty, self.penalty_strength = penalty, penalty_strength
+        layers = formulas.nn
         self.cross_entropy = layers.CrossEntropyLoss()
         self.smoothed = layers.CrossEntropyLoss(label_smoothing=label_smoothing)
         self.seed = seed

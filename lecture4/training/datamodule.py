@@ -33,10 +33,14 @@ class DataModule(pl.LightningDataModule):
     def __init__(
         self,
         dataset: Dataset,
+        *,
         val_size: int | float,
         batch_size: int | None = 128,
         eval_batch_size: int = 500,
         num_workers: int = 0,
+        train_share: float = 1.0,
+        device: str = "auto",
+        every_n_steps: int | None = None,
         seed: int = 0,
     ):
         super().__init__()
@@ -45,6 +49,7 @@ class DataModule(pl.LightningDataModule):
         self.batch_size = min(batch_size or len(self.train_index), len(self.train_index))
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
+        self.train_share = train_share
         self.seed = seed
 
     def train_inputs(self) -> torch.Tensor:
@@ -60,7 +65,13 @@ class DataModule(pl.LightningDataModule):
         """Shuffled batches of the training split."""
         return self._loader(
             Rows(self.dataset.train_inputs, self.dataset.train_labels),
-            Batches(self.train_index, self.batch_size, *self._process(), shuffle_seed=self.seed),
+            Batches(
+                self.train_index,
+                self.batch_size,
+                *self._process(),
+                shuffle_seed=self.seed,
+                share=self.train_share,
+            ),
         )
 
     def val_dataloader(self) -> DataLoader:

@@ -11,7 +11,7 @@ from lecture4.byhand.functional.information import cross_entropy_of, entropy, kl
 from lecture4.byhand.functional.losses import cross_entropy, nll_loss
 from lecture4.byhand.functional.normalization import batch_norm
 from lecture4.byhand.functional.pooling import avg_pool2d, max_pool2d
-from lecture4.byhand.functional.regularization import dropout
+from lecture4.byhand.functional.regularization import dropout, l1_penalty, l2_penalty
 from lecture4.byhand.functional.scores import log_softmax, softmax
 from lecture4.byhand.functional.windows import output_size
 
@@ -26,6 +26,8 @@ __all__ = [
     "flatten",
     "gelu",
     "kl_divergence",
+    "l1_penalty",
+    "l2_penalty",
     "leaky_relu",
     "linear",
     "log_softmax",

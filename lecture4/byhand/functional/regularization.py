@@ -41,3 +41,13 @@ class _Dropout(Function):
     def backward(ctx, dy):
         (mask,) = ctx.saved_tensors
         return dy * mask, None
+
+
+def l1_penalty(weights):
+    """R(W) = Σ |w|."""
+    return sum(w.abs().sum() for w in weights)
+
+
+def l2_penalty(weights):
+    """R(W) = Σ w²."""
+    return sum(w.square().sum() for w in weights)
