@@ -1,6 +1,6 @@
-"""``formulas=torch`` or ``byhand``: where layers, loss, optimizer and penalty are looked up by name.
+"""``formulas=torch`` or ``byhand``: where layers, loss, optimizer and penalty are found by name.
 
-This is the one place that reads the switch.
+The switch is read here alone.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
