@@ -42,6 +42,7 @@ class Choice:
     Attributes:
         group: its directory; ``""`` for a file in conf/ itself.
         name: of the file, such as ``sgd``.
+        package: where its keys stand in the configuration, such as ``optim``; ``""``: at the top.
         meaning: its first line, see above.
         keys: its settings, without those that start with ``_``.
         includes: names of the files whose keys it has, too.
@@ -50,6 +51,7 @@ class Choice:
 
     group: str
     name: str
+    package: str
     meaning: str
     keys: tuple[Key, ...]
     includes: tuple[str, ...]
@@ -92,6 +94,7 @@ def _read(file: Path) -> Choice:
     is_global = lines[0] == GLOBAL
     # every file of data/ includes loading.yaml
     package = "data" if file.name == "loading.yaml" else "" if is_global else group
+    package = package.replace("/", ".")
     found: list[Key] = []
 
     def walk(node: yaml.Node, values: dict, prefix: str) -> None:
@@ -104,7 +107,7 @@ def _read(file: Path) -> Choice:
                 walk(child, values[key.value], f"{path}.")
 
     root, values = yaml.compose(text, _Loader), yaml.load(text, _Loader)
-    walk(root, values, f"{package.replace('/', '.')}." if package else "")
+    walk(root, values, f"{package}." if package else "")
     included, chosen = [], {}
     for entry in values.get("defaults", []):
         if isinstance(entry, str):  # grid, or /loading@_here_
@@ -114,7 +117,7 @@ def _read(file: Path) -> Choice:
             if match := re.match(r"override /(\w+)(@|$)", name):
                 chosen[match[1]] = choice
     meaning = lines[is_global].removeprefix("# ")
-    return Choice(group, file.stem, meaning, tuple(found), tuple(included), chosen)
+    return Choice(group, file.stem, package, meaning, tuple(found), tuple(included), chosen)
 
 
 def _comment(text: str, key: yaml.Node, value: yaml.Node) -> str:
