@@ -42,8 +42,8 @@ class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
     """End the process with code 1 after an error, 130 after Ctrl-C; an error is a line on stderr.
 
     Stands around the job, and around Hydra, which has errors of its own. A job of a sweep leaves
-    its error in results.json and returns None, and the sweep goes on. With HYDRA_FULL_ERROR=1 set
-    by the user, the traceback comes through.
+    its error in results.json and returns None, so that the sweep continues. With
+    HYDRA_FULL_ERROR=1 set by the user, the traceback is printed.
 
     It has no state, so that launchers can send what it decorates to other processes.
     """
@@ -75,12 +75,12 @@ class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
 
 
 def _tell(error: Exception) -> None:
-    """Print what went wrong, once; of several processes, another than the first only by itself."""
+    """Print what went wrong, once: by rank 0, or by the rank that alone meets the error."""
     if os.environ["LECTURE4_FULL_ERROR"] == "1":
         traceback.print_exception(error)
     elif rank() == 0:
         print(f"error: {sentence(error)}", file=sys.stderr)
-    elif _processes_have_met():  # before that, the first meets the same error
+    elif _processes_have_met():  # before that, rank 0 meets the same error
         print(f"process {rank()}: error: {sentence(error)}", file=sys.stderr)
 
 
@@ -106,7 +106,7 @@ def check_flags() -> None:
 
     def refuse(message: str) -> NoReturn:
         advice = f"{parser.prog} --help lists what there is"
-        if "=" in message:  # argparse takes no settings after a flag that stands between them
+        if "=" in message and " -" not in message:  # settings after a flag between settings
             advice = "put flags such as -m before every setting"
         raise ValueError(f"{message}; {advice}")
 
@@ -123,7 +123,7 @@ def read_arguments() -> None:
     if rank():
         arguments.append("hydra.output_subdir=null")
         if not any(word.startswith("hydra.run.dir=") for word in arguments):
-            # it would begin a run of its own; the first process tells it where it saves
+            # Hydra would make a second run directory; rank 0 broadcasts the one in use
             arguments.append(f"hydra.run.dir={tempfile.gettempdir()}")
     sys.argv[1:] = arguments
 
@@ -164,8 +164,8 @@ KNOWN: list[tuple[Any, str, Callable[[Any, re.Match], str]]] = [
     (MissingConfigException, r"Could not find '(.+)/([^/']+)'\s+Available", _unknown_choice),
     (ConfigCompositionException, r"Could not override '([^']+)'", lambda e, m: unknown_key(m[1])),
     (
-        ConfigCompositionException,
-        "Config group override",
+        ValueError,
+        "^Config group override",
         lambda e, m: "a group takes the name of a choice, as in model=mlp; --help lists them",
     ),
     (

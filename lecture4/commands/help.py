@@ -15,7 +15,7 @@ TRAIN = """\
 python train.py model=mlp optim=adam optim.lr=1e-3   choose from a group, set a key
 python train.py -m model=mlp,convnet seed=0,1,2      a sweep: every combination
 python train.py resume=outputs/DAY/TIME              continue a run
-python train.py --cfg job model=mlp                  print what is composed
+python train.py --cfg job --resolve model=mlp        print what is composed
 python train.py --hydra-help                         Hydra's own flags"""
 LECTURE = """\
 python lecture.py                                    every claim, quickly
