@@ -12,7 +12,7 @@ from lecture4.data.batches import Batch
 from lecture4.training.checkpoint import card
 from lecture4.training.dropout import convert_dropout
 from lecture4.training.epoch_record import EvaluationRecord, TrainingRecord, of_ranks
-from lecture4.training.formulas import Formulas
+from lecture4.training.formulas import Formulas, Penalty
 from lecture4.training.schedule import restore_rates
 
 
@@ -29,8 +29,8 @@ class Classifier(pl.LightningModule):
         class_names: of the K classes.
         optimizer: parameter groups -> optimizer.
         schedule: (optimizer, total number of steps) -> scheduler, stepped after each batch.
-        formulas: torch's, or those by hand; the loss and the penalty are looked up there.
-        penalty: R: ``none``, ``l2`` (Σ w²) or ``l1`` (Σ |w|), over weights, not biases or norms.
+        formulas: torch's or byhand's, where the cross-entropy is looked up.
+        penalty: R, from the weights (not biases or norms) to a scalar; None for no penalty.
         penalty_strength: λ.
         label_smoothing: α; the target becomes (1 − α) · one-hot + α/K.
         gradient_clip_val: largest norm of the gradient of all parameters; longer ones are scaled
@@ -38,7 +38,6 @@ class Classifier(pl.LightningModule):
         seed: of augmentation and dropout.
 
     Raises:
-        ValueError: the penalty is unknown.
         FloatingPointError: in training, the objective of a step was NaN or infinite.
     """
 
@@ -54,7 +53,7 @@ class Classifier(pl.LightningModule):
         optimizer: Callable[[Iterable], torch.optim.Optimizer],
         schedule: Callable,
         formulas: Formulas,
-        penalty: str = "none",
+        penalty: Penalty | None = None,
         penalty_strength: float = 0.0,
         label_smoothing: float = 0.0,
         gradient_clip_val: float | None = None,
@@ -65,7 +64,7 @@ class Classifier(pl.LightningModule):
         self.class_names = class_names
         self.optimizer, self.schedule = optimizer, schedule
         self.formulas = formulas
-        self.penalty, self.penalty_strength = formulas.penalty(penalty), penalty_strength
+        self.penalty, self.penalty_strength = penalty, penalty_strength
         self.cross_entropy = formulas.nn.CrossEntropyLoss()
         self.smoothed = formulas.nn.CrossEntropyLoss(label_smoothing=label_smoothing)
         self.gradient_clip_val = gradient_clip_val
@@ -98,7 +97,7 @@ class Classifier(pl.LightningModule):
     def objective(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """What training minimises: (1/N) Σᵢ Lᵢ + λ R(W)."""
         loss = self.smoothed(scores, labels)
-        if self.penalty_strength:
+        if self.penalty is not None and self.penalty_strength:
             loss = loss + self.penalty_strength * self.penalty(weights(self.model))
         return loss
 

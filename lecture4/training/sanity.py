@@ -24,7 +24,7 @@ from lecture4.byhand.numerical import (
     relative_error,
 )
 from lecture4.support.console import make_console, make_table
-from lecture4.training.classifier import PENALTIES, Classifier, parameter_groups, weights
+from lecture4.training.classifier import Classifier, parameter_groups, weights
 from lecture4.training.datamodule import DataModule
 
 ROUNDING = 1e-9  # relative error in float64 that is no mistake
@@ -200,8 +200,8 @@ def loss_rises_with_the_penalty(subject: Subject) -> tuple[str, bool]:
     """L + λ R(W) for λ = 0, 1, 2."""
     classifier = copy.deepcopy(subject.classifier)
     classifier.model = subject.model()
-    if not classifier.penalty(weights(classifier.model)):  # none is chosen
-        classifier.penalty = PENALTIES["l2"]
+    if classifier.penalty is None or not classifier.penalty(weights(classifier.model)):
+        classifier.penalty = classifier.formulas.penalty("l2")
     inputs, labels = subject.batch(8)
     scores = classifier.model(inputs)
     objectives = []

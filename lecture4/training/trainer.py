@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 
+from lecture4.support.private import has_amx_tiles
 from lecture4.training import callbacks
 
 
@@ -83,5 +84,5 @@ def fastest_precision(accelerator: str) -> str:
     if accelerator in ("gpu", "cuda"):
         native = torch.cuda.get_device_capability() >= (8, 0)
     else:
-        native = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+        native = has_amx_tiles()
     return "bf16-mixed" if native else "32-true"

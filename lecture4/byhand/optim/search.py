@@ -8,7 +8,7 @@ import torch
 from torch.optim import Optimizer
 
 
-class _Search(Optimizer):
+class Search(Optimizer):
     """Tries one candidate W for each batch and keeps it if its loss is smaller.
 
     The kept W and the candidate are scored on the same batch. The parameters are frozen, as no
@@ -53,7 +53,7 @@ class _Search(Optimizer):
         return (w for group in self.param_groups for w in group["params"])
 
 
-class RandomSearch(_Search):
+class RandomSearch(Search):
     """A fresh random W in each step, W ~ N(0, lr²); the best is kept.
 
     Args:
@@ -71,7 +71,7 @@ class RandomSearch(_Search):
         return lr * torch.randn_like(w)
 
 
-class RandomLocalSearch(_Search):
+class RandomLocalSearch(Search):
     """A random step from the best W so far, W + δ with δ ~ N(0, lr²); kept if it is better.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from lecture4.runs.predictor import read_checkpoint  # noqa
+from lecture4.runs.predictor import read_checkpoint
 from lecture4.support.files import write_atomically
 
 
