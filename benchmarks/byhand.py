@@ -2,7 +2,7 @@
 
 Both start from the same weights and take the same batch of 128 random images in memory: forward,
 loss, backward, update. In float32, and in the precision that ``train.py`` would choose here. Memory
-is how far a few steps raise the peak of a process, each side in a process of its own.
+is how far a few steps raise the peak of a fresh process.
 """
 
 import contextlib

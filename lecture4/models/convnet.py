@@ -28,7 +28,7 @@ class Block(nn.Module):
 
     Args:
         in_channels: depth of the input maps; each filter extends over all of it.
-        map_size: (H, W) of the input maps; ``self.map_size`` is that of the output.
+        map_size: (H, W) of the input maps; ``self.map_size`` is (H', W') of the output.
         channels: number of filters.
         kernel_size: F, a number, or a pair for height and width.
         stride: S, likewise.
@@ -96,7 +96,7 @@ class ConvNet(nn.Module):
         input_shape: (C, H, W) of one image.
         num_classes: K.
         blocks: settings of each ``Block``: channels, kernel_size, stride, padding, activation,
-            norm, pool. A block inherits what it leaves out from the model, or has the default.
+            norm, pool. Omitted ones are the model's, or ``Block``'s defaults.
         head: ``global`` averages each map to one number; ``flatten`` keeps every position.
         activation: of each block that names none itself.
         dropout: probability with which an input of the last layer is zeroed in training.

@@ -258,7 +258,7 @@ def test_softmax_and_losses_of_tensors_that_are_not_contiguous():
     ("scores", "target"),
     [((4, 3), (5,)), ((4, 3), (4, 1)), ((4, 3, 2), (4, 3)), ((3,), (1,)), ((), ())],
 )
-def test_losses_tell_shapes_that_do_not_fit(loss, scores, target):
+def test_losses_refuse_shapes_that_do_not_fit(loss, scores, target):
     with pytest.raises(ValueError, match="takes whole numbers") as caught:
         loss(randn(*scores), randint(1, *target))
     assert f"scores {scores}" in str(caught.value)
@@ -266,7 +266,7 @@ def test_losses_tell_shapes_that_do_not_fit(loss, scores, target):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_losses_tell_floats_that_are_no_probabilities(loss):
+def test_losses_refuse_floats_that_are_no_probabilities(loss):
     with pytest.raises(ValueError, match="takes whole numbers") as caught:
         loss(randn(4, 3), randn(4))
     assert "not torch.float64 of shape (4,)" in str(caught.value)
@@ -274,7 +274,7 @@ def test_losses_tell_floats_that_are_no_probabilities(loss):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("wrong", [3, -1, 255])
-def test_losses_name_a_target_that_is_no_class(loss, wrong):
+def test_losses_name_a_target_that_is_not_a_class(loss, wrong):
     with pytest.raises(
         IndexError, match=rf"target {wrong} is not a class; with 3 classes .* 0 and 2"
     ):
@@ -284,7 +284,7 @@ def test_losses_name_a_target_that_is_no_class(loss, wrong):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("shape", [(4,), (1,), (3, 1), ()], ids=str)
-def test_losses_tell_a_weight_that_does_not_fit(loss, shape):
+def test_losses_refuse_a_weight_that_does_not_fit(loss, shape):
     with pytest.raises(ValueError, match=r"takes a weight of shape \(3,\)") as caught:
         loss(randn(2, 3), torch.tensor([0, 1]), weight=randn(*shape))
     assert f"not {shape}" in str(caught.value)
@@ -299,7 +299,7 @@ def test_losses_refuse_a_weight_that_wants_a_gradient(loss):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("value", ["average", "", None])
-def test_losses_tell_an_unknown_reduction(loss, value):
+def test_losses_refuse_an_unknown_reduction(loss, value):
     with pytest.raises(ValueError, match=f"reduction={value!r} is unknown.*none, mean, sum"):
         loss(randn(2, 3), torch.tensor([0, 1]), reduction=value)
 
@@ -312,7 +312,7 @@ def test_losses_refuse_what_torch_has_deprecated(loss, name):
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
-def test_cross_entropy_tells_a_smoothing_out_of_range(value):
+def test_cross_entropy_refuses_a_smoothing_out_of_range(value):
     with pytest.raises(ValueError, match=f"label_smoothing={value} must lie between 0 and 1"):
         byhand.cross_entropy(randn(2, 3), torch.tensor([0, 1]), label_smoothing=value)
 
@@ -325,7 +325,7 @@ def test_an_index_to_ignore_goes_with_classes_only():
 @pytest.mark.parametrize("name", ["size_average", "reduce"])
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("value", [True, False])
-def test_arguments_that_torch_deprecates_are_refused_whatever_their_value(loss, name, value):
+def test_arguments_that_torch_deprecates_are_refused_with_any_value(loss, name, value):
     with pytest.raises(ValueError, match=f"{name}={value}"):
         loss(randn(4, 3), randint(3, 4), **{name: value})
 

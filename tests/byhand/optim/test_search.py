@@ -132,7 +132,7 @@ def test_random_local_search_steps_away_from_what_it_kept(lr, value):
     assert ((first - value) * (second - value)).mean().abs() < 5 * lr**2 / math.sqrt(w.numel())
 
 
-def test_random_local_search_goes_on_from_a_kept_candidate():
+def test_random_local_search_continues_from_a_kept_candidate():
     torch.manual_seed(0)
     w = nn.Parameter(torch.zeros(100_000, dtype=torch.float64))
     search, closure = optim.RandomLocalSearch([w], lr=0.1), Scores([w], [4.0, 3.0, 3.0, 2.0])

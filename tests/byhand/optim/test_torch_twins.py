@@ -20,7 +20,7 @@ RESUMED = [
 
 
 def layout(value):
-    """Type, and of a tensor dtype and shape, of whatever a state dict holds."""
+    """Types in a state dict; for a tensor its dtype, shape and device."""
     if isinstance(value, torch.Tensor):
         return type(value), value.dtype, value.shape, value.device
     if isinstance(value, dict):

@@ -125,7 +125,7 @@ def test_weights_of_float32_stay_float32_and_near_torchs(name):
     ],
     ids="->".join,
 )
-def test_a_checkpoint_goes_on_in_the_other_implementation(makers, index):
+def test_a_checkpoint_resumes_in_the_other_implementation(makers, index):
     name, options = RESUMED[index]
     leg = STEPS // len(makers)
     model = network()
@@ -145,7 +145,7 @@ def test_a_checkpoint_goes_on_in_the_other_implementation(makers, index):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_without_its_state_a_checkpoint_would_not_go_on(name):
+def test_without_its_state_a_checkpoint_would_not_resume(name):
     options = {"lr": 1e-2} | ({"momentum": 0.9} if name == "SGD" else {})
     model, _ = trained(name, "ours", options, last=10)
     train(model, getattr(optim, name)(model.parameters(), **options), 10, 20)
@@ -221,7 +221,7 @@ def test_the_learning_rate_may_be_a_tensor(name, shape):
 @pytest.mark.parametrize(
     "duplicate", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))]
 )
-def test_a_copy_goes_on_alike(name, duplicate):
+def test_a_copy_continues_alike(name, duplicate):
     options = {"lr": 1e-2} | ({"momentum": 0.9} if name == "SGD" else {"amsgrad": True})
     model, optimizer = trained(name, "ours", options, last=10)
     other, copied = duplicate((model, optimizer))
