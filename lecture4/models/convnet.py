@@ -21,21 +21,17 @@ from lecture4.support.places import located, named
 class Block(nn.Module):
     """f(norm(pool(w * x + b))): convolution, pooling and norm where asked for, activation.
 
-    Pooling comes before the activation, where fewer numbers are left to compute. The maximum
-    commutes with every increasing function, max f(x) = f(max x), so the order makes no difference
-    for max pooling without norm and ReLU, sigmoid, tanh or leaky ReLU; for average pooling, GELU,
-    or a norm between the two it does.
+    Pooling comes before the activation, where fewer numbers are left to compute. For max pooling
+    without norm the order makes no difference if f increases, as max f(x) = f(max x); for average
+    pooling, GELU, or a norm between the two it does.
 
     Args:
         in_channels: depth of the input maps; each filter extends over all of it.
         map_size: (H, W) of the input maps; ``self.map_size`` is (H', W') of the output.
         channels: number of filters.
-        kernel_size: F, a number, or a pair for height and width.
-        stride: S, likewise.
-        padding: P zeros on each border, likewise.
+        kernel_size, stride, padding: F, S, P; a number, or a pair for height and width.
         activation: f, a name from ``lecture4.models.activations``.
-        norm: ``none`` or ``batch``; with ``batch`` the convolution has no b, for the norm would
-            cancel it.
+        norm: ``none``, or ``batch``: then without b, which the norm would cancel.
         pool: settings of ``make_pool``, or None.
         init: how the filters are drawn, see ``lecture4.byhand.init``, with the gain of f.
         strict_sizes: refuse windows that do not tile their input.
