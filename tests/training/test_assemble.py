@@ -41,7 +41,7 @@ def test_settings_reach_what_they_are_for():
         )
     )
     group = classifier.optimizer(classifier.parameters()).param_groups[0]
-    assert (group["lr"], group["betas"], group["fused"]) == (0.5, [0.9, 0.999], True)
+    assert (group["lr"], group["betas"], group["fused"]) == (0.5, (0.9, 0.999), True)
     assert classifier.penalty([torch.tensor([-3.0, 4.0])]) == 7
     assert (classifier.penalty_strength, classifier.seed) == (0.25, 7)
     assert (data.batch_size, data.eval_batch_size, data.train_share, data.seed) == (10, 20, 0.5, 7)
@@ -80,7 +80,9 @@ def test_names_are_looked_up_before_the_data_are_read(override, expected):
 
 
 def test_what_changes_nothing_in_the_net_is_no_hyperparameter():
-    found = hyperparameters(compose(*MLP))
+    cfg = compose(*MLP)
+    del cfg.hydra  # Hydra keeps it from a job
+    found = hyperparameters(cfg)
     assert found["model"] == {
         "hidden": [8],
         "activation": "relu",
