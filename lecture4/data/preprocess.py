@@ -124,7 +124,7 @@ PREPROCESSINGS = {
 
 
 def _moments(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """E[x] and E[x²] of each pixel of uint8 images (N, C, H, W), x = image/255: float64 (C, H, W)."""
+    """E[x] and E[x²] of each pixel, x = image/255: uint8 (N, C, H, W) -> float64 (C, H, W) each."""
     total = torch.zeros(2, *images.shape[1:], dtype=torch.float64)
     for chunk in images.split(1000):  # a float64 copy of all of CIFAR-10 would take 1.2 GB
         x = chunk.to(torch.float64) / 255
