@@ -40,7 +40,7 @@ def test_every_choice_trains_for_one_step(job, group, choice):
 def test_every_data_choice_composes_with_its_defaults():
     defaults = {name: compose(f"data={name}") for name in choices("data")}
     target = {name: cfg.preprocess._target_ for name, cfg in defaults.items()}
-    assert target.pop("rings") == "lecture4.data.preprocess.FullScale"
+    assert target.pop("rings") == "lecture4.data.preprocess.Preprocess"
     assert set(target.values()) == {"lecture4.data.preprocess.ChannelStandardize"}
     assert defaults["rings"].augment._target_ == "lecture4.data.augment.NoAugment"
     assert defaults["cifar10"].data.val_size == 5000
