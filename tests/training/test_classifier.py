@@ -43,7 +43,7 @@ def with_optimizer(module: Classifier) -> Classifier:
     optimizer = module.optimizer(parameter_groups(module.model))
     schedule = module.schedule(optimizer, 10)
     module.optimizers, module.lr_schedulers = lambda: optimizer, lambda: schedule
-    module.backpropagate = module.backward
+    module.backpropagate = torch.Tensor.backward
     return module
 
 
