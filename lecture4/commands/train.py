@@ -11,7 +11,7 @@ from lecture4.training.settings import check
 
 def main() -> None:
     """Read the command line, and do what it says."""
-    with plain_errors(), sweep.report():
+    with plain_errors(), sweep.summarize():
         read_arguments()
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(job)()
 
