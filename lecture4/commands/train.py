@@ -12,7 +12,7 @@ from lecture4.training.settings import check
 
 def main() -> None:
     """Read the command line, and do what it says."""
-    with plain_errors(), sweep.report():
+    with plain_errors(), sweep.summarize():
         if help_asked():
             show(train_help())
             return
