@@ -78,7 +78,7 @@ def _group(group: Group, chosen: str | None) -> Iterator[str]:
     for choice in mine:
         mark = "*" if choice.name == chosen else " "
         others = " ".join(f"{name}={value}" for name, value in choice.chooses.items())
-        brings = f" [{others}]" if others and "/" not in others else ""
+        brings = f" [{others}]" if others else ""
         yield from _wrapped(f"  {mark} {choice.name:{width}}  ", "", choice.meaning + brings)
     rows = list(_keys(group, mine, chosen))
     if rows:

@@ -91,7 +91,7 @@ def _read(file: Path) -> Choice:
     text = file.read_text()
     lines = text.splitlines()
     group = file.parent.relative_to(CONF).as_posix().strip(".")
-    is_global = lines[0] == GLOBAL
+    is_global = GLOBAL in lines[:1]
     # every file of data/ includes loading.yaml
     package = "data" if file.name == "loading.yaml" else "" if is_global else group
     package = package.replace("/", ".")
@@ -106,8 +106,9 @@ def _read(file: Path) -> Choice:
             if isinstance(child, yaml.MappingNode):
                 walk(child, values[key.value], f"{path}.")
 
-    root, values = yaml.compose(text, _Loader), yaml.load(text, _Loader)
-    walk(root, values, f"{package}." if package else "")
+    root, values = yaml.compose(text, _Loader), yaml.load(text, _Loader) or {}
+    if values:  # a file may be empty
+        walk(root, values, f"{package}." if package else "")
     included, chosen = [], {}
     for entry in values.get("defaults", []):
         if isinstance(entry, str):  # grid, or /loading@_here_
@@ -116,7 +117,8 @@ def _read(file: Path) -> Choice:
             ((name, choice),) = entry.items()
             if match := re.match(r"override /(\w+)(@|$)", name):
                 chosen[match[1]] = choice
-    meaning = lines[is_global].removeprefix("# ")
+    title = next(iter(lines[is_global:]), "")
+    meaning = title.removeprefix("# ") if title.startswith("# ") else ""
     return Choice(group, file.stem, package, meaning, tuple(found), tuple(included), chosen)
 
 

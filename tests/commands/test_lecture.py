@@ -139,9 +139,10 @@ def test_some_claims_make_a_page_of_their_own(tmp_path):
 
 def test_help_names_every_claim_and_every_setting(tmp_path):
     told = run("--help", cwd=tmp_path).stdout
-    claims = told.partition("claims: ")[2].partition("Settings")[0].split()
+    claims = told.partition("Claims\n")[2].partition("Keys\n")[0].split()
     assert claims == list(NAMES)
-    assert all(f"{key}:" in told for key in ("budget", "seed", "name", "root", "cache", "copy_to"))
+    keys = ("claims", "budget", "seed", "data.name", "data.root", "cache", "copy_to")
+    assert all(f"\n    {key}" in told for key in keys)
     assert "optim" not in told
 
 
@@ -193,7 +194,7 @@ def test_an_interrupted_run_goes_on(tmp_path):
         ("budget=long", "budget=long is not accepted; it must be quick or full"),
         ("seed=-1", "seed=-1 is not accepted"),
         ("seed=4294967295", "seed=4294967295 is not accepted"),  # the seeds after it are too large
-        ("data=shapes", "data is set by its parts: data.root, data.name"),
+        ("data=shapes", "data is set by its parts: data.name, data.root"),
         ("data.name=mnist", "data.name=mnist is not accepted; it must be auto, cifar10 or shapes"),
         ("optim.lr=1", "optim.lr does not go with these choices; it belongs to optim=adam"),
         ("bugdet=full", "bugdet is no setting here; did you mean budget?"),

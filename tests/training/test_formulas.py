@@ -188,5 +188,5 @@ def test_in_a_search_the_loss_on_record_is_that_of_the_weights_kept_so_far(job, 
 
 def losses_of(folder: Path) -> list[float]:
     """train/loss of each epoch."""
-    rows = csv.DictReader((folder / "metrics.csv").open())
+    rows = csv.DictReader((folder / "metrics.csv").read_text().splitlines())
     return [float(row["train/loss"]) for row in rows if row["train/loss"]]
