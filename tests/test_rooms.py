@@ -28,19 +28,25 @@ SPEAKS_HYDRA = (
     "lecture4/commands/",
     "lecture4/training/assemble.py",  # instantiate
     "lecture4/lesson/lab/",  # composes what the command line would
-    "lecture4/runs/sweep/",  # the callback that Hydra calls, and the overrides of jobs
-    "hydra_plugins/",  # Hydra looks for sweepers here
+    "lecture4/runs/sweep/hydra.py",  # the callback that Hydra calls
+    "hydra_plugins/",  # where Hydra looks for sweepers
 )
 ALSO_SPEAKS_HYDRA = {
-    "lecture4/training/settings.py": "asks HydraConfig whether this is a sweep, and which choices",
-    "lecture4/runs/resume.py": "takes the recorded configuration from HydraConfig",
+    "lecture4/runs/recorded.py": "composes the recorded overrides against conf/",
+    "lecture4/runs/resume.py": "asks HydraConfig for the overrides typed beside resume=",
+    "lecture4/runs/sweep/jobs.py": "parses the recorded overrides of jobs",
+    "lecture4/support/private.py": "names Hydra's private parser of arguments",
+    "lecture4/training/processes.py": "asks HydraConfig whether this job belongs to a sweep",
 }
 TESTS_WITHOUT_MODULE = {
     "tests/byhand/functional/test_drop_in.py": "all functions against torch.nn.functional",
-    "tests/byhand/test_training_torch_nets.py": "whole trainings, with torch's layers and by hand",
+    "tests/byhand/optim/test_torch_twins.py": "all optimizers against torch.optim",
+    "tests/byhand/optim/test_trajectories.py": "all optimizers along the paths of torch.optim",
+    "tests/byhand/test_meta_device.py": "no formula reads a number from the device",
     "tests/lesson/page/test_browser.py": "the page in Chromium",
     "tests/lesson/page/test_widgets.py": "lecture4/lesson/page/widgets/*.js",
-    "tests/training/test_formulas.py": "layers, loss and optimizer by hand in train.py",
+    "tests/models/test_gradients_on_paper.py": "gradients of whole nets",
+    "tests/runs/sweep/test_grid.py": "hydra_plugins/lecture4_grid.py",
     "tests/training/test_learning.py": "each model learns",
 }
 Sources = dict[str, str]  # text of each file, by its path below the root
