@@ -1,27 +1,33 @@
 """``lecture.py``: test the claims, and write lecture.html and claims.json."""
 
+import textwrap
+
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lecture4.commands.errors import plain_errors, run_directory
+from lecture4.lesson.claims import NAMES
 from lecture4.lesson.settings import check_lecture
 from lecture4.support.conf import CONF
 
 
 def main() -> None:
-    """Read the command line, and do what it says."""
+    """Run ``lecture.py`` with the settings of the command line."""
+    names = textwrap.fill(" ".join(NAMES), 80, subsequent_indent="  ")
+    OmegaConf.register_new_resolver("names_of_claims", lambda: names, replace=True)  # for --help
     with plain_errors():
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="lecture")(job)()
 
 
-def lecture(cfg: DictConfig) -> None:
-    """Test the claims asked for, and write the page."""
+def run_claims(cfg: DictConfig) -> None:
+    """Test the claims that ``cfg.claims`` names, and write the page."""
     names = check_lecture(cfg)
     from lecture4.lesson import report
     from lecture4.lesson.lab import Lab
+    from lecture4.lesson.progress import ClaimProgress
 
     folder = run_directory()
-    with report.Progress(names, kept=bool(cfg.cache)) as progress:
+    with ClaimProgress(names, kept=bool(cfg.cache)) as progress:
         data = report.find_data(cfg.data.name, cfg.data.root)
         lab = Lab(cfg.budget, cfg.seed, data, cfg.data.root, cfg.cache, progress.note)
         fallback = cfg.data.name == "auto" and data == "shapes"
@@ -29,4 +35,4 @@ def lecture(cfg: DictConfig) -> None:
     report.publish(measured, folder, cfg.copy_to)
 
 
-job = plain_errors()(lecture)
+job = plain_errors()(run_claims)

@@ -59,6 +59,7 @@ class Batches(torch.utils.data.Sampler):
         self.rank, self.ranks = rank, ranks
         self.shuffle_seed = shuffle_seed
         self.epoch = 0
+        self.share = 1.0  # of an epoch's batches
         self.first = 0  # batches of this epoch that are left out, because they are done
         if shuffle_seed is not None and batch_size % ranks:
             raise ValueError(
@@ -73,7 +74,7 @@ class Batches(torch.utils.data.Sampler):
 
     def __len__(self) -> int:
         if self.shuffle_seed is not None:
-            return len(self.index) // self.batch_size
+            return max(1, int(self.share * (len(self.index) // self.batch_size)))
         return -(-len(self.index) // self.batch_size)
 
     def __iter__(self) -> Iterator[torch.Tensor]:

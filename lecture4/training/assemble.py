@@ -28,7 +28,9 @@ def assemble(
     """
     d = cfg.data
     dataset = dataset or build("data", d.source)
-    data = DataModule(dataset, d.val_size, d.batch_size, d.eval_batch_size, d.num_workers, cfg.seed)
+    data = DataModule(
+        dataset, d.val_size, d.batch_size, d.eval_batch_size, d.num_workers, cfg.seed, d.train_share
+    )
     if preprocess is None:
         preprocess = build("preprocess", cfg.preprocess, dataset.input_shape)
         preprocess.fit(data.train_inputs())

@@ -23,6 +23,7 @@ class DataModule(pl.LightningDataModule):
         batch_size: of the global training batch; None for all of the training split at once
             (gradient descent). A larger one than the split is all of it, too.
         eval_batch_size: in validation and test.
+        train_share: fraction, in (0, 1], of a training epoch's batches that are served.
         num_workers: worker processes that fetch; 0 fetches in this one, which is the faster.
         seed: of the split and the order.
 
@@ -38,6 +39,7 @@ class DataModule(pl.LightningDataModule):
         eval_batch_size: int = 500,
         num_workers: int = 0,
         seed: int = 0,
+        train_share: float = 1.0,
     ):
         super().__init__()
         self.dataset = dataset
@@ -46,6 +48,7 @@ class DataModule(pl.LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self.train_share = train_share
 
     def train_inputs(self) -> torch.Tensor:
         """The inputs of the training split: what preprocessing may be fitted on."""
@@ -58,10 +61,11 @@ class DataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled batches of the training split."""
-        return self._loader(
-            Rows(self.dataset.train_inputs, self.dataset.train_labels),
-            Batches(self.train_index, self.batch_size, *self._process(), shuffle_seed=self.seed),
+        batches = Batches(
+            self.train_index, self.batch_size, *self._process(), shuffle_seed=self.seed
         )
+        batches.share = self.train_share
+        return self._loader(Rows(self.dataset.train_inputs, self.dataset.train_labels), batches)
 
     def val_dataloader(self) -> DataLoader:
         """The validation split in order."""

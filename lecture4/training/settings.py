@@ -174,6 +174,7 @@ ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: v is None or (is_whole(v) and v >= 1),
         "a whole number ≥ 1, or null for the full batch",
     ),
+    "data.train_share": (lambda v: is_number(v) and 0 < v <= 1, "a number in (0, 1]"),
     "data.eval_batch_size": _at_least(1),
     "data.num_workers": _at_least(0),
     "data.root": NAME,

@@ -140,7 +140,7 @@ CAUGHT_BY = {
 }
 
 
-@pytest.mark.parametrize("plant", planted_bugs.MISTAKES)
+@pytest.mark.parametrize("plant", planted_bugs.BUGS)
 def test_a_mistake_is_caught(report, plant):
     model, caught_by = CAUGHT_BY[plant]
     with plant():
@@ -151,7 +151,7 @@ def test_a_mistake_is_caught(report, plant):
     )  # it runs, and is wrong
 
 
-@pytest.mark.parametrize("plant", planted_bugs.MISTAKES)
+@pytest.mark.parametrize("plant", planted_bugs.BUGS)
 def test_a_mistake_ends_with_its_block(plant):
     def namespaces():
         places = [F, PENALTIES, optim.Adam, pooling._MaxPool2d, normalization._BatchNorm]

@@ -11,9 +11,10 @@ from torch import nn
 
 from lecture4.byhand import functional as F
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab import Claim, Finding, Item, Lab, Plot, Table, figure, spread
+from lecture4.lesson.lab.drawing import Item, Plot, Table, figure, spread
+from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import SoftmaxClassifier
-from lecture4.training import assemble
 from lecture4.training.datamodule import DataModule
 
 MODELS = {"softmax": "softmax classifier", "mlp": "MLP", "convnet": "ConvNet"}
@@ -97,11 +98,11 @@ def _untrained(
     lab: Lab, name: str, x: torch.Tensor, classes: int, seeds: list[int]
 ) -> list[_Untrained]:
     lab.note(f"untrained {MODELS[name]}, {len(seeds)} seeds")
-    settings, nets, seen = lab.compose(f"model={name}").model, [], []
+    built, nets, seen = lab.assemble(f"model={name}")[0].model, [], []
     for seed in seeds:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = assemble.build("model", settings, x.shape[1:], classes)
+            model = type(built)(**built.settings)
         last = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
         last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         nets.append(_Untrained(scores=model(x), features=seen.pop(), std=last.weight.std().item()))
@@ -296,7 +297,10 @@ def _invariance(m: dict) -> Plot:
 CLAIM = Claim(
     name="probabilities",
     title="Scores to probabilities",
-    quote="Want to interpret raw classifier as probabilities.",
+    quote=[
+        "Want to interpret raw classifier as probabilities.",
+        r"$$s = f(x_i; W)$$ , $$P(Y =k | X = x_i) = \frac{e^sk}{\sum_j e^sj}$$",
+    ],
     text="Softmax makes scores into probabilities: they sum to 1, and adding a constant to all "
     "scores changes nothing. Scores that know nothing give every class 1/K, so before training "
     "the loss should be −ln 1/K = ln K, as long as the scores are small. The softmax classifier "

@@ -8,7 +8,9 @@ import torch
 from lecture4.byhand import functional as F
 from lecture4.byhand.optim import Adam
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab import Claim, Finding, Item, Lab, Plot, Widget, curves, figure
+from lecture4.lesson.lab.drawing import Item, Plot, Widget, add_curves, figure
+from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import MLP
 
 TARGETS = {"one-hot": 0.0, "smoothed": 0.1}  # α of each
@@ -181,7 +183,7 @@ def _parts(m: dict, name: str) -> Plot:
             mode="lines",
             line={"width": 0.5, "color": drawn.layout.colorway[colour]},
         )
-    curves(drawn, epochs, run["cross_entropy"], "H(P, Q), the loss", 2, line_dash="dot")
+    add_curves(drawn, epochs, run["cross_entropy"], "H(P, Q), the loss", 2, line_dash="dot")
     drawn.update_yaxes(rangemode="tozero")
     (h_first, h), (kl_first, kl) = _ends(m, name, "entropy"), _ends(m, name, "kl")
     return Plot(
@@ -204,7 +206,7 @@ def _confidence(m: dict) -> Plot:
     alpha, classes = m["alpha"]["smoothed"], len(m["class_names"])
     goal = 1 - alpha + alpha / classes
     for colour, name in enumerate(m["runs"]):
-        curves(drawn, m["epochs"], m["runs"][name]["right"], name, colour)
+        add_curves(drawn, m["epochs"], m["runs"][name]["right"], name, colour)
     drawn.add_hline(y=goal, line_dash="dash", line_color="#7f8c8d")
     drawn.update_yaxes(range=[0, 1.02])
     return Plot(
@@ -232,7 +234,11 @@ def _widget(m: dict) -> Widget:
 CLAIM = Claim(
     name="cross_entropy",
     title="Cross-entropy",
-    quote="Cross Entropy: … P = correcct probs, Q = normalized probabilities.",
+    quote=[
+        r"Cross Entropy: $$H(P, Q) = H(p) + D_{KL}(P||Q)$$, P = correcct probs, Q = normalized "
+        r"probabilities.",
+        r"Put all together: $$L_i = -\log (\frac{e^sy_i}{\sum_j e^sj})$$",
+    ],
     text="A small net is to learn a few images by heart, once with the right class as the target "
     "and once with smoothed targets. Through the run the loss that is trained with is compared "
     "with H(P) + KL(P ‖ Q), each computed by its own formula, for every image. H(P) depends on the "

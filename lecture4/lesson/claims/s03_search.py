@@ -10,20 +10,9 @@ from torch import nn
 from lecture4.byhand import functional as F
 from lecture4.byhand.optim import SGD, RandomLocalSearch, RandomSearch
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Item,
-    Lab,
-    Plot,
-    Table,
-    Widget,
-    curves,
-    figure,
-    paired,
-    resolution,
-    spread,
-)
+from lecture4.lesson.lab.drawing import Item, Plot, Table, Widget, add_curves, figure, spread
+from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.trainings import Lab
 
 Examples = tuple[torch.Tensor, torch.Tensor]  # inputs (N, C, H, W), labels (N,)
 
@@ -177,7 +166,7 @@ def _accuracy(model: nn.Module, examples: Examples) -> float:
 
 def _problem(lab: Lab, seed: int, images: int) -> tuple[nn.Module, Examples, Examples, Examples]:
     """A softmax classifier before its first step; training, validation and test examples."""
-    classifier, data = lab.assemble("model=softmax", "model.layers=byhand", seed=seed)
+    classifier, data = lab.assemble("model=softmax", "formulas=byhand", seed=seed)
     chosen, judges, d = data.sample(images, seed), data.val_index[:2_000], data.dataset
     return (
         classifier.model,
@@ -251,7 +240,7 @@ def _plot(m: dict) -> Plot:
     shown.update_xaxes(dtick=1)
     for colour, name in enumerate(METHODS):
         percent = [[100 * a for a in curve] for curve in m["accuracy"][name]]
-        curves(shown, m["evaluations"], percent, name, colour)
+        add_curves(shown, m["evaluations"], percent, name, colour)
     shown.add_hline(
         100 * m["chance"],
         line={"dash": "dot", "width": 1},
@@ -318,7 +307,9 @@ def _reached(curve: list[float], goal: float, marks: list[int]) -> float:
 CLAIM = Claim(
     name="search",
     title="Random search, or follow the slope",
-    quote="Random search, or follow the slope.",
+    quote=[
+        "Random search, or follow the slope.",
+    ],
     text="Four ways to find the W of one softmax classifier, from the same start and with the same "
     "examples: draw a new W and keep the best (random search); take a random step from the best "
     "(random local search); go down the gradient of all examples (gradient descent); or of 64 at "

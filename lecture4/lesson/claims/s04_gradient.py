@@ -10,8 +10,9 @@ from torch.nn import functional
 from lecture4.byhand import functional as F
 from lecture4.byhand.numerical import gradient, relative_error, slope
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab import Claim, Finding, Item, Lab, Plot, Table, curves, panels
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.drawing import COLOURS, Item, Plot, Table, add_curves, panels
+from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.trainings import Lab
 
 PRECISION = {"float32": torch.float32, "float64": torch.float64}
 METHODS = ("forward", "central")
@@ -237,7 +238,7 @@ def _panel(shown: go.Figure, m: dict, precision: str, row: int) -> None:
     steps, place = m["steps"], {"row": row, "col": 1, "showlegend": row == 1}
     for colour, method in enumerate(METHODS):
         errors = [run["errors"][precision][method] for run in m["runs"]]
-        curves(shown, steps, errors, method, colour, **place, mode="lines+markers")
+        add_curves(shown, steps, errors, method, colour, **place, mode="lines+markers")
         line = _mean([run["truncation"][method] for run in m["runs"]])
         _predict(shown, steps, line, f"truncation, {method}", colour, "dash", place)
         best = fmean(_foretold(m, run, precision, method) for run in m["runs"])
@@ -317,8 +318,10 @@ def _predict(shown: go.Figure, x, y, name: str, colour: int, dash: str, place: d
 CLAIM = Claim(
     name="gradient",
     title="The gradient, three ways",
-    quote="Gradient is the vector of partial derivatives along each dimension - steepest descent "
-    "is negative gradient.",
+    quote=[
+        "Gradient is the vector of partial derivatives along each dimension - steepest descent is "
+        "negative gradient.",
+    ],
     text="The gradient of a softmax classifier's loss by the formula derived by hand, by torch's "
     "autograd, and by finite differences with every step size h. A finite difference errs twice: "
     "it leaves out the next term of the Taylor series, and it divides the rounding error of two "

@@ -11,19 +11,18 @@ import torch
 from lecture4.byhand import functional as F
 from lecture4.byhand.optim import SGD
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
+from lecture4.lesson.lab.drawing import (
+    COLOURS,
     Item,
-    Lab,
     Plot,
     Table,
-    curves,
+    add_curves,
     figure,
     panels,
     spread,
 )
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import SoftmaxClassifier
 from lecture4.training.datamodule import DataModule
 
@@ -325,7 +324,7 @@ def _mean_plot(m: dict) -> Plot:
     gradients, batches = m["gradients"], m["gradients"][0]["batches"]
     drawn = figure("minibatch gradients in the mean", "distance / ‖∇L‖", log_x=True, log_y=True)
     distances = [[d / seed["norm"] for d in seed["distance"]] for seed in gradients]
-    curves(drawn, batches, distances, "measured", mode="lines+markers")
+    add_curves(drawn, batches, distances, "measured", mode="lines+markers")
     drawn.update_xaxes(dtick=1)
     drawn.update_yaxes(dtick="D2")
     deviation = statistics.mean(seed["deviation"] / seed["norm"] for seed in gradients)
@@ -359,9 +358,9 @@ def _race(m: dict) -> Plot:
     epochs = range(m["epochs"] + 1)
     for colour, run in enumerate(m["training"]):
         name = _name(run, m["images"])
-        curves(drawn, epochs, run["losses"], name, colour, row=1, col=1)
+        add_curves(drawn, epochs, run["losses"], name, colour, row=1, col=1)
         seconds = [epoch * run["seconds"] for epoch in epochs]
-        curves(drawn, seconds, run["losses"], name, colour, row=2, col=1, showlegend=False)
+        add_curves(drawn, seconds, run["losses"], name, colour, row=2, col=1, showlegend=False)
     drawn.update_xaxes(title="epochs", row=1, col=1)
     drawn.update_xaxes(title="seconds, as measured here", row=2, col=1)
     drawn.update_yaxes(title="training loss")
@@ -414,7 +413,9 @@ def _table(m: dict) -> Table:
 CLAIM = Claim(
     name="minibatch",
     title="Minibatches",
-    quote="SGD: Full sum is expensive. Common minibatch: 32,64,128",
+    quote=[
+        "SGD: Full sum is expensive. Common minibatch: 32,64,128",
+    ],
     text="At one W, a softmax classifier's after one epoch, gradients of many minibatches are "
     "compared with the gradient of all images: their mean should be the full gradient, and their "
     "spread about it should fall as 1/√N. Then the classifier is trained by batches of several "

@@ -6,20 +6,9 @@ from statistics import fmean
 import torch
 
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Item,
-    Lab,
-    Plot,
-    Table,
-    curves,
-    paired,
-    panels,
-    resolution,
-    scores_of,
-    spread,
-)
+from lecture4.lesson.lab.drawing import Item, Plot, Table, add_curves, panels, spread
+from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.trainings import Lab, scores_of
 from lecture4.training.classifier import Classifier, parameter_groups, weights
 
 STRENGTHS = [0.0, 0.1, 0.3, 1.0, 10.0]
@@ -175,10 +164,10 @@ def _plot(m: dict) -> Plot:
     ticks = [f"{strength:g}" for strength in m["strengths"]]
     shown = panels(2, 1, height=560, shared_xaxes=True, vertical_spacing=0.08)
     place = {"mode": "lines+markers", "col": 1}
-    curves(shown, ticks, _by_seed(m, "norm"), "‖W‖", 3, row=1, **place)
+    add_curves(shown, ticks, _by_seed(m, "norm"), "‖W‖", 3, row=1, **place)
     for colour, (series, name) in enumerate(SERIES.items()):
         percent = [[100 * v for v in row] for row in _by_seed(m, series)]
-        curves(shown, ticks, percent, name, colour, row=2, **place)
+        add_curves(shown, ticks, percent, name, colour, row=2, **place)
     shown.update_xaxes(type="category")
     shown.update_xaxes(title="λ", row=2)
     shown.update_yaxes(title="‖W‖", rangemode="tozero", row=1)
@@ -247,7 +236,10 @@ def _chosen(m: dict) -> list[dict]:
 CLAIM = Claim(
     name="penalty",
     title="Regularisation",
-    quote="Δ_w L(W) = 1/N Σ δ_w L_i(x_i, y_i, W) + λ Δ_w R(W)",
+    quote=[
+        r"$$\Delta_w L(W) = \frac{1}{N} \sum_{i=1}^N \delta_w L_i(x_i, y_i, W) "
+        r"+ \lambda \Delta_w R(W)$$",
+    ],
     text="The lecture adds λ R(W) to the loss and says no more about it. Here a softmax classifier "
     "learns from so few images that it should know them much better than others, with R(W) = Σ w² "
     "and λ from none to too much. Each λ has as many epochs, and the last W of each is compared: "

@@ -8,20 +8,9 @@ import torch
 
 from lecture4.data.preprocess import Polar
 from lecture4.data.rings import rings
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Item,
-    Lab,
-    Plot,
-    Run,
-    Table,
-    Widget,
-    panels,
-    scores_of,
-    spread,
-)
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.drawing import COLOURS, Item, Plot, Table, Widget, panels, spread
+from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.trainings import Lab, Run, scores_of
 from lecture4.models import MLP, SoftmaxClassifier
 from lecture4.training.classifier import Classifier
 
@@ -291,8 +280,11 @@ def _shades() -> dict:
 CLAIM = Claim(
     name="rings",
     title="Not linearly separable",
-    quote="If data is not linearly separable. One Solution: feature transforms. "
-    "E.g data in circle -> polar space.",
+    quote=[
+        "If data is not linearly separable.",
+        "One Solution: feature transforms. E.g data in circle -> polar space.",
+        r"$$f(x,y) = (r(x,y), \theta(x,y))$$",
+    ],
     text="A disc in a ring: two classes of points in the plane that no straight line separates. "
     "One linear classifier is trained on (x, y), the same one on (r, θ), and a small net on "
     "(x, y), with two tanh units before its last layer so that they can be drawn. Look at where "

@@ -6,8 +6,9 @@ from torch.nn import functional as F
 
 from lecture4.byhand import functional as byhand
 from lecture4.byhand.numerical import gradient, relative_error
-from lecture4.lesson.lab import Claim, Finding, Item, Lab, Plot, Table, figure
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.drawing import COLOURS, Item, Plot, Table, figure
+from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.trainings import Lab
 
 NET = (
     "data=rings",
@@ -264,7 +265,9 @@ def signed(value: float, digits: int = 3) -> str:
 CLAIM = Claim(
     name="backprop",
     title="Backprop",
-    quote="How to compute gradient?",
+    quote=[
+        "How to compute gradient?",
+    ],
     text="One point goes through the smallest net that has it all: one hidden unit with ReLU, two "
     "scores, softmax and loss, with weights that two epochs of training left. Forward, each node "
     "computes its value from those before it; backward, each passes on the gradient that it "

@@ -10,21 +10,9 @@ from lecture4.data.cifar10 import cifar10
 from lecture4.data.dataset import Dataset
 from lecture4.data.randomness import generator
 from lecture4.data.shapes import shapes
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Gallery,
-    Item,
-    Lab,
-    Plot,
-    Table,
-    paired,
-    panels,
-    png,
-    resolution,
-    spread,
-)
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.drawing import COLOURS, Gallery, Item, Plot, Table, panels, png, spread
+from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import MLP, ConvNet, layer_table
 
 IMAGE, MAPS = (3, 32, 32), (6, 28, 28)  # the lecture's example: six 5×5 filters
@@ -312,8 +300,11 @@ def _bill(m: dict) -> Table:
 CLAIM = Claim(
     name="structure",
     title="Preserve spatial structure",
-    quote="Fully connected layer e.g stretch 32x32x3 image to 3072x1. … Convolution layer: "
-    "preserve spatial structure.",
+    quote=[
+        "Fully connected layer",
+        "e.g stretch 32x32x3 image to 3072x1.",
+        "Convolution layer: preserve spatial structure.",
+    ],
     text="A convolution makes as many outputs as a fully connected layer with a fraction of the "
     "weights and of the work, because it looks at neighbours only, and everywhere with the same "
     "filter. It stands on the order of the pixels: shuffle them by one fixed permutation, and a "

@@ -9,8 +9,9 @@ from torch.nn import functional
 from lecture4.byhand import functional as F
 from lecture4.byhand.functional.windows import Windows, output_size
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab import Claim, Finding, Item, Lab, Plot, Table, Widget, figure
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.drawing import COLOURS, Item, Plot, Table, Widget, figure
+from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import layer_table
 
 LAYERS = {
@@ -254,9 +255,14 @@ def _shrinking(m: dict) -> Plot:
 CLAIM = Claim(
     name="arithmetic",
     title="Convolution arithmetic",
-    quote="If we get 6 such filter, we stack each activation map and got a result of new imge "
-    "28x28x6. … In practice: common to zero pad the border. Dimension: N + 2P - F / stride + 1 "
-    "(each side)",
+    quote=[
+        r"Each number - we calculate dot product between filter and 5x5x3 chunk of image -> "
+        r"$$w^Tx + b$$",
+        "If we get 6 such filter, we stack each activation map and got a result of new imge "
+        "28x28x6.",
+        "In practice: common to zero pad the border.",
+        "Dimension: N + 2P - F / stride + 1 (each side)",
+    ],
     text="How many positions a window of F pixels has on a side of N pixels, with P zeros on each "
     "border and steps of S (read as a fraction: (N + 2P − F)/S, plus 1). Real layers round down "
     "what is not whole: the last pixels are then seen by no window. Every small setting is tried "

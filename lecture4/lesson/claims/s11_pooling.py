@@ -7,21 +7,9 @@ from torch.nn import functional
 
 from lecture4.byhand import functional as F
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Item,
-    Lab,
-    Plot,
-    Run,
-    Table,
-    curves,
-    figure,
-    paired,
-    resolution,
-    scores_of,
-    spread,
-)
+from lecture4.lesson.lab.drawing import Item, Plot, Table, add_curves, figure, spread
+from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.trainings import Lab, Run, scores_of
 from lecture4.models import ConvNet, layer_table
 from lecture4.models.convnet import Block, make_pool
 
@@ -269,7 +257,7 @@ def _against_shift(m: dict, measured: str, axis: str, what: str) -> Plot:
     means = {}
     for i, (name, net) in enumerate(m["nets"].items()):
         values = net[measured]
-        curves(drawn, m["shifts"], values, f"with {name}", i, mode="lines+markers")
+        add_curves(drawn, m["shifts"], values, f"with {name}", i, mode="lines+markers")
         means[name] = [sum(column) / len(column) for column in zip(*values, strict=True)]
     told = "; ".join(
         f"with {name} {values[0]:.1f} % unmoved, {values[1]:.1f} % at one pixel, "
@@ -339,8 +327,11 @@ def _alone(m: dict) -> Table:
 CLAIM = Claim(
     name="pooling",
     title="Pooling",
-    quote="make representation smaller and more manageable. operates over each activation map "
-    "independently. E.g max pooling (take max)",
+    quote=[
+        "make representation smaller and more manageable.",
+        "operates over each activation map independently.",
+        "E.g max pooling (take max)",
+    ],
     text="Pooling 2×2 leaves a quarter of the numbers and mixes no maps, so that what follows has "
     "less to compute. A maximum also stays the same while it moves within its window, which should "
     "help an image that moves by a few pixels. To see that, two nets are trained without flips and "

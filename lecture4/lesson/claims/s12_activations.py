@@ -6,21 +6,9 @@ import torch
 from torch import nn
 
 from lecture4.byhand import functional as F
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Item,
-    Lab,
-    Plot,
-    Run,
-    Table,
-    curves,
-    figure,
-    paired,
-    resolution,
-    spread,
-)
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.drawing import COLOURS, Item, Plot, Table, add_curves, figure, spread
+from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.trainings import Lab, Run
 from lecture4.models import MLP
 
 DEPTH, WIDTH = 10, 100
@@ -44,13 +32,13 @@ def measure(lab: Lab) -> dict:
     }
     epochs, images = lab.pick((3, 4_500), (4, 22_500))
     share = round(min(1, images / len(data.train_index)), 3)
-    length = [f"trainer.max_epochs={epochs}", f"+trainer.limit_train_batches={share}"]
-    steps = int(share * (len(data.train_index) // data.batch_size))
+    length = [f"trainer.max_epochs={epochs}", f"data.train_share={share}"]
+    each = lab.images_an_epoch("model=mlp", *length)
     return {
         "seeds": seeds,
         "batch": len(y),
         "gradients": gradients,
-        "examples": [(epoch + 1) * steps * data.batch_size for epoch in range(epochs)],
+        "examples": [(epoch + 1) * each for epoch in range(epochs)],
         "chance": 1 / len(data.dataset.class_names),
         "tested": len(data.dataset.test_labels),
         "trainings": {a: _trainings(lab, a, length, seeds, epochs) for a in SCHEMES},
@@ -160,7 +148,7 @@ def _gradients(m: dict) -> Plot:
     layers = list(range(1, DEPTH + 2))
     drawn = figure("layer", "gradient norm ‖∂L/∂W‖", log_y=True)
     for colour, (activation, of_seeds) in enumerate(m["gradients"].items()):
-        curves(drawn, layers, of_seeds, NAMES[activation], colour, mode="lines+markers")
+        add_curves(drawn, layers, of_seeds, NAMES[activation], colour, mode="lines+markers")
     drawn.update_xaxes(tickvals=layers[::2], ticktext=[*layers[:-2:2], "scores"], tickangle=0)
     drawn.update_yaxes(exponentformat="power")
     told = "; ".join(
@@ -182,7 +170,7 @@ def _curves(m: dict) -> Plot:
     drawn = figure("training images seen", "validation accuracy (%)")
     for colour, (activation, of) in enumerate(m["trainings"].items()):
         values = [[100 * v for v in curve] for curve in of["validation"]]
-        curves(drawn, m["examples"], values, NAMES[activation], colour, mode="lines+markers")
+        add_curves(drawn, m["examples"], values, NAMES[activation], colour, mode="lines+markers")
     drawn.add_hline(100 * m["chance"], line={"dash": "dot", "color": COLOURS[7]})
     drawn.update_yaxes(rangemode="tozero")
     told = "; ".join(
@@ -222,7 +210,9 @@ def _mean(of_seeds: list[list[float]], layer: int) -> float:
 CLAIM = Claim(
     name="activations",
     title="Activation functions",
-    quote="In practice: use ReLu, don't use sigmoid or tanh.",
+    quote=[
+        "In practice: use ReLu, don't use sigmoid or tanh.",
+    ],
     text="A net of ten hidden layers of 100 units, with sigmoid, tanh or ReLU between them, each "
     "drawn with the scheme that the lecture gives it: Xavier for sigmoid and tanh, He for ReLU. "
     "First the gradient of each layer is measured before any step; then the three nets are "

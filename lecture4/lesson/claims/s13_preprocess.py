@@ -3,8 +3,9 @@
 import torch
 
 from lecture4.data.preprocess import ChannelMean, ChannelStandardize, MeanImage, Preprocess
-from lecture4.lesson.lab import Claim, Finding, Item, Lab, Plot, Table, figure, paired, resolution
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.drawing import COLOURS, Item, Plot, Table, figure
+from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.trainings import Lab
 
 KINDS = {
     "none": Preprocess,
@@ -239,8 +240,12 @@ def _table(m: dict) -> Table:
 CLAIM = Claim(
     name="preprocess",
     title="Data preprocessing",
-    quote="In practice: center only. … Subtract mean image … Subtract per channel mean … Subtract "
-    "per channel mean and divide by per channel std.",
+    quote=[
+        "In practice: center only.",
+        "* Subtract mean image",
+        "* Subtract per channel mean",
+        "* Subtract per channel mean and divide by per channel std.",
+    ],
     text="The Hessian of a softmax classifier at W = 0 is, up to a fixed factor, the second "
     "moments of its inputs, the bias counted as an input that is always one; the first layer "
     "of any net sees the same matrix. The quotient of its largest and smallest eigenvalue "

@@ -9,18 +9,9 @@ from torch import nn
 
 from lecture4.byhand import functional as F
 from lecture4.byhand.init import initialize_
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Item,
-    Lab,
-    Plot,
-    Table,
-    Widget,
-    panels,
-    resolution,
-)
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.drawing import COLOURS, Item, Plot, Table, Widget, panels
+from lecture4.lesson.lab.finding import Claim, Finding, resolution
+from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import MLP
 
 DEPTH, WIDTH = 10, 100
@@ -542,8 +533,12 @@ def _mean(values: list[float]) -> float:
 CLAIM = Claim(
     name="init",
     title="Weight initialisation",
-    quote="Xavier (Sigmoid) / He initialization (ReLU) … Too small -> activations go zero, "
-    "gradients also 0 … Too big -> saturate, gradients 0 … Just right",
+    quote=[
+        "Xavier (Sigmoid) / He initialization (ReLU)",
+        "* Too small -> activations go zero, gradients also 0",
+        "* Too big -> saturate, gradients 0",
+        "* Just right",
+    ],
     text="Ten hidden layers of 100 units are drawn too small (std 0.001), too big (std 1), by "
     "Xavier and by He, with sigmoid, tanh and ReLU, and images are sent through before any "
     "training. Look at how far apart two images still are in the last layer, at how much of "

@@ -2,37 +2,31 @@
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 
 import plotly.graph_objects as go
 import torch
-from omegaconf import DictConfig
 from torch import nn
 
 from lecture4.byhand import optim
 from lecture4.data.randomness import generator
 from lecture4.lesson import planted_bugs
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
+from lecture4.lesson.lab.drawing import (
+    COLOURS,
     Item,
-    Lab,
     Plot,
     Table,
     Widget,
-    curves,
+    add_curves,
     figure,
-    paired,
     panels,
-    resolution,
-    scores_of,
     spread,
 )
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.trainings import Lab, scores_of
 from lecture4.models import MLP
-from lecture4.training import assemble
 
 OPTIMIZERS = ("sgd", "adam")
 BATCH = 128
@@ -52,9 +46,9 @@ def measure(lab: Lab) -> dict:
     }
     task, sweep, built = _Task(lab), {}, {}
     for name in OPTIMIZERS:
-        settings = lab.compose(f"optim=byhand_{name}").optim
-        built[name] = assemble.build("optim", settings)
-        sweep[name] = {"title": title(settings), "rates": rates[name]}
+        words = "model=mlp", f"optim={name}", "formulas=byhand"
+        built[name] = lab.assemble(*words)[0].optimizer
+        sweep[name] = {"title": title(built[name].keywords), "rates": rates[name]}
         sweep[name] |= _accuracies(lab, task, built[name], sweep[name], steps, seeds)
     first = _first_steps(lab, task, built["adam"], best_rate(sweep["adam"]), seeds)
     betas = list(built["adam"].keywords["betas"])
@@ -87,11 +81,11 @@ def _accuracies(
     }
 
 
-def title(settings: DictConfig) -> str:
+def title(settings: Mapping) -> str:
     """What an optimizer is called, by its configuration."""
     if "betas" in settings:
         return "Adam"
-    return f"SGD, {'Nesterov ' if settings.nesterov else ''}momentum {settings.momentum}"
+    return f"SGD, {'Nesterov ' * settings['nesterov']}momentum {settings['momentum']}"
 
 
 def _decades(low: float, high: float) -> list[float]:
@@ -305,7 +299,7 @@ def _sweep(m: dict) -> Plot:
     made.update_xaxes(dtick=1, exponentformat="power")
     for i, (name, sweep) in enumerate(m["sweep"].items()):
         runs = [[100 * a for a in accuracy] for accuracy in sweep["test"]]
-        curves(made, sweep["rates"], runs, sweep["title"], i, mode="lines+markers")
+        add_curves(made, sweep["rates"], runs, sweep["title"], i, mode="lines+markers")
         if rates := good(m, name):
             made.add_vrect(rates[0], rates[-1], fillcolor=COLOURS[i], opacity=0.12, line_width=0)
     made.add_hline(y=100 / m["classes"], line_dash="dash", line_color=COLOURS[7])
@@ -365,7 +359,7 @@ def _start(m: dict) -> Plot:
         runs = m["first"][key]
         shortest = min(map(len, runs))
         steps = range(1, shortest + 1)
-        curves(made, steps, [r[:shortest] for r in runs], name, i, row=2, col=1)
+        add_curves(made, steps, [r[:shortest] for r in runs], name, i, row=2, col=1)
     made.update_xaxes(title="step t")
     made.update_yaxes(title="times as long", row=1, rangemode="tozero")
     made.update_yaxes(title="training loss (nats)", row=2)
@@ -431,7 +425,9 @@ def _widget() -> Widget:
 CLAIM = Claim(
     name="adam",
     title="Adam against SGD with Nesterov momentum",
-    quote="Fancier optimizer: Adam.",
+    quote=[
+        "Fancier optimizer: Adam.",
+    ],
     text=(
         "The same MLP takes the same number of steps at each of a range of learning rates, by SGD "
         "with Nesterov momentum and by Adam. How sensitive an optimizer is, is the width of the "

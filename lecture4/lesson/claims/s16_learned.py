@@ -8,22 +8,18 @@ import torch
 
 from lecture4.data.dataset import Dataset
 from lecture4.lesson.claims.s17_models import overrides
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
+from lecture4.lesson.lab.drawing import (
+    COLOURS,
     Gallery,
     Item,
-    Lab,
     Plot,
-    curves,
+    add_curves,
     figure,
-    paired,
     panels,
     png,
-    resolution,
-    scores_of,
 )
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.trainings import Lab, scores_of
 from lecture4.models import ConvNet, SoftmaxClassifier
 from lecture4.models.convnet import Block
 from lecture4.training.classifier import Classifier
@@ -390,7 +386,7 @@ def _shares(m: dict) -> go.Figure:
         [("selectivity", "trained"), ("selectivity_untrained", "untrained")]
     ):
         runs = [row[key] for row in m["per_seed"]]
-        curves(made, blocks, runs, name, colour=(0, 7)[i], mode="lines+markers")
+        add_curves(made, blocks, runs, name, colour=(0, 7)[i], mode="lines+markers")
     untrained = statistics.fmean(_rises([row["selectivity_untrained"] for row in m["per_seed"]]))
     must = _explained(m, "selectivity", 0) + untrained + RISE
     made.add_hline(must, line={"dash": "dash", "color": COLOURS[6]})
@@ -412,7 +408,10 @@ def _side_by_side(pictures: list[str], titles: list[str], height: int) -> go.Fig
 CLAIM = Claim(
     name="learned",
     title="What was learned",
-    quote="Convolve the filter with image e.g slide over image spatially, computing dot products.",
+    quote=[
+        "Convolve the filter with image e.g slide over image spatially, computing dot products. "
+        "Filter always extend to full depth of the input.",
+    ],
     text="The weights of two trained models, seen as pictures. A softmax classifier has one "
     "template for each class; a ConvNet has small filters, and maps of where they answer. Look "
     "at what was noise before training and how much of it is left, and whether the maps, from "

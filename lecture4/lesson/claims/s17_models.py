@@ -5,24 +5,19 @@ import statistics
 import torch
 
 from lecture4 import models
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
+from lecture4.lesson.lab.drawing import (
+    COLOURS,
     Gallery,
     Item,
-    Lab,
     Plot,
-    Run,
     Table,
     figure,
-    paired,
     panels,
     png,
-    resolution,
-    scores_of,
     spread,
 )
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.trainings import Lab, Run, scores_of
 
 TITLES = {"softmax": "softmax classifier", "mlp": "MLP", "convnet": "ConvNet"}
 PAIRS = (("mlp", "softmax"), ("convnet", "mlp"))
@@ -50,7 +45,7 @@ def measure(lab: Lab) -> dict:
     right, said = {}, {}
     for name, words in overrides(lab).items():
         runs = [lab.train(*words, seed=seed) for seed in seeds]
-        images = images_an_epoch(lab, words)
+        images = lab.images_an_epoch(*words)
         predicted = classify(lab, runs[0], words)
         right[name], said[name] = predicted == labels, predicted
         m["models"][name] = {
@@ -73,15 +68,6 @@ def classify(lab: Lab, run: Run, words: tuple[str, ...]) -> torch.Tensor:
         return torch.zeros_like(lab.dataset.test_labels)
     classifier, data = lab.restore(run, *words)
     return scores_of(classifier, data.dataset.test_inputs).argmax(1)
-
-
-def images_an_epoch(lab: Lab, words: tuple[str, ...]) -> int:
-    """How many training images a run shows in each epoch, in whole batches."""
-    cfg = lab.compose(*words)
-    batches = (len(lab.dataset.train_labels) - cfg.data.val_size) // cfg.data.batch_size
-    limit = cfg.trainer.get("limit_train_batches", batches)
-    steps = int(limit * batches) if isinstance(limit, float) else min(limit, batches)
-    return steps * cfg.data.batch_size
 
 
 def confusion(predicted: torch.Tensor, labels: torch.Tensor, k: int) -> list[list[int]]:
@@ -272,8 +258,10 @@ def _gallery(m: dict) -> Gallery:
 CLAIM = Claim(
     name="models",
     title="Softmax, MLP, ConvNet side by side",
-    quote="Activation function - ReLu (for non-linearity) … Convolution layer: preserve spatial "
-    "structure.",
+    quote=[
+        "Activation function - ReLu (for non-linearity)",
+        "Convolution layer: preserve spatial structure.",
+    ],
     text=(
         "The lecture's three models are trained by their own recipes, cut short to the budget, "
         "each on the same split of the same images; the split changes with the seed. Two steps "

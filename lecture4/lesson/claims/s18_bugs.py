@@ -9,42 +9,33 @@ from functools import partial
 import torch
 from torch import nn
 
-from lecture4.byhand import optim
-from lecture4.data.augment import NoAugment
 from lecture4.data.randomness import generator
 from lecture4.lesson import planted_bugs
-from lecture4.lesson.lab import Claim, Finding, Item, Lab, Plot, Table, curves, figure
-from lecture4.lesson.lab.drawing import COLOURS
-from lecture4.models import MLP, ConvNet
+from lecture4.lesson.lab.drawing import COLOURS, Item, Plot, Table, add_curves, figure
+from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.trainings import Lab
 from lecture4.training import sanity
 from lecture4.training.classifier import Classifier
 from lecture4.training.datamodule import DataModule
-from lecture4.training.schedule import constant
 
 SOUND = "sound"
 BATCH, HELD_OUT, STRETCH = 64, 500, 10  # STRETCH: steps whose mean is a curve's begin, or end
 A_QUARTER = 25  # %: of four who look at their curves alone, one would not see the mistake
 DASHES = ("solid", "dash", "dot")
+# Each at the rate, of those tried, at which the sound net learns fastest.
 NETS = {
-    "MLP": partial(MLP, hidden=[24, 24], layers="byhand"),
-    "ConvNet": partial(
-        ConvNet,
-        blocks=[
-            {
-                "channels": 16,
-                "stride": 2,
-                "padding": 1,
-                "norm": "batch",
-                "pool": {"kernel_size": 3, "stride": 2},
-            },
-            {"channels": 16, "pool": {"kernel_size": 3, "stride": 2, "kind": "avg"}},
-        ],
-        head="flatten",
-        dropout=0.2,
-        layers="byhand",
+    "MLP": ("model=mlp", "model.hidden=[24,24]", "optim.lr=0.001"),
+    "ConvNet": (
+        "model=convnet",
+        "model.blocks=["
+        "{channels: 16, stride: 2, padding: 1, norm: batch, pool: {kernel_size: 3, stride: 2}},"
+        "{channels: 16, pool: {kernel_size: 3, stride: 2, kind: avg}}]",
+        "model.head=flatten",
+        "model.dropout=0.2",
+        "optim.lr=0.003",
     ),
 }
-RATES = {"MLP": 1e-3, "ConvNet": 3e-3}  # of those tried, where the sound net learns fastest
+TRAINING = ("optim=adam", "penalty=l2", "penalty.strength=0.0001", "formulas=byhand")
 IN_CONVNET = (  # the others are in what every net has, and shown in the MLP
     planted_bugs.flipped_kernel,
     planted_bugs.assignment_in_pooling,
@@ -61,7 +52,7 @@ def measure(lab: Lab) -> dict:
     rows = []
     for name, net, plant in _rows():
         lab.note(f"{net}, {'no mistake' if name == SOUND else name}")
-        build = partial(_classifier, net, untrained.preprocess, data)
+        build = partial(_classifier, lab, net, untrained.preprocess)
         # where there is no mistake, a check may still fail by chance: ask for every seed
         checked = seeds if name == SOUND else lab.pick(seeds[:1], seeds)
         with plant():
@@ -86,25 +77,16 @@ def measure(lab: Lab) -> dict:
 def _rows():
     for net in NETS:
         yield SOUND, net, nullcontext
-        for plant in planted_bugs.MISTAKES:
+        for plant in planted_bugs.BUGS:
             if (plant in IN_CONVNET) == (net == "ConvNet"):
                 yield plant.__name__.replace("_", " "), net, plant
 
 
-def _classifier(net: str, preprocess: nn.Module, data: DataModule, seed: int) -> Classifier:
-    torch.manual_seed(seed)
-    names, shape = data.dataset.class_names, data.dataset.input_shape
-    return Classifier(
-        NETS[net](shape, len(names)),
-        preprocess,
-        NoAugment(shape),
-        names,
-        partial(optim.Adam, lr=RATES[net]),
-        constant,
-        penalty="l2",
-        penalty_strength=1e-4,
-        seed=seed,
-    )
+def _classifier(lab: Lab, net: str, preprocess: nn.Module, seed: int) -> Classifier:
+    """An untrained net; every seed's has the same preprocessing, since all train on one split."""
+    classifier, _ = lab.assemble(*NETS[net], *TRAINING, seed=seed)
+    classifier.preprocess = preprocess
+    return classifier
 
 
 def _train(
@@ -263,7 +245,7 @@ def _curves(m: dict, net: str) -> Plot:
     made = figure("step", "training loss (nats)", height=460)
     x = list(range(1, m["steps"] + 1))
     right = [_smooth(losses) for losses in sound(m, net)["loss"]]
-    curves(made, x, right, "no mistake", 7, line={"width": 5, "color": COLOURS[7]})
+    add_curves(made, x, right, "no mistake", 7, line={"width": 5, "color": COLOURS[7]})
     wrong = [row for row in mistaken(m) if row["net"] == net]
     for i, row in enumerate(wrong):
         made.add_scatter(
@@ -333,9 +315,12 @@ def _number_or_none(value: float | None) -> str:
 CLAIM = Claim(
     name="bugs",
     title="Bugs and what catches them",
-    quote="Gradient descent: update weights iteratively - move in opposite to gradient.",
+    quote=[
+        "Gradient descent: update weights iteratively - move in opposite to gradient.",
+        r"$$w^{\tau+1} = w^\tau - \eta \Delta E(w^\tau)$$",
+    ],
     text=(
-        f"One at a time, {len(planted_bugs.MISTAKES)} mistakes that people make are planted in the "
+        f"One at a time, {len(planted_bugs.BUGS)} mistakes that people make are planted in the "
         "formulas by hand: a kernel turned round, a bias left out, = written for += in a backward. "
         "A small net trains with each and without any, on the same batches, and each is put before "
         "the checks that sanity=true runs before training. Look whether there are mistakes that "

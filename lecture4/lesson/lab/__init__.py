@@ -1,4 +1,4 @@
-"""The laboratory: what a claim is, how it trains and measures, how it draws."""
+"""What claims are made of: trainings, findings, figures."""
 
 from lecture4.lesson.lab.drawing import (
     Gallery,
@@ -6,13 +6,15 @@ from lecture4.lesson.lab.drawing import (
     Plot,
     Table,
     Widget,
-    curves,
+    add_chance,
+    add_curves,
     figure,
+    mean_curve,
     panels,
     png,
     spread,
 )
-from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution, verdict
+from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution, tally, verdict
 from lecture4.lesson.lab.trainings import Lab, Run, Tuned, scores_of
 
 __all__ = [
@@ -26,13 +28,16 @@ __all__ = [
     "Table",
     "Tuned",
     "Widget",
-    "curves",
+    "add_chance",
+    "add_curves",
     "figure",
+    "mean_curve",
     "paired",
     "panels",
     "png",
     "resolution",
     "scores_of",
     "spread",
+    "tally",
     "verdict",
 ]

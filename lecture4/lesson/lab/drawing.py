@@ -1,4 +1,4 @@
-"""What a claim shows: figures, tables, pictures, and parts that answer to the reader's hand."""
+"""What a claim shows: plots, tables, galleries of pictures, and interactive widgets."""
 
 import base64
 import io
@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 from plotly.subplots import make_subplots
 
-# Apart from each other for colour-blind readers, on white and on black: after Okabe & Ito 2008.
+# Distinguishable by colour-blind readers, on white and on black: after Okabe & Ito 2008.
 COLOURS = ("#2f7fc1", "#e0801f", "#1c9e77", "#c65a9b", "#8a7f2a", "#7a6fd0", "#d1495b", "#7f8c8d")
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure: what it shows in one sentence (``alt``, for who cannot see it), and a caption."""
+    """A figure; ``alt`` says in one sentence what it shows, for readers who cannot see it."""
 
     figure: go.Figure
     alt: str
@@ -28,7 +28,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text or numbers below a header."""
+    """Rows of text or numbers under a header."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[Any]]
@@ -37,7 +37,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Small pictures side by side: (picture as ``png`` made it, label) each."""
+    """Small pictures side by side, each a pair (result of ``png``, label)."""
 
     pictures: Sequence[tuple[str, str]]
     alt: str
@@ -46,12 +46,12 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Widget:
-    """A part that answers: ``name`` is that of its script in ``lecture4/lesson/page/widgets``.
+    """An interactive part of the page.
 
     Args:
-        name: of the script.
-        data: what the script is given.
-        alt: what it shows and how it is used, in one sentence.
+        name: of its script in ``lecture4/lesson/page/widgets``.
+        data: passed to the script.
+        alt: what it shows and how to use it, in one sentence.
         caption: below it.
     """
 
@@ -67,7 +67,7 @@ Item = Plot | Table | Gallery | Widget
 def figure(
     x: str = "", y: str = "", *, log_x: bool = False, log_y: bool = False, **layout: Any
 ) -> go.Figure:
-    """An empty figure with named axes. The page sets colours of text and grid, light or dark."""
+    """An empty figure with named axes. The page colours text and grid by its theme."""
     made = go.Figure(layout={"template": None, "colorway": COLOURS, **layout})
     made.update_xaxes(title=x, type="log" if log_x else None)
     made.update_yaxes(title=y, type="log" if log_y else None)
@@ -75,7 +75,7 @@ def figure(
 
 
 def panels(rows: int, cols: int, titles: Sequence[str] = (), **layout: Any) -> go.Figure:
-    """An empty figure of several panels; layout as in ``figure``, spacings as in plotly's own."""
+    """An empty figure of several panels; spacings are those of plotly's ``make_subplots``."""
     spacing = {key: layout.pop(key) for key in list(layout) if key.endswith(("spacing", "axes"))}
     made = make_subplots(rows, cols, subplot_titles=list(titles), **spacing)
     made.update_layout(template=None, colorway=COLOURS, **layout)
@@ -84,12 +84,27 @@ def panels(rows: int, cols: int, titles: Sequence[str] = (), **layout: Any) -> g
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
-    """Mean (lowest–highest) of several seeds' values."""
+    """Mean (lowest–highest) of the seeds' values."""
     low, high = (f"{v:.{digits}f}" for v in (min(values), max(values)))
     return f"{statistics.fmean(values):.{digits}f} ({low}–{high})"
 
 
-def curves(
+def mean_curve(runs: Sequence[Sequence[float]]) -> list[float]:
+    """The mean over seeds at each point of their curves."""
+    return [statistics.fmean(point) for point in zip(*runs, strict=True)]
+
+
+def add_chance(drawn: go.Figure, chance: float) -> None:
+    """Mark the accuracy of chance, in %, with a dotted line."""
+    drawn.add_hline(
+        chance,
+        line={"dash": "dot", "color": COLOURS[7]},
+        annotation_text="chance",
+        annotation_position="bottom right",
+    )
+
+
+def add_curves(
     drawn: go.Figure,
     x: Sequence[float],
     runs: Sequence[Sequence[float]],
@@ -97,7 +112,7 @@ def curves(
     colour: int = 0,
     **place: Any,
 ) -> None:
-    """Add the mean of several seeds' curves to a figure, and a band from lowest to highest.
+    """Add the mean of the seeds' curves to a figure, and a band from lowest to highest.
 
     Args:
         drawn: the figure.
@@ -105,7 +120,7 @@ def curves(
         runs: one curve for each seed, as long as ``x``.
         name: in the legend.
         colour: index into ``COLOURS``.
-        place: ``row`` and ``col`` of a subplot, ``mode`` or ``showlegend`` of the line.
+        place: ``row`` and ``col`` of a subplot, or options of the line such as ``mode``.
     """
     values, tone = np.asarray(runs, dtype=float), COLOURS[colour % len(COLOURS)]
     spot = {key: place.pop(key) for key in ("row", "col") if key in place}
@@ -129,10 +144,10 @@ def curves(
 
 
 def png(pixels: torch.Tensor) -> str:
-    """A picture as text: uint8 (C, H, W) or (H, W), or floats, stretched from lowest to highest.
+    """A picture as a ``data:image/png`` address, which JSON can hold and a page can show.
 
-    Returns:
-        A ``data:image/png`` address, which JSON can hold and a page can show.
+    Args:
+        pixels: (C, H, W) or (H, W), uint8, or floats, which are stretched from black to white.
     """
     pixels = pixels.detach().cpu()
     if pixels.is_floating_point():

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lecture4.data.randomness import generator
-from lecture4.lesson.claims import penalty
+from lecture4.lesson.claims import s06_penalty as penalty
 from lecture4.lesson.lab import Lab, Plot, Table, resolution, verdict
 
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from lecture4.lesson.claims import learned, models
+from lecture4.lesson.claims import s16_learned as learned
+from lecture4.lesson.claims import s17_models as models
 from lecture4.lesson.claims.s16_learned import CLAIM
 from lecture4.lesson.lab import Gallery, Lab, Plot, resolution
 
-SHORT = ("trainer.max_epochs=1", "+trainer.limit_train_batches=4")
+SHORT = ("trainer.max_epochs=1", "data.train_share=0.058")
 SMALL = "model.blocks=[{channels: 6, norm: batch, pool: {kernel_size: 4}}, {channels: 8}]"
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lecture4.lesson.lab import curves, figure, panels, png, spread
+from lecture4.lesson.lab import add_chance, add_curves, figure, mean_curve, panels, png, spread
 
 
 def pixels(address):
@@ -34,7 +34,7 @@ def test_a_constant_picture_is_no_division_by_zero():
 
 def test_a_curve_is_the_mean_of_the_seeds_between_lowest_and_highest():
     drawn = figure("epoch", "loss", log_y=True)
-    curves(drawn, [1, 2], [[1.0, 4.0], [3.0, 2.0]], "sgd", 1)
+    add_curves(drawn, [1, 2], [[1.0, 4.0], [3.0, 2.0]], "sgd", 1)
     band, line = drawn.data
     assert list(line.y) == [2.0, 3.0]
     assert list(band.x) == [1, 2, 2, 1]
@@ -44,9 +44,21 @@ def test_a_curve_is_the_mean_of_the_seeds_between_lowest_and_highest():
     assert drawn.layout.yaxis.type == "log"
 
 
+def test_the_mean_of_curves_is_taken_at_each_point():
+    assert mean_curve([[1.0, 4.0], [3.0, 2.0]]) == [2.0, 3.0]
+
+
+def test_chance_is_a_line_at_its_accuracy():
+    drawn = figure()
+    add_chance(drawn, 10.0)
+    (line,) = drawn.layout.shapes
+    assert (line.y0, line.y1, line.line.dash) == (10.0, 10.0, "dot")
+    assert drawn.layout.annotations[0].text == "chance"
+
+
 def test_one_seed_has_no_band():
     drawn = figure()
-    curves(drawn, [1, 2], [[1.0, 4.0]], "sgd")
+    add_curves(drawn, [1, 2], [[1.0, 4.0]], "sgd")
     assert len(drawn.data) == 1
 
 

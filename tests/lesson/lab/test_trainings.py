@@ -4,6 +4,8 @@ import pytest
 import torch
 from running import SMALL
 
+from lecture4.byhand import nn
+from lecture4.byhand.optim import Adam
 from lecture4.lesson.lab import Lab, scores_of
 
 RUN = (*SMALL, "model=mlp", "model.hidden=[16]", "trainer.max_epochs=2", "trainer.accelerator=cpu")
@@ -104,8 +106,30 @@ def test_a_length_is_as_many_images_as_asked(images, epochs):
     words = lab.length(images)
     cfg = lab.compose(*words)
     assert cfg.trainer.max_epochs == epochs
-    assert isinstance(cfg.trainer.limit_train_batches, float)
-    assert epochs * cfg.trainer.limit_train_batches * 9_000 == pytest.approx(images, rel=1e-3)
+    assert epochs * cfg.data.train_share * 9_000 == pytest.approx(images, rel=1e-3)
+
+
+def test_a_share_of_an_epoch_is_its_first_whole_batches():
+    lab = Lab()
+    whole, share, least = (
+        lab.assemble(*RUN, "data.batch_size=50", f"data.train_share={s}")[1].train_dataloader()
+        for s in (1, 0.5, 0.01)
+    )
+    assert [len(loader.sampler) for loader in (whole, share, least)] == [4, 2, 1]
+    pairs = zip(share.sampler, whole.sampler, strict=False)
+    assert all(torch.equal(some, of_all) for some, of_all in pairs)
+    settings = "model=softmax", "data.batch_size=100", "data.train_share=0.25"
+    assert lab.images_an_epoch(*settings) == 2_200  # 22 of the 90 batches
+    served = lab.assemble(*settings)[1].train_dataloader().sampler
+    assert sum(map(len, served)) == 2_200
+
+
+def test_formulas_by_hand_are_one_setting():
+    lab = Lab()
+    words = "model=softmax", "optim=adam", "formulas=byhand"
+    classifier = lab.assemble(*words)[0]
+    assert classifier.optimizer.func is Adam
+    assert type(classifier.model.scores) is nn.Linear
 
 
 def test_what_diverged_is_restored_as_it_began():
