@@ -185,9 +185,9 @@ def _graph(name: str, example: dict) -> Plot:
         made,
         f"A graph of {len(nodes)} nodes: x, w and b make z = {z}, then h = {h}, two scores and a "
         f"loss of {loss}; {flow}.",
-        f"One test point of class {label} through z = w₁x₁ + w₂x₂ + b, h = max(0, z), "
-        f"sₖ = uₖh + cₖ, L = −log P(class {label}). Read the upper number of a box downwards, the "
-        f"lower one, ∂L/∂node, upwards: {flow}.",
+        f"One test point of class {label} through z = w₁x₁ + w₂x₂ + b, h = max(0, z), sₖ = uₖh + "
+        f"cₖ, L = −log P(class {label}). Read the upper number of a box downwards, the lower one, "
+        f"∂L/∂node, upwards: {flow}.",
     )
 
 

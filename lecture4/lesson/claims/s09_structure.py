@@ -200,15 +200,15 @@ def _lost(m: dict) -> list[Finding]:
             unit="points",
         ),
         Finding(
-            f"MLP: test accuracy on images in order minus that on shuffled ones (within "
-            f"{same:.2g} points either way it does not care)",
+            f"MLP: test accuracy on images in order minus that on shuffled ones (within {same:.2g} "
+            "points either way it does not care)",
             lost["MLP"],
             at_least=-same,
             at_most=same,
             unit="points",
         ),
         Finding(
-            f"ConvNet: test accuracy on images in order minus that on shuffled ones (a loss well "
+            "ConvNet: test accuracy on images in order minus that on shuffled ones (a loss well "
             f"above the {same:.2g} points that count as none)",
             lost["ConvNet"],
             at_least=max(5, 2 * same),
@@ -263,7 +263,7 @@ def _accuracies(m: dict) -> Plot:
     return Plot(
         drawn,
         alt=f"Test accuracy on images in order and on shuffled ones, mean and range: {told}.",
-        caption=f"Each line is one seed; a level line does not care; dotted: chance. Each net was "
+        caption="Each line is one seed; a level line does not care; dotted: chance. Each net was "
         f"trained on about {m['training_images']:,} images, in order or shuffled, and tested on "
         f"the same kind. {' '.join(_trained(net, sides) for net, sides in nets.items())}",
     )
@@ -290,8 +290,8 @@ def _bill(m: dict) -> Table:
             [row["layer"], f"{row['parameters']:,}", f"{row['multiply_adds']:,}"]
             for row in m["cost"]
         ],
-        caption=f"A convolution is a fully connected layer under two constraints: a weight is zero "
-        f"outside of the window, and the same at every position. The matrix that does the same for "
+        caption="A convolution is a fully connected layer under two constraints: a weight is zero "
+        "outside of the window, and the same at every position. The matrix that does the same for "
         f"{same['side']}×{same['side']}×3 pixels, {same['shape'][0]} × {same['shape'][1]}, is "
         f"{100 * same['zeros']:.1f} % zeros and holds {same['distinct']} distinct other numbers.",
     )

@@ -145,16 +145,16 @@ def judge(m: dict) -> list[Finding]:
             at_most=0,
         ),
         Finding(
-            f"greatest difference between one of them and wᵀx + b of its 5×5×3 chunk, "
+            "greatest difference between one of them and wᵀx + b of its 5×5×3 chunk, "
             f"{lecture['terms']} terms, in float64",
             [lecture["difference"]],
             at_most=1e-12,  # 75 products of size 1 in another order: about 75 · 2e-16
         ),
         Finding(
             f"of {every['settings']} settings with N ≤ {every['largest']}, F ≤ 5, S ≤ 3, P ≤ 2 and "
-            f"dilation ≤ 2, those in which a convolution or a pooling, torch's or that by hand, "
-            f"leaves another size than ⌊(N + 2P − F)/S⌋ + 1, or refuses another (dilation D "
-            "makes D(F − 1) + 1 of F)",
+            "dilation ≤ 2, those in which a convolution or a pooling, torch's or that by hand, "
+            "leaves another size than ⌊(N + 2P − F)/S⌋ + 1, or refuses another (dilation D makes "
+            "D(F − 1) + 1 of F)",
             [every["differ"]],
             at_most=0,
         ),
@@ -205,9 +205,8 @@ def _table(m: dict) -> Table:
         ],
         caption="The size by the formula, with ⌊ ⌋ where it rounds down, and what real layers with "
         "these settings leave (torch's and those by hand; – where a pool's window could see "
-        "padding alone). Of "
-        f"{every['settings']} settings tried, {every['rounded']} are rounded down and "
-        f"{every['refused']} refused, because the window is larger than the padded side.",
+        f"padding alone). Of {every['settings']} settings tried, {every['rounded']} are rounded "
+        f"down and {every['refused']} refused, because the window is larger than the padded side.",
     )
 
 
@@ -247,8 +246,8 @@ def _shrinking(m: dict) -> Plot:
     return Plot(
         drawn,
         alt=f"Side of the maps after each convolution, from 32 pixels. {last}.",
-        caption="Why it is common to zero pad the border: without, each layer of stride 1 takes "
-        "F − 1 pixels off the side, until the next window is refused; P = (F − 1)/2 keeps it.",
+        caption="Why it is common to zero pad the border: without, each layer of stride 1 takes F "
+        "− 1 pixels off the side, until the next window is refused; P = (F − 1)/2 keeps it.",
     )
 
 

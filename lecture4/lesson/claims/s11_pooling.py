@@ -197,8 +197,8 @@ def _of_shifts(m: dict) -> list[Finding]:
     n, accuracy = m["all_test_images"], m["nets"]["pooling"]["accuracy"]
     return [
         Finding(
-            "test accuracy of the net with pooling minus chance, against what the draw of "
-            f"{n:,} test images alone could make",
+            f"test accuracy of the net with pooling minus chance, against what the draw of {n:,} "
+            "test images alone could make",
             paired(accuracy, [m["chance"]] * len(accuracy)),
             at_least=resolution(n),
             unit="points",
@@ -260,15 +260,15 @@ def _against_shift(m: dict, measured: str, axis: str, what: str) -> Plot:
         add_curves(drawn, m["shifts"], values, f"with {name}", i, mode="lines+markers")
         means[name] = [sum(column) / len(column) for column in zip(*values, strict=True)]
     told = "; ".join(
-        f"with {name} {values[0]:.1f} % unmoved, {values[1]:.1f} % at one pixel, "
-        f"{values[-1]:.1f} % at {m['shifts'][-1]}"
+        f"with {name} {values[0]:.1f} % unmoved, {values[1]:.1f} % at one pixel, {values[-1]:.1f} "
+        f"% at {m['shifts'][-1]}"
         for name, values in means.items()
     )
     return Plot(
         drawn,
         alt=f"{what}: {told}.",
         caption=f"{what}. Mean and range of {len(m['seeds'])} seeds on {m['test_images']:,} test "
-        f"images, each moved up, down, left or right.",
+        "images, each moved up, down, left or right.",
     )
 
 
@@ -289,9 +289,9 @@ def _bill(m: dict) -> Table:
         ],
         caption="For one image, and as multiples of the net with pooling; time is that of the "
         f"scores of {TIMED} images on this machine, the fastest of {PASSES} passes, without a "
-        "verdict. Accuracy is on the whole test set after about "
-        f"{m['training_images']:,} images of training, mean (lowest–highest) of "
-        f"{len(m['seeds'])} seeds; the net whose maps keep their size is not trained.",
+        f"verdict. Accuracy is on the whole test set after about {m['training_images']:,} images "
+        f"of training, mean (lowest–highest) of {len(m['seeds'])} seeds; the net whose maps keep "
+        "their size is not trained.",
     )
 
 

@@ -129,7 +129,7 @@ def _accurate(m: dict) -> list[Finding]:
         *(
             Finding(
                 f"test accuracy of ReLU minus that of {NAMES[other]}, ten layers ({least:.2g} "
-                f"points: more than luck, and about what an advice must bring)",
+                "points: more than luck, and about what an advice must bring)",
                 paired(accuracy["relu"], accuracy[other]),
                 at_least=least,
                 unit="points",
@@ -153,16 +153,16 @@ def _gradients(m: dict) -> Plot:
     drawn.update_yaxes(exponentformat="power")
     told = "; ".join(
         f"{NAMES[a]} {_mean(of_seeds, 1):.1e} in the second layer, {_mean(of_seeds, -2):.1e} in "
-        f"the tenth"
+        "the tenth"
         for a, of_seeds in m["gradients"].items()
     )
     return Plot(
         drawn,
         alt=f"Gradient norm of each layer before the first step: {told}.",
         caption=f"Mean of {len(m['seeds'])} seeds and their range, over {m['batch']:,} training "
-        f"images. The gradient goes from right to left, and each sigmoid it passes multiplies it "
-        f"by at most a quarter. Hidden layers 2 to 10 have the same shape, {WIDTH} × {WIDTH}, so "
-        f"that their norms may be compared; the first has more weights, the scores fewer.",
+        "images. The gradient goes from right to left, and each sigmoid it passes multiplies it by "
+        f"at most a quarter. Hidden layers 2 to 10 have the same shape, {WIDTH} × {WIDTH}, so that "
+        "their norms may be compared; the first has more weights, the scores fewer.",
     )
 
 
@@ -215,9 +215,9 @@ CLAIM = Claim(
     ],
     text="A net of ten hidden layers of 100 units, with sigmoid, tanh or ReLU between them, each "
     "drawn with the scheme that the lecture gives it: Xavier for sigmoid and tanh, He for ReLU. "
-    "First the gradient of each layer is measured before any step; then the three nets are "
-    "trained alike, each at the best of the rates tried. Look whether the gradient reaches the "
-    "first layers, and whether each net leaves chance behind.",
+    "First the gradient of each layer is measured before any step; then the three nets are trained "
+    "alike, each at the best of the rates tried. Look whether the gradient reaches the first "
+    "layers, and whether each net leaves chance behind.",
     formulas=[
         r"\sigma(z) = \frac{1}{1 + e^{-z}}",
         r"\sigma'(z) = \sigma(z) (1 - \sigma(z)) \le \frac{1}{4}",

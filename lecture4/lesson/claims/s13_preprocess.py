@@ -131,7 +131,7 @@ def _accurate(m: dict) -> list[Finding]:
         Finding(
             f"MLP: test accuracy with the channel mean subtracted minus chance ({luck:.2g} points: "
             f"more than luck on {m['tested']:,} test images; without it there is nothing to "
-            f"compare)",
+            "compare)",
             paired(accuracy["channel_mean"], [1 / m["classes"]] * len(m["seeds"])),
             at_least=luck,
             unit="points",
@@ -179,9 +179,9 @@ def _spectra(m: dict) -> Plot:
         drawn,
         alt=f"Eigenvalues of E[x̃ x̃ᵀ], from the largest down. Condition numbers: {told}.",
         caption=f"Over {m['images']:,} training images and the column of ones for the bias. Each "
-        f"line ends, on the right, at 1/κ. Where the mean image is large beside the differences "
-        f"between images, its eigenvalue is the largest, and without centring all others should "
-        f"lie low beside it; dividing all channels by one number would move none of them.",
+        "line ends, on the right, at 1/κ. Where the mean image is large beside the differences "
+        "between images, its eigenvalue is the largest, and without centring all others should lie "
+        "low beside it; dividing all channels by one number would move none of them.",
     )
 
 
@@ -202,8 +202,8 @@ def _rates(name: str, net: dict) -> Plot:
         drawn,
         alt=f"{name}: validation accuracy at each learning rate; the best: {told}.",
         caption=f"{name}, first seed; a training that diverges counts as chance. One above the "
-        f"other: the same rate for all. Dividing by a std below one makes the inputs larger, so "
-        f"that the best rate should lie lower."
+        "other: the same rate for all. Dividing by a std below one makes the inputs larger, so "
+        "that the best rate should lie lower."
         + ("" if name == "MLP" else " Shown for comparison: no finding rests on it."),
     )
 
@@ -231,9 +231,9 @@ def _table(m: dict) -> Table:
         header,
         rows,
         caption="κ = λ max / λ min of E[x̃ x̃ᵀ]. Rate limit: 2K/λ max, above which plain gradient "
-        "descent on a softmax classifier overshoots where it curves most, by the curvature at "
-        f"W = 0. Best rate: the best, by validation accuracy of the first seed, of {tried} (*: at "
-        f"the edge of these, so that a better one may lie beyond).",
+        "descent on a softmax classifier overshoots where it curves most, by the curvature at W = "
+        f"0. Best rate: the best, by validation accuracy of the first seed, of {tried} (*: at the "
+        "edge of these, so that a better one may lie beyond).",
     )
 
 
@@ -247,11 +247,11 @@ CLAIM = Claim(
         "* Subtract per channel mean and divide by per channel std.",
     ],
     text="The Hessian of a softmax classifier at W = 0 is, up to a fixed factor, the second "
-    "moments of its inputs, the bias counted as an input that is always one; the first layer "
-    "of any net sees the same matrix. The quotient of its largest and smallest eigenvalue "
-    "says how many steps gradient descent needs. It is computed for the four preprocessings; "
-    "then one MLP of 100 hidden units is trained under each, from the same seeds, each at "
-    "the best of the rates tried.",
+    "moments of its inputs, the bias counted as an input that is always one; the first layer of "
+    "any net sees the same matrix. The quotient of its largest and smallest eigenvalue says how "
+    "many steps gradient descent needs. It is computed for the four preprocessings; then one MLP "
+    "of 100 hidden units is trained under each, from the same seeds, each at the best of the rates "
+    "tried.",
     formulas=[
         r"x' = \frac{x - \mu}{\sigma}, \quad \tilde{x} = (x', 1)",
         r"\nabla^2_W L \,\big|_{W = 0} = \left(\frac{1}{K} I - \frac{1}{K^2} 1 1^T\right) \otimes "

@@ -262,8 +262,8 @@ def judge(m: dict) -> list[Finding]:
     just_right = [
         Finding(
             f"just right, {SCHEMES[ADVISED[activation]]} with {NAMES[activation]}: how far spread "
-            f"or gradient, whichever changes more, goes up or down between first and tenth layer, "
-            f"in powers of ten (1: tenfold)",
+            "or gradient, whichever changes more, goes up or down between first and tenth layer, "
+            "in powers of ten (1: tenfold)",
             _change(schemes[activation][ADVISED[activation]]),
             at_most=1,
         )
@@ -313,7 +313,7 @@ def _too_big(m: dict) -> list[Finding]:
     saturated = [
         Finding(
             f"too big: share of {activation} units whose derivative is below {FLAT}, over all "
-            f"layers (saturated: most of them)",
+            "layers (saturated: most of them)",
             [100 * _mean(flat) for flat in schemes[activation]["large"]["flat"]],
             at_least=50,
             unit="%",
@@ -322,7 +322,7 @@ def _too_big(m: dict) -> list[Finding]:
     ]
     gradients = [
         Finding(
-            f"too big (“gradients 0”): gradient of the first layer over the one with the advised "
+            "too big (“gradients 0”): gradient of the first layer over the one with the advised "
             f"scheme, {NAMES[activation]}, as a power of ten (above 0 it is larger)",
             _against_advised(m, activation, "large"),
             at_most=-2,
@@ -348,7 +348,7 @@ def _trained(m: dict) -> list[Finding]:
                 f"test accuracy of ten layers of {NAMES[activation]} from "
                 f"{SCHEMES[ADVISED[activation]]} minus the best of too small, too big and chance "
                 f"({least:.2g} points: more than luck on {m['tested']:,} test images, and about "
-                f"what an advice must bring)",
+                "what an advice must bring)",
                 [100 * (right - max(*wrong, m["chance"])) for right, *wrong in triples],
                 at_least=least,
                 unit="points",
@@ -410,23 +410,23 @@ def draw(m: dict) -> list[Item]:
 def _by_layer(m: dict) -> Plot:
     schemes = m["schemes"]
     told = "; ".join(
-        f"{NAMES[a]} with {SCHEMES[s]} {_mean([o[-1] for o in schemes[a][s]['spread']]):.1e} "
-        f"in the tenth layer, gradient of the first "
+        f"{NAMES[a]} with {SCHEMES[s]} {_mean([o[-1] for o in schemes[a][s]['spread']]):.1e} in "
+        "the tenth layer, gradient of the first "
         f"{_mean([o[0] for o in schemes[a][s]['gradient']]):.1e}"
         for a in schemes
         for s in (ADVISED[a], "large")
     )
     return Plot(
         _layers(schemes),
-        alt=f"Spread of the activations between images and rms gradient of ten layers, measured "
+        alt="Spread of the activations between images and rms gradient of ten layers, measured "
         f"points and predicted lines, at most {max(_gaps(schemes)):.2f} powers of ten apart: "
         f"{told}.",
         caption=f"Points: measured on {m['batch']} training images, {len(m['seeds'])} seeds. "
-        f"Lines: predicted layer by layer from the weights' std; the first layer starts from the "
-        f"images' mean square and their differences, the backward pass from the measured gradient "
-        f"of the scores. Left: how far a unit's activation varies from image to image (for "
-        f"sigmoid, around one half). Right: rms of ∂L/∂z, which the backward pass carries from "
-        f"layer 10 to layer 1. A curve that leaves the frame has vanished or exploded.",
+        "Lines: predicted layer by layer from the weights' std; the first layer starts from the "
+        "images' mean square and their differences, the backward pass from the measured gradient "
+        "of the scores. Left: how far a unit's activation varies from image to image (for sigmoid, "
+        "around one half). Right: rms of ∂L/∂z, which the backward pass carries from layer 10 to "
+        "layer 1. A curve that leaves the frame has vanished or exploded.",
     )
 
 
@@ -481,8 +481,8 @@ def _widget(m: dict) -> Widget:
         alt="A slider over the initial scale and a choice of activation redraw the histograms of "
         "the activations, or of the gradients, of ten layers.",
         caption=f"Measured on {m['batch']} training images with seed {m['seeds'][0]}, weights "
-        f"drawn by the advised scheme and multiplied by the factor chosen. Filled: measured; line: "
-        f"predicted. Each layer is drawn to its own height; the bins at both ends hold what lies "
+        "drawn by the advised scheme and multiplied by the factor chosen. Filled: measured; line: "
+        "predicted. Each layer is drawn to its own height; the bins at both ends hold what lies "
         f"beyond. Saturated: a derivative below {FLAT}.",
     )
 
@@ -509,8 +509,8 @@ def _table(m: dict) -> Table:
         rows,
         caption=f"Flat: share of derivatives below {FLAT}, all layers (for ReLU, of zeros). Test "
         f"accuracy after a short training, {_tried(m['trainings'])}. Between layers of equal width "
-        f"Xavier and He are the same std: both take the gain of the activation; they differ in the "
-        f"first layer and in that of the scores.",
+        "Xavier and He are the same std: both take the gain of the activation; they differ in the "
+        "first layer and in that of the scores.",
     )
 
 
@@ -522,7 +522,7 @@ def _tried(trainings: dict) -> str:
         return f"{text}, at learning rate {rates[0]} alone, which may not suit every scheme"
     return (
         f"{text}, at the best of the learning rates {', '.join(rates)} by validation accuracy of "
-        f"the first seed (*: at the edge of these, so that a better one may lie beyond)"
+        "the first seed (*: at the edge of these, so that a better one may lie beyond)"
     )
 
 
@@ -541,9 +541,9 @@ CLAIM = Claim(
     ],
     text="Ten hidden layers of 100 units are drawn too small (std 0.001), too big (std 1), by "
     "Xavier and by He, with sigmoid, tanh and ReLU, and images are sent through before any "
-    "training. Look at how far apart two images still are in the last layer, at how much of "
-    "the gradient reaches the first, and at whether saturated units stop it: each passes "
-    "little back, but through large weights.",
+    "training. Look at how far apart two images still are in the last layer, at how much of the "
+    "gradient reaches the first, and at whether saturated units stop it: each passes little back, "
+    "but through large weights.",
     formulas=[
         r"\text{Xavier: } \sigma_w^2 = g^2 \frac{2}{n_{\text{in}} + n_{\text{out}}}",
         r"\text{He: } \sigma_w^2 = \frac{g^2}{n_{\text{in}}}, \quad g^2_{\text{ReLU}} = 2",

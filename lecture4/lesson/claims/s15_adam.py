@@ -253,15 +253,15 @@ def judge(m: dict) -> list[Finding]:
     errors = [abs(r / factor(t, m["betas"]) - 1) for t, r in enumerate(m["ratio"], 1)]
     return [
         Finding(  # a range of rates that all learn nothing would be wide, and mean nothing
-            f"test accuracy at the own best rate minus chance, the lower of both, against what "
-            f"luck makes of {m['test_images']:,} images",
+            "test accuracy at the own best rate minus chance, the lower of both, against what luck "
+            f"makes of {m['test_images']:,} images",
             paired(map(min, adam, sgd), [1 / m["classes"]] * len(adam)),
             at_least=resolution(m["test_images"]),
             unit="points",
         ),
         Finding(
             f"range of learning rates that gain at least {SHARE:.0%} of what the own best gains "
-            f"over chance: Adam's minus SGD's, against a factor of two",
+            "over chance: Adam's minus SGD's, against a factor of two",
             [a - b for a, b in wide],
             at_least=TWICE,
             unit="decades",
@@ -273,15 +273,15 @@ def judge(m: dict) -> list[Finding]:
             unit="points",
         ),
         Finding(  # float64 on both sides: rounding alone
-            f"steps 1 to {len(errors)} without bias correction are "
-            f"(1 − β₁ᵗ)/√(1 − β₂ᵗ) times as long: largest relative error",
+            f"steps 1 to {len(errors)} without bias correction are (1 − β₁ᵗ)/√(1 − β₂ᵗ) times as "
+            "long: largest relative error",
             [max(errors)],
             at_most=1e-6,
         ),
         Finding(
             f"mean training loss of the first {m['first']['steps']} steps at the rate that is best "
-            f"with bias correction, without it minus with it, against a tenth less probability for "
-            f"the right class",
+            "with bias correction, without it minus with it, against a tenth less probability for "
+            "the right class",
             excess(m),
             at_least=A_TENTH,
             unit="nats",
@@ -314,7 +314,7 @@ def _sweep(m: dict) -> Plot:
         f"MLP with {m['hidden'][0]} hidden units after {m['steps']} steps of {m['batch']} images "
         f"at a constant rate; mean, lowest and highest of {len(m['seeds'])} seeds. Dashed: chance. "
         f"Shaded: from the lowest to the highest rate whose mean gains at least {SHARE:.0%} of "
-        f"what the best mean gains over chance.",
+        "what the best mean gains over chance.",
     )
 
 
@@ -370,7 +370,7 @@ def _start(m: dict) -> Plot:
         f"{m['ratio'].index(top) + 1} is {top:.2f} times; the mean loss of the first "
         f"{m['first']['steps']} steps is {'higher' if difference > 0 else 'lower'} by "
         f"{abs(difference):.2f} nats.",
-        f"Above: length of each step without correction over that with, of the same gradients. "
+        "Above: length of each step without correction over that with, of the same gradients. "
         f"Below: loss at η = {m['first']['rate']:.2g}, the best with correction; mean, lowest and "
         f"highest of {len(m['seeds'])} seeds.{_diverged(m)}",
     )
@@ -402,7 +402,7 @@ def _diverged(m: dict) -> str:
     lost = [(key, sum(len(r) < first["steps"] for r in first[key])) for key in ("with", "without")]
     return "".join(
         f" {n} of {len(m['seeds'])} runs {key} correction diverged; from there they count as their "
-        f"worst loss, or ln K if that is worse, and the curves end."
+        "worst loss, or ln K if that is worse, and the curves end."
         for key, n in lost
         if n
     )

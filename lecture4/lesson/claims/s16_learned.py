@@ -317,10 +317,10 @@ def _templates(m: dict) -> Gallery:
         f"The templates of {', '.join(m['class_names'])}; their neighbouring weights correlate by "
         f"{_mean(m, 'template_neighbours'):z.2f}, and by "
         f"{_mean(m, 'template_neighbours_untrained'):z.2f} before training.",
-        f"A row of W each, seen as an image, seed {m['seeds'][0]}; grey is zero. One template "
-        f"must stand for all images of a class: test accuracy {accuracy:.1f} %. Of the mean "
-        f"images of the classes, {_mean(m, 'own_template'):.0f} % fit their own template best "
-        f"(means of n = {len(m['seeds'])} seeds).",
+        f"A row of W each, seen as an image, seed {m['seeds'][0]}; grey is zero. One template must "
+        f"stand for all images of a class: test accuracy {accuracy:.1f} %. Of the mean images of "
+        f"the classes, {_mean(m, 'own_template'):.0f} % fit their own template best (means of n = "
+        f"{len(m['seeds'])} seeds).",
     )
 
 
@@ -343,8 +343,8 @@ def _filters(m: dict) -> Plot:
         f"of the angle between a filter and its start is {turned:z.2f} in the mean (1: not turned, "
         f"0: nothing left of it); {along:.0f} % of a filter's squared length lies along its start, "
         f"{most}. Test accuracy is {trained:.1f} %, and {back:.1f} % with the filters put back and "
-        f"batch norm's statistics measured anew (on {m['tested']:,} test images, "
-        f"n = {len(m['seeds'])}).",
+        f"batch norm's statistics measured anew (on {m['tested']:,} test images, n = "
+        f"{len(m['seeds'])}).",
     )
 
 
@@ -354,8 +354,8 @@ def _maps(m: dict) -> Plot:
     return Plot(
         _side_by_side(m["maps"], titles, 540),
         f"What each block makes of the image: {sizes}.",
-        "Every map of every block, black is zero, white the map's own largest activation. "
-        f"From block to block: {sizes}.",
+        "Every map of every block, black is zero, white the map's own largest activation. From "
+        f"block to block: {sizes}.",
     )
 
 
@@ -368,8 +368,8 @@ def _selectivity(m: dict) -> Plot:
         f"{last:.1f} % of the last's; in the untrained net {flat[0]:.1f} % and {flat[1]:.1f} %.",
         f"Each map is averaged to one number for each of {m['explained']:,} test images; how much "
         "of that number's variance lies between the classes, mean over the maps. Bands: lowest to "
-        f"highest of n = {len(m['seeds'])} seeds. Dashed: what the last trained block must "
-        f"reach, the first, plus the rise (or fall) of the untrained net, plus {RISE:.0f} points.",
+        f"highest of n = {len(m['seeds'])} seeds. Dashed: what the last trained block must reach, "
+        f"the first, plus the rise (or fall) of the untrained net, plus {RISE:.0f} points.",
     )
 
 
@@ -413,9 +413,9 @@ CLAIM = Claim(
         "Filter always extend to full depth of the input.",
     ],
     text="The weights of two trained models, seen as pictures. A softmax classifier has one "
-    "template for each class; a ConvNet has small filters, and maps of where they answer. Look "
-    "at what was noise before training and how much of it is left, and whether the maps, from "
-    "block to block, know more of the class than those of an untrained net.",
+    "template for each class; a ConvNet has small filters, and maps of where they answer. Look at "
+    "what was noise before training and how much of it is left, and whether the maps, from block "
+    "to block, know more of the class than those of an untrained net.",
     formulas=[r"s_k = w_k^T x + b_k", r"w^T x + b"],
     code=[SoftmaxClassifier, ConvNet, Block],
     measure=measure,

@@ -199,7 +199,7 @@ def _confusions(m: dict) -> Plot:
         made,
         f"Confusion matrices; on the diagonal, of {m['test_images']:,} images: {means}.",
         f"Rows: true class; columns: what seed {m['seeds'][0]}'s model said in float32; numbers of "
-        f"images.",
+        "images.",
     )
 
 
@@ -219,7 +219,7 @@ def _pairs(m: dict) -> Table:
         list(TITLES.values()),
         [[f"{pair}: {n}" for pair, n in row] for row in zip(*columns, strict=True)],
         f"The pairs of classes most often taken for each other, seed {m['seeds'][0]}, with the "
-        f"number of test images, both ways added up.",
+        "number of test images, both ways added up.",
     )
 
 
@@ -251,7 +251,7 @@ def _gallery(m: dict) -> Gallery:
         f"which {len(pictures)} are shown.",
         f"The first {len(pictures)}, in the order of the test set, of {total:,} that only the "
         f"ConvNet gets right (seed {m['seeds'][0]}): what it is, not what the softmax classifier · "
-        f"the MLP said.",
+        "the MLP said.",
     )
 
 
@@ -264,8 +264,8 @@ CLAIM = Claim(
     ],
     text=(
         "The lecture's three models are trained by their own recipes, cut short to the budget, "
-        "each on the same split of the same images; the split changes with the seed. Two steps "
-        "are measured: what a non-linearity adds to the linear classifier, if anything, and what "
+        "each on the same split of the same images; the split changes with the seed. Two steps are "
+        "measured: what a non-linearity adds to the linear classifier, if anything, and what "
         "keeping the image an image adds to that. Look at which classes are still taken for each "
         "other, and whether there are images that only the ConvNet gets right."
     ),

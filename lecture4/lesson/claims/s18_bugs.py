@@ -222,8 +222,8 @@ def judge(m: dict) -> list[Finding]:
         ),
         Finding(
             f"share of the {len(trained)} mistakes that change training whose curve begins and "
-            f"ends, and whose held-out loss is, no further from the sound net's of the same seed "
-            f"than that net's seeds are from each other",
+            "ends, and whose held-out loss is, no further from the sound net's of the same seed "
+            "than that net's seeds are from each other",
             [100 * len(names) / max(1, len(trained)) for names in unremarkable(m)],
             at_least=A_QUARTER,
             unit="%",
@@ -264,7 +264,7 @@ def _curves(m: dict, net: str) -> Plot:
         f"another seed's with {len(passed)}: {', '.join(passed) or 'none'}.",
         f"{net}: mean over {len(m['seeds'])} seeds of the loss as the program itself reports it, "
         f"averaged over {STRETCH} steps; band: lowest and highest seed without a mistake. A curve "
-        f"breaks off where the loss is no number.",
+        "breaks off where the loss is no number.",
     )
 
 
@@ -288,7 +288,7 @@ def _table(m: dict) -> Table:
         [_row(m, row, row in trained) for row in m["rows"]],
         f"Losses in nats after {m['steps']} steps of {m['batch']} images, mean over "
         f"{len(m['seeds'])} seeds; held out: of {m['held_out_images']} images in evaluation mode. "
-        f"“As before”: no further from the sound net's of the same seed than that net's seeds are "
+        "“As before”: no further from the sound net's of the same seed than that net's seeds are "
         f"from each other ({far}). Looks sound: seeds of which this is so of the curve's first "
         f"{STRETCH} steps, its last {STRETCH} and the held-out loss; “–”: training is as without "
         f"the mistake. Seen by: the checks of sanity=true that fail ({_seeds(m)}; all "
