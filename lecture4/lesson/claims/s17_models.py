@@ -1,4 +1,4 @@
-"""Softmax classifier, MLP, ConvNet: their accuracies, and which images each gets right."""
+"""Softmax classifier, MLP, ConvNet: accuracies, and the images each classifies correctly."""
 
 import statistics
 
@@ -11,6 +11,7 @@ from lecture4.lesson.lab.drawing import (
     Item,
     Plot,
     Table,
+    add_chance,
     figure,
     panels,
     png,
@@ -25,7 +26,7 @@ WORST, PICTURES = 5, 15
 
 
 def overrides(lab: Lab) -> dict[str, tuple[str, ...]]:
-    """What ``lab.train`` is given for each model: its own recipe, cut to the budget."""
+    """The overrides of each model's training: its own recipe, shortened to the budget."""
     if lab.budget == "full":
         epochs = {"softmax": 12, "mlp": 10, "convnet": 4}
         return {name: (f"model={name}", f"trainer.max_epochs={n}") for name, n in epochs.items()}
@@ -34,7 +35,7 @@ def overrides(lab: Lab) -> dict[str, tuple[str, ...]]:
 
 
 def measure(lab: Lab) -> dict:
-    """Train the three on each seed's split; let those of the first seed classify the test set."""
+    """Train the three on each seed's split; those of the first seed classify the test set."""
     seeds, labels = lab.seeds(3), lab.dataset.test_labels
     m = {
         "seeds": seeds,
@@ -63,7 +64,7 @@ def measure(lab: Lab) -> dict:
 
 
 def classify(lab: Lab, run: Run, words: tuple[str, ...]) -> torch.Tensor:
-    """Predicted classes of the test set (N,); of a run that diverged, the first class."""
+    """Predicted classes (N,) of the test set; always the first class if the run diverged."""
     if run.diverged:
         return torch.zeros_like(lab.dataset.test_labels)
     classifier, data = lab.restore(run, *words)
@@ -71,12 +72,12 @@ def classify(lab: Lab, run: Run, words: tuple[str, ...]) -> torch.Tensor:
 
 
 def confusion(predicted: torch.Tensor, labels: torch.Tensor, k: int) -> list[list[int]]:
-    """How many images of each class (row) were called each class (column)."""
+    """Number of images of each class (row) that were classified as each class (column)."""
     return torch.bincount(labels * k + predicted, minlength=k * k).view(k, k).tolist()
 
 
 def _together(right: dict[str, torch.Tensor]) -> list[dict]:
-    """How many images each subset of the models, and no other, gets right."""
+    """Number of images that exactly each subset of the models classifies correctly."""
     code = sum(r.long() << i for i, r in enumerate(right.values()))
     counts = torch.bincount(code, minlength=2 ** len(right)).tolist()
     return [
@@ -95,12 +96,12 @@ def _picture(lab: Lab, i: int, said: dict[str, torch.Tensor]) -> dict:
 
 
 def judge(m: dict) -> list[Finding]:
-    """Each model against the one before, seed by seed."""
+    """Compare each model with the one before, seed by seed."""
     n = m["test_images"]
     return [
-        Finding(  # less than this, another test set of the same size might turn it round
-            f"test accuracy of the {TITLES[a]} minus that of the {TITLES[b]}, on the same split, "
-            f"against what the draw of {n:,} test images alone could make of equal models",
+        Finding(
+            f"test accuracy of the {TITLES[a]} minus the {TITLES[b]} on the same split (more than "
+            f"equal models differ by luck on {n:,} test images)",
             paired(m["models"][a]["accuracy"], m["models"][b]["accuracy"]),
             at_least=max(1, resolution(n)),
             unit="points",
@@ -110,7 +111,7 @@ def judge(m: dict) -> list[Finding]:
 
 
 def draw(m: dict) -> list[Item]:
-    """Accuracies, what they cost, what is taken for what, and what the ConvNet alone knows."""
+    """Accuracies, costs, confusions, and the images that only the ConvNet classifies correctly."""
     items = [_accuracies(m), _costs(m), _confusions(m), _pairs(m), _agreement(m)]
     return [*items, _gallery(m)] if m["pictures"] else items
 
@@ -132,7 +133,7 @@ def _accuracies(m: dict) -> Plot:
             text=[f"seed {seed}" for seed in m["seeds"]],
         )
     chance = 100 / len(m["class_names"])
-    made.add_hline(chance, line_dash="dash", annotation_text=f"chance, {chance:.0f} %")
+    add_chance(made, chance)
     means = ", ".join(f"{title} {_mean(m, name):.1f} %" for name, title in TITLES.items())
     return Plot(
         made,
@@ -161,8 +162,8 @@ def _costs(m: dict) -> Table:
         rows,
         f"Accuracy on {m['test_images']:,} test images at the epoch of best validation accuracy, "
         f"mean (lowest–highest) of n = {len(m['seeds'])} seeds, {m['seeds'][0]} to "
-        f"{m['seeds'][-1]}. Images seen in training: one that is seen again is counted again; the "
-        "models may have been shown unlike numbers of them. Time of training, validation and test.",
+        f"{m['seeds'][-1]}. Images seen: in training, repeated ones counted each time; it may "
+        "differ between models. Time: training, validation and test.",
     )
 
 
@@ -179,7 +180,7 @@ def _confusions(m: dict) -> Plot:
             text=counts,
             texttemplate="%{text}",
             textfont={"size": 9},
-            hovertemplate="%{y} called %{x}: %{text} (%{z:.1f} %)<extra></extra>",
+            hovertemplate="%{y} classified as %{x}: %{text} (%{z:.1f} %)<extra></extra>",
             zmin=0,
             zmax=100,
             colorscale=[[0, "rgba(47,127,193,0)"], [1, COLOURS[0]]],  # light or dark below
@@ -198,13 +199,13 @@ def _confusions(m: dict) -> Plot:
     return Plot(
         made,
         f"Confusion matrices; on the diagonal, of {m['test_images']:,} images: {means}.",
-        f"Rows: true class; columns: what seed {m['seeds'][0]}'s model said in float32; numbers of "
-        "images.",
+        f"Rows: true class; columns: prediction of seed {m['seeds'][0]}'s model, in float32; "
+        "numbers of images.",
     )
 
 
 def confused(counts: list[list[int]], names: list[str]) -> list[tuple[str, int]]:
-    """The pairs of classes most often taken for each other, both ways added up."""
+    """The pairs of classes most often confused, both directions added up."""
     k = range(len(names))
     both = [
         (f"{names[i]} / {names[j]}", counts[i][j] + counts[j][i]) for i in k for j in k if i < j
@@ -218,8 +219,8 @@ def _pairs(m: dict) -> Table:
     return Table(
         list(TITLES.values()),
         [[f"{pair}: {n}" for pair, n in row] for row in zip(*columns, strict=True)],
-        f"The pairs of classes most often taken for each other, seed {m['seeds'][0]}, with the "
-        "number of test images, both ways added up.",
+        f"The pairs of classes most often confused, seed {m['seeds'][0]}, with the number of test "
+        "images, both directions added up.",
     )
 
 
@@ -233,9 +234,9 @@ def _agreement(m: dict) -> Table:
         for row in sorted(m["right"], key=lambda row: -row["images"])
     ]
     return Table(
-        ["right: these and no other", "test images", "share"],
+        ["correct: exactly these", "test images", "share"],
         rows,
-        f"Which of the three models of seed {m['seeds'][0]} get an image right.",
+        f"Test images by the models of seed {m['seeds'][0]} that classify them correctly.",
     )
 
 
@@ -247,11 +248,11 @@ def _gallery(m: dict) -> Gallery:
     total = next(row["images"] for row in m["right"] if row["models"] == ["convnet"])
     return Gallery(
         pictures,
-        f"Test images that only the ConvNet gets right: {total:,} of {m['test_images']:,}, of "
-        f"which {len(pictures)} are shown.",
+        f"Test images that only the ConvNet classifies correctly: {total:,} of "
+        f"{m['test_images']:,}, of which {len(pictures)} are shown.",
         f"The first {len(pictures)}, in the order of the test set, of {total:,} that only the "
-        f"ConvNet gets right (seed {m['seeds'][0]}): what it is, not what the softmax classifier · "
-        "the MLP said.",
+        f"ConvNet classifies correctly (seed {m['seeds'][0]}): the true class, not the predictions "
+        "of the softmax classifier · the MLP.",
     )
 
 
@@ -263,11 +264,11 @@ CLAIM = Claim(
         "Convolution layer: preserve spatial structure.",
     ],
     text=(
-        "The lecture's three models are trained by their own recipes, cut short to the budget, "
+        "The lecture's three models are trained with their own recipes, shortened to the budget, "
         "each on the same split of the same images; the split changes with the seed. Two steps are "
-        "measured: what a non-linearity adds to the linear classifier, if anything, and what "
-        "keeping the image an image adds to that. Look at which classes are still taken for each "
-        "other, and whether there are images that only the ConvNet gets right."
+        "measured: the gain of a non-linearity over the linear classifier, and the further gain of "
+        "preserving the image's spatial structure. See which classes are still confused, and "
+        "whether there are images that only the ConvNet classifies correctly."
     ),
     formulas=[
         r"s = W x + b",
