@@ -11,8 +11,9 @@ from torch import nn
 
 from lecture4.byhand import functional as F
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab.drawing import Item, Plot, Table, figure, mean_curve, spread
 from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.items import Item, Plot, Table
+from lecture4.lesson.lab.plots import add_line, add_points, figure, mean_curve, spread
 from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import SoftmaxClassifier
 from lecture4.training.datamodule import DataModule
@@ -218,21 +219,13 @@ def _first_loss(m: dict) -> Plot:
     drawn = figure("spread σ of an image's scores", "loss before training", log_x=True)
     drawn.update_xaxes(dtick=1)
     drawn.add_hline(y=log_k, line_dash="dash", line_color="#7f8c8d")
-    drawn.add_scatter(x=spreads, y=m["scaled"]["expected"], mode="lines", name="predicted")
-    drawn.add_scatter(
-        x=spreads * len(m["seeds"]),
-        y=[loss for losses in m["scaled"]["loss"] for loss in losses],
-        mode="markers",
-        marker={"size": 5, "symbol": "circle-open"},
-        name="softmax classifier, W scaled",
-    )
-    for name, start in m["start"].items():
-        drawn.add_scatter(
-            x=start["spread"],
-            y=start["loss"],
-            mode="markers",
-            marker={"size": 8, "symbol": "diamond"},
-            name=f"{MODELS[name]} untrained",
+    add_line(drawn, spreads, m["scaled"]["expected"], "predicted", 0)
+    measured = [loss for losses in m["scaled"]["loss"] for loss in losses]
+    x = spreads * len(m["seeds"])
+    add_points(drawn, x, measured, "softmax classifier, W scaled", 1, 5, "circle-open")
+    for i, (name, start) in enumerate(m["start"].items(), 2):
+        add_points(
+            drawn, start["spread"], start["loss"], f"{MODELS[name]} untrained", i, 8, "diamond"
         )
     means = {name: statistics.fmean(s["loss"]) for name, s in m["start"].items()}
     return Plot(
@@ -265,20 +258,10 @@ def _invariance(m: dict) -> Plot:
         "exp(s) / Σ exp(s) as written": [row["written"] for row in shown],
         "largest score subtracted first": [row["change"] for row in shown],
     }
-    for name, values in series.items():
-        drawn.add_scatter(
-            x=constants,
-            y=[value or None for value in values],  # a logarithmic axis has no 0
-            mode="lines+markers",
-            name=name,
-        )
-    drawn.add_scatter(
-        x=constants,
-        y=[_round_off(m, c) for c in constants],
-        mode="lines",
-        line={"dash": "dash", "color": "#7f8c8d"},
-        name="round-off",
-    )
+    for colour, (name, values) in enumerate(series.items()):
+        shares = [value or None for value in values]  # a logarithmic axis has no 0
+        add_line(drawn, constants, shares, name, colour, mode="lines+markers")
+    add_line(drawn, constants, [_round_off(m, c) for c in constants], "round-off", 7, "dash")
     drawn.update_yaxes(exponentformat="power")
     usable = [row["constant"] for row in shown if row["written"] is not None]
     return Plot(

@@ -8,8 +8,9 @@ import torch
 from lecture4.byhand import functional as F
 from lecture4.byhand.optim import Adam
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab.drawing import Item, Plot, Widget, add_curves, figure, mean_curve
 from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.items import Item, Plot, Widget
+from lecture4.lesson.lab.plots import add_curves, add_line, figure, mean_curve
 from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import MLP
 
@@ -171,14 +172,8 @@ def _parts(m: dict, name: str) -> Plot:
     run, epochs = m["runs"][name], m["epochs"]
     drawn = figure("epoch", "nats")
     for colour, (key, label) in enumerate({"entropy": "H(P)", "kl": "KL(P ‖ Q)"}.items()):
-        drawn.add_scatter(
-            x=epochs,
-            y=mean_curve(run[key]),
-            stackgroup="parts",
-            name=label,
-            mode="lines",
-            line={"width": 0.5, "color": drawn.layout.colorway[colour]},
-        )
+        values = mean_curve(run[key])
+        add_line(drawn, epochs, values, label, colour, width=0.5, stackgroup="parts")
     add_curves(drawn, epochs, run["cross_entropy"], "H(P, Q), the loss", 2, line_dash="dot")
     drawn.update_yaxes(rangemode="tozero")
     (h_first, h), (kl_first, kl) = _ends(m, name, "entropy"), _ends(m, name, "kl")

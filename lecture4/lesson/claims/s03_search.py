@@ -9,19 +9,10 @@ from torch import nn
 from lecture4.byhand import functional as F
 from lecture4.byhand.optim import SGD, RandomLocalSearch, RandomSearch
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab.drawing import (
-    Item,
-    Plot,
-    Table,
-    Widget,
-    add_chance,
-    add_curves,
-    figure,
-    mean_curve,
-    spread,
-)
 from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
-from lecture4.lesson.lab.trainings import Lab
+from lecture4.lesson.lab.items import Item, Plot, Table, Widget
+from lecture4.lesson.lab.plots import add_chance, add_curves, figure, mean_curve, spread
+from lecture4.lesson.lab.trainings import Lab, accuracy
 
 Examples = tuple[torch.Tensor, torch.Tensor]  # inputs (N, C, H, W), labels (N,)
 
@@ -112,8 +103,8 @@ def race(
     best, curve = (-1.0, 0.0), []  # validation and test accuracy
     for index in _batches(len(y), size, seed):
         if spent + price > marks[len(curve)]:
-            if (chosen := _accuracy(model, validation)) > best[0]:
-                best = chosen, _accuracy(model, test)
+            if (chosen := accuracy(model, *validation)) > best[0]:
+                best = chosen, accuracy(model, *test)
             curve += [best[1] for mark in marks[len(curve) :] if spent + price > mark]
             if len(curve) == len(marks):
                 break
@@ -166,11 +157,6 @@ def _batches(n: int, size: int | None, seed: int) -> Iterator[torch.Tensor]:
     draw, size = generator(seed), min(size or n, n)
     while True:
         yield from torch.randperm(n, generator=draw)[: n // size * size].split(size)
-
-
-def _accuracy(model: nn.Module, examples: Examples) -> float:
-    with torch.no_grad():
-        return (model(examples[0]).argmax(1) == examples[1]).double().mean().item()
 
 
 def _problem(lab: Lab, seed: int, images: int) -> tuple[nn.Module, Examples, Examples, Examples]:
@@ -308,9 +294,7 @@ def _reached(curve: list[float], goal: float, marks: list[int]) -> float:
 CLAIM = Claim(
     name="search",
     title="Random search, or follow the slope",
-    quote=[
-        "Random search, or follow the slope.",
-    ],
+    quote=["Random search, or follow the slope."],
     text="Four ways to find the W of one softmax classifier, from the same start and with the same "
     "examples: draw a new W and keep the best (random search); take a random step from the best "
     "(random local search); follow the gradient of all examples (gradient descent), or of 64 at a "

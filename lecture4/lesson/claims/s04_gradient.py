@@ -10,8 +10,9 @@ from torch.nn import functional
 from lecture4.byhand import functional as F
 from lecture4.byhand.numerical import gradient, relative_error, slope
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab.drawing import COLOURS, Item, Plot, Table, add_curves, mean_curve, panels
 from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.items import Item, Plot, Table
+from lecture4.lesson.lab.plots import COLOURS, add_curves, add_line, mean_curve, panels
 from lecture4.lesson.lab.trainings import Lab
 
 PRECISION = {"float32": torch.float32, "float64": torch.float64}
@@ -236,11 +237,12 @@ def _panel(shown: go.Figure, m: dict, precision: str, row: int) -> None:
         errors = [run["errors"][precision][method] for run in m["runs"]]
         add_curves(shown, steps, errors, method, colour, **place, mode="lines+markers")
         line = mean_curve([run["truncation"][method] for run in m["runs"]])
-        _predict(shown, steps, line, f"truncation, {method}", colour, "dash", place)
+        name = f"truncation, {method}"
+        add_line(shown, steps, line, name, colour, "dash", 1.5, legendgroup=name, **place)
         best = fmean(_balance(m, run, precision, method) for run in m["runs"])
         shown.add_vline(best, line={"color": COLOURS[colour], "dash": "dot"}, row=row, col=1)
     line = mean_curve([run["round_off"][precision] for run in m["runs"]])
-    _predict(shown, steps, line, "round-off", 7, "dashdot", place)
+    add_line(shown, steps, line, "round-off", 7, "dashdot", 1.5, legendgroup="round-off", **place)
 
 
 def _table(m: dict) -> Table:
@@ -302,17 +304,12 @@ def _autograd_error(m: dict) -> float:
     return fmean(run["autograd"]["float64"] for run in m["runs"]) * epsilon
 
 
-def _predict(shown: go.Figure, x, y, name: str, colour: int, dash: str, place: dict) -> None:
-    line = {"color": COLOURS[colour], "dash": dash, "width": 1.5}
-    shown.add_scatter(x=x, y=y, name=name, mode="lines", line=line, legendgroup=name, **place)
-
-
 CLAIM = Claim(
     name="gradient",
     title="The gradient, three ways",
     quote=[
         "Gradient is the vector of partial derivatives along each dimension - steepest descent is "
-        "negative gradient.",
+        "negative gradient."
     ],
     text="The gradient of a softmax classifier's loss by the formula derived by hand, by torch's "
     "autograd, and by finite differences with many step sizes h. A finite difference has two "

@@ -11,17 +11,9 @@ import torch
 from lecture4.byhand import functional as F
 from lecture4.byhand.optim import SGD
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab.drawing import (
-    COLOURS,
-    Item,
-    Plot,
-    Table,
-    add_curves,
-    figure,
-    panels,
-    spread,
-)
 from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.items import Item, Plot, Table
+from lecture4.lesson.lab.plots import add_curves, add_line, add_points, figure, panels, spread
 from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import SoftmaxClassifier
 from lecture4.training.datamodule import DataModule
@@ -286,22 +278,19 @@ def draw(m: dict) -> list[Item]:
 def _spread_plot(m: dict) -> Plot:
     n, gradients = m["images"], m["gradients"]
     drawn = figure("N, images in a batch", "spread / spread of one image", log_x=True, log_y=True)
-    for colour, how in enumerate(("with", "without")):
+    styles = {
+        "with": ("1/√N", "dash", "circle"),
+        "without": ("1/√N · √((n − N)/(n − 1))", "dot", "diamond"),
+    }
+    for colour, how in enumerate(styles):
         sizes = gradients[0]["spread"][how]["sizes"]
-        drawn.add_scatter(
-            x=sizes,
-            y=[_predicted(n, size, how) for size in sizes],
-            mode="lines",
-            line={"dash": "dash" if how == "with" else "dot", "color": COLOURS[colour]},
-            name="1/√N" if how == "with" else "1/√N · √((n − N)/(n − 1))",
-        )
-        drawn.add_scatter(
-            x=sizes * len(gradients),
-            y=[v / seed["deviation"] for seed in gradients for v in seed["spread"][how]["spread"]],
-            mode="markers",
-            marker={"color": COLOURS[colour], "symbol": "circle" if how == "with" else "diamond"},
-            name=f"drawn {how} replacement",
-        )
+        law, dash, symbol = styles[how]
+        add_line(drawn, sizes, [_predicted(n, size, how) for size in sizes], law, colour, dash)
+        values = [
+            v / seed["deviation"] for seed in gradients for v in seed["spread"][how]["spread"]
+        ]
+        name, x = f"drawn {how} replacement", sizes * len(gradients)
+        add_points(drawn, x, values, name, colour, symbol=symbol)
     drawn.update_yaxes(dtick="D2")  # ticks at 2 and 5 between powers of ten
     drawn.update_xaxes(tickvals=sizes, tickangle=0, ticktext=[str(size) for size in sizes])
     drawn.update_layout(height=420)
@@ -329,13 +318,8 @@ def _mean_plot(m: dict) -> Plot:
     drawn.update_yaxes(dtick="D2")
     deviation = statistics.mean(seed["deviation"] / seed["norm"] for seed in gradients)
     one = deviation * _predicted(m["images"], UNBIASED, "without")
-    drawn.add_scatter(
-        x=batches,
-        y=[one / math.sqrt(count) for count in batches],
-        mode="lines",
-        line={"dash": "dash", "color": COLOURS[1]},
-        name="if unbiased",
-    )
+    unbiased = [one / math.sqrt(count) for count in batches]
+    add_line(drawn, batches, unbiased, "if unbiased", 1, "dash")
     first, last = (statistics.mean(d[i] for d in distances) for i in (0, -1))
     errors = spread([_distance_ratio(seed, m["images"]) for seed in gradients], 2)
     return Plot(
@@ -412,9 +396,7 @@ def _table(m: dict) -> Table:
 CLAIM = Claim(
     name="minibatch",
     title="Minibatches",
-    quote=[
-        "SGD: Full sum is expensive. Common minibatch: 32,64,128",
-    ],
+    quote=["SGD: Full sum is expensive. Common minibatch: 32,64,128"],
     text="At one W, of a softmax classifier after one epoch, gradients of many minibatches are "
     "compared with the gradient of all images: their mean should be the full gradient, and their "
     "spread around it should fall as 1/√N. Then the classifier is trained with several batch sizes "

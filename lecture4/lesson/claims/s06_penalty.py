@@ -6,9 +6,10 @@ from statistics import fmean
 import torch
 
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab.drawing import Item, Plot, Table, add_curves, panels, spread
-from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
-from lecture4.lesson.lab.trainings import Lab, scores_of
+from lecture4.lesson.lab.finding import Claim, Finding, above_chance, paired, resolution
+from lecture4.lesson.lab.items import Item, Plot, Table
+from lecture4.lesson.lab.plots import add_curves, panels, spread
+from lecture4.lesson.lab.trainings import Lab, accuracy
 from lecture4.training.classifier import Classifier, parameter_groups, weights
 
 STRENGTHS = [0.0, 0.1, 0.3, 1.0, 10.0]
@@ -89,8 +90,8 @@ def _outcome(classifier: Classifier, examples: dict[str, Examples], learned: boo
     if not learned or not norm < TOO_LARGE:
         return {"norm": None, **dict.fromkeys(SERIES, 1 / len(classifier.class_names))}
     return {"norm": norm} | {
-        name: (scores_of(classifier.model, x).argmax(1) == y).double().mean().item()
-        for name, (x, y) in examples.items()
+        name: accuracy(classifier.model, *inputs_and_labels)
+        for name, inputs_and_labels in examples.items()
     }
 
 
@@ -138,11 +139,12 @@ def _test_accuracy(m: dict) -> list[Finding]:
             at_most=-max(1.0, luck),
             unit="points",
         ),
-        Finding(
-            "test accuracy with the λ > 0 of best validation accuracy minus chance",
-            paired(chosen, m["chance"]),
-            at_least=max(1.0, luck),
-            unit="points",
+        above_chance(
+            "with the λ > 0 of best validation accuracy",
+            chosen,
+            m["chance"],
+            m["test_images"],
+            least=1.0,
         ),
         Finding(
             "test accuracy with the λ > 0 of best validation accuracy minus test accuracy without "
@@ -237,7 +239,7 @@ CLAIM = Claim(
     title="Regularisation",
     quote=[
         r"$$\Delta_w L(W) = \frac{1}{N} \sum_{i=1}^N \delta_w L_i(x_i, y_i, W) "
-        r"+ \lambda \Delta_w R(W)$$",
+        r"+ \lambda \Delta_w R(W)$$"
     ],
     text="The lecture adds λ R(W) to the loss and says no more about it. Here a softmax classifier "
     "learns from so few images that it should overfit, with R(W) = Σ w² and λ from 0 to too large. "

@@ -8,8 +8,9 @@ import torch
 
 from lecture4.data.preprocess import Polar
 from lecture4.data.rings import rings
-from lecture4.lesson.lab.drawing import COLOURS, Item, Plot, Table, Widget, panels, spread
 from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.items import Item, Plot, Table, Widget
+from lecture4.lesson.lab.plots import COLOURS, add_points, panels, spread
 from lecture4.lesson.lab.trainings import Lab, Run, scores_of
 from lecture4.models import MLP, SoftmaxClassifier
 from lecture4.training.classifier import Classifier
@@ -246,17 +247,8 @@ def _boundaries(m: dict) -> go.Figure:
         points = m["representation" if of_net else "points"]
         for k, label in enumerate(m["class_names"]):
             own = [p for p, q in zip(points, m["labels"], strict=True) if q == k]
-            made.add_scatter(
-                x=[p[0] for p in own],
-                y=[p[1] for p in own],
-                mode="markers",
-                marker={"size": 4, "color": COLOURS[k]},
-                name=label,
-                legendgroup=label,
-                showlegend=i == 0,
-                hoverinfo="skip",
-                **place,
-            )
+            options = {"legendgroup": label, "showlegend": i == 0, "hoverinfo": "skip", **place}
+            add_points(made, *zip(*own, strict=True), label, k, 4, **options)
         axis = {"range": [-reach, reach], "constrain": "domain", "dtick": 1}
         made.update_xaxes(axis, **place)
         made.update_yaxes(axis, scaleanchor=f"x{i + 1}" if i else "x", **place)

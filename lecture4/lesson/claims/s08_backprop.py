@@ -6,8 +6,9 @@ from torch.nn import functional as F
 
 from lecture4.byhand import functional as byhand
 from lecture4.byhand.numerical import gradient, relative_error
-from lecture4.lesson.lab.drawing import COLOURS, Item, Plot, Table, figure
 from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.items import Item, Plot, Table
+from lecture4.lesson.lab.plots import COLOURS, figure
 from lecture4.lesson.lab.trainings import Lab
 
 NET = ("data=rings", "model=mlp", "model.hidden=[1]", "trainer.max_epochs=2")
@@ -260,9 +261,7 @@ def signed(value: float, digits: int = 3) -> str:
 CLAIM = Claim(
     name="backprop",
     title="Backprop",
-    quote=[
-        "How to compute gradient?",
-    ],
+    quote=["How to compute gradient?"],
     text="One point passes through a minimal net, trained for two epochs: one hidden unit with "
     "ReLU, two scores, softmax and loss. Forward, each node computes its value from its inputs. "
     "Backward, each node passes on the gradient that it receives times its own derivative; where a "

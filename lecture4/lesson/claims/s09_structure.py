@@ -10,18 +10,9 @@ from lecture4.data.cifar10 import cifar10
 from lecture4.data.dataset import Dataset
 from lecture4.data.randomness import generator
 from lecture4.data.shapes import shapes
-from lecture4.lesson.lab.drawing import (
-    COLOURS,
-    Gallery,
-    Item,
-    Plot,
-    Table,
-    add_chance,
-    panels,
-    png,
-    spread,
-)
-from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.finding import Claim, Finding, above_chance, paired, resolution
+from lecture4.lesson.lab.items import Gallery, Item, Plot, Table, png
+from lecture4.lesson.lab.plots import add_chance, add_line, panels, spread
 from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import MLP, ConvNet, layer_table
 
@@ -196,21 +187,14 @@ def judge(m: dict) -> list[Finding]:
 
 def _lost(m: dict) -> list[Finding]:
     """The accuracy that shuffling costs each net, given that the MLP has learned something."""
-    luck = resolution(m["tested"])
-    same = max(2, luck)  # points that do not matter, or may be luck
+    same = max(2, resolution(m["tested"]))  # points that do not matter, or may be luck
     lost = {
         net: paired(*(side["accuracy"] for side in sides.values()))
         for net, sides in m["nets"].items()
     }
     learned = m["nets"]["MLP"]["in order"]["accuracy"]
     return [
-        Finding(
-            f"MLP: test accuracy on images in order minus chance ({luck:.2g} points: more than "
-            f"luck on {m['tested']:,} test images; at chance there would be nothing to lose)",
-            paired(learned, m["chance"]),
-            at_least=luck,
-            unit="points",
-        ),
+        above_chance("of the MLP on images in order", learned, m["chance"], m["tested"]),
         Finding(
             f"MLP: test accuracy on images in order minus shuffled ones (within ±{same:.2g} points "
             "the order does not matter)",
@@ -251,18 +235,10 @@ def _accuracies(m: dict) -> Plot:
     for column, sides in enumerate(nets.values(), 1):
         pairs = zip(*(side["accuracy"] for side in sides.values()), strict=True)
         for i, (seed, pair) in enumerate(zip(m["seeds"], pairs, strict=True)):
-            drawn.add_scatter(
-                x=list(sides),
-                y=[100 * accuracy for accuracy in pair],
-                mode="lines+markers",
-                line={"color": COLOURS[i % len(COLOURS)]},
-                marker={"size": 9},
-                name=f"seed {seed}",
-                legendgroup=f"seed {seed}",
-                showlegend=column == 1,
-                row=1,
-                col=column,
-            )
+            name, percent = f"seed {seed}", [100 * accuracy for accuracy in pair]
+            place = {"legendgroup": name, "showlegend": column == 1, "row": 1, "col": column}
+            style = {"mode": "lines+markers", "marker": {"size": 9}}
+            add_line(drawn, sides, percent, name, i, **style, **place)
     add_chance(drawn, 100 * m["chance"])
     drawn.update_xaxes(range=[-0.4, 1.4])
     drawn.update_yaxes(rangemode="tozero")

@@ -9,8 +9,9 @@ from torch.nn import functional
 from lecture4.byhand import functional as F
 from lecture4.byhand.functional.windows import Windows, output_size
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab.drawing import COLOURS, Item, Plot, Table, Widget, figure
 from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.items import Item, Plot, Table, Widget
+from lecture4.lesson.lab.plots import add_line, figure
 from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import layer_table
 
@@ -196,11 +197,7 @@ def _table(m: dict) -> Table:
     return Table(
         ["layer", "(N + 2P − F)/S + 1", "convolution", "pooling"],
         [
-            [
-                row["layer"],
-                _arithmetic(row),
-                *(_shown(row.get(kind, ["–"])) for kind in LAYERS),
-            ]
+            [row["layer"], _arithmetic(row), *(_shown(row.get(kind, ["–"])) for kind in LAYERS)]
             for row in m["examples"]
         ],
         caption="Output size by the formula, with ⌊ ⌋ where it rounds down, and of real layers "
@@ -227,16 +224,9 @@ def _shown(sizes: list) -> str:
 def _shrinking(m: dict) -> Plot:
     drawn = figure("convolution layers", "side of the maps (pixels)")
     for stack in m["stacks"]:
-        drawn.add_scatter(
-            x=list(range(len(stack["sides"]))),
-            y=stack["sides"],
-            mode="lines+markers",
-            line={
-                "color": COLOURS[FILTERS.index(stack["f"])],
-                "dash": "dot" if stack["p"] else "solid",
-            },
-            name=f"F = {stack['f']}, P = {stack['p']}",
-        )
+        x, name = range(len(stack["sides"])), f"F = {stack['f']}, P = {stack['p']}"
+        colour, dash = FILTERS.index(stack["f"]), "dot" if stack["p"] else "solid"
+        add_line(drawn, x, stack["sides"], name, colour, dash, mode="lines+markers")
     drawn.update_yaxes(rangemode="tozero")
     last = "; ".join(
         f"F = {stack['f']}, P = {stack['p']}: {stack['sides'][-1]} pixels after "

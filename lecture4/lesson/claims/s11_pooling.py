@@ -7,8 +7,9 @@ from torch.nn import functional
 
 from lecture4.byhand import functional as F
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab.drawing import Item, Plot, Table, add_curves, figure, mean_curve, spread
-from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.finding import Claim, Finding, above_chance
+from lecture4.lesson.lab.items import Item, Plot, Table
+from lecture4.lesson.lab.plots import add_curves, figure, mean_curve, spread
 from lecture4.lesson.lab.trainings import Lab, Run, scores_of
 from lecture4.models import ConvNet, layer_table
 from lecture4.models.convnet import Block, make_pool
@@ -194,15 +195,9 @@ def judge(m: dict) -> list[Finding]:
 
 def _robustness(m: dict) -> list[Finding]:
     """The comparisons are meaningful only if the net with pooling has learned something."""
-    n, accuracy = m["all_test_images"], m["nets"]["pooling"]["accuracy"]
+    accuracy = m["nets"]["pooling"]["accuracy"]
     return [
-        Finding(
-            f"test accuracy of the net with pooling minus chance (more than luck on {n:,} test "
-            "images)",
-            paired(accuracy, m["chance"]),
-            at_least=resolution(n),
-            unit="points",
-        ),
+        above_chance("of the net with pooling", accuracy, m["chance"], m["all_test_images"]),
         Finding(
             "predictions that stay the same when the image moves by one to four pixels: pooling "
             "minus stride (less than one in 100 would not matter)",
@@ -310,12 +305,7 @@ def _alone(m: dict) -> Table:
     return Table(
         ["operation", "maps before", "after", "changed in the same map", "in other maps"],
         [
-            [
-                name,
-                *map(_shape, (m["maps"]["before"], o["after"])),
-                o["own"],
-                o["others"],
-            ]
+            [name, *map(_shape, (m["maps"]["before"], o["after"])), o["own"], o["others"]]
             for name, o in m["maps"]["operations"].items()
         ],
         caption="Each of six maps of one image is changed in turn; the last columns count the "

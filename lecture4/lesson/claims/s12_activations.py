@@ -6,17 +6,9 @@ import torch
 from torch import nn
 
 from lecture4.byhand import functional as F
-from lecture4.lesson.lab.drawing import (
-    Item,
-    Plot,
-    Table,
-    add_chance,
-    add_curves,
-    figure,
-    mean_curve,
-    spread,
-)
-from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.finding import Claim, Finding, above_chance, paired, resolution
+from lecture4.lesson.lab.items import Item, Plot, Table
+from lecture4.lesson.lab.plots import add_chance, add_curves, figure, mean_curve, spread
 from lecture4.lesson.lab.trainings import Lab, Run
 from lecture4.models import MLP
 
@@ -75,8 +67,7 @@ def _trainings(lab: Lab, activation: str, length: list[str], seeds: list[int], e
         *length,
     ]
     rates = lab.pick(
-        {"sgd": (0.01, 0.03, 0.1)},
-        {"sgd": (0.01, 0.03, 0.1), "adam": (0.001, 0.003, 0.01)},
+        {"sgd": (0.01, 0.03, 0.1)}, {"sgd": (0.01, 0.03, 0.1), "adam": (0.001, 0.003, 0.01)}
     )
     steps = [(optim, rate) for optim, several in rates.items() for rate in several]
     tuned = lab.tune(net, [(f"optim={optim}", f"optim.lr={rate}") for optim, rate in steps], seeds)
@@ -125,16 +116,9 @@ def _decades(of_seeds: list[list[float]]) -> list[float]:
 
 def _accurate(m: dict) -> list[Finding]:
     accuracy = {a: of["accuracy"] for a, of in m["trainings"].items()}
-    luck = resolution(m["tested"])
-    least = max(1, luck)  # more than luck, and enough to be worth the advice
+    least = max(1, resolution(m["tested"]))  # more than luck, and enough to be worth the advice
     return [
-        Finding(
-            f"test accuracy of ReLU, ten layers, minus chance ({luck:.2g} points: more than luck "
-            f"on {m['tested']:,} test images; at chance there would be nothing to compare)",
-            paired(accuracy["relu"], m["chance"]),
-            at_least=luck,
-            unit="points",
-        ),
+        above_chance("of ReLU, ten layers,", accuracy["relu"], m["chance"], m["tested"]),
         *(
             Finding(
                 f"test accuracy of ReLU minus {NAMES[other]}, ten layers ({least:.2g} points: more "
@@ -215,9 +199,7 @@ def _sweep(m: dict) -> Table:
 CLAIM = Claim(
     name="activations",
     title="Activation functions",
-    quote=[
-        "In practice: use ReLu, don't use sigmoid or tanh.",
-    ],
+    quote=["In practice: use ReLu, don't use sigmoid or tanh."],
     text="A net of ten hidden layers of 100 units with sigmoid, tanh or ReLU, each initialised as "
     "the lecture advises: Xavier for sigmoid and tanh, He for ReLU. The gradient of each layer is "
     "measured before training; then the three nets are trained alike, each at the best of the "

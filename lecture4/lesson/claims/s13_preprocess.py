@@ -3,8 +3,9 @@
 import torch
 
 from lecture4.data.preprocess import ChannelMean, ChannelStandardize, MeanImage, Preprocess
-from lecture4.lesson.lab.drawing import COLOURS, Item, Plot, Table, figure
-from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.finding import Claim, Finding, above_chance, paired, resolution
+from lecture4.lesson.lab.items import Item, Plot, Table
+from lecture4.lesson.lab.plots import add_line, figure
 from lecture4.lesson.lab.trainings import Lab
 
 KINDS = {
@@ -19,6 +20,7 @@ NAMES = {
     "channel_mean": "channel mean",
     "channel_standardize": "channel mean and std",
 }
+DASHES = ("solid", "dash", "solid", "dot")
 MLP, SOFTMAX = ["model=mlp", "model.hidden=[100]"], ["model=softmax"]
 RANKS = 60  # points of a plotted spectrum
 
@@ -124,17 +126,14 @@ def judge(m: dict) -> list[Finding]:
 
 
 def _accurate(m: dict) -> list[Finding]:
-    net, luck = m["nets"]["MLP"], resolution(m["tested"])
-    accuracy = {kind: of["accuracy"] for kind, of in net.items()}
-    least = max(1, luck)  # more than luck, and enough to be worth the advice
+    accuracy = {kind: of["accuracy"] for kind, of in m["nets"]["MLP"].items()}
+    least = max(1, resolution(m["tested"]))  # more than luck, and enough to be worth the advice
     return [
-        Finding(
-            f"MLP: test accuracy with the channel mean subtracted minus chance ({luck:.2g} points: "
-            f"more than luck on {m['tested']:,} test images; at chance there would be nothing to "
-            "compare)",
-            paired(accuracy["channel_mean"], 1 / m["classes"]),
-            at_least=luck,
-            unit="points",
+        above_chance(
+            "of the MLP with the channel mean subtracted",
+            accuracy["channel_mean"],
+            1 / m["classes"],
+            m["tested"],
         ),
         *(
             Finding(
@@ -165,13 +164,8 @@ def draw(m: dict) -> list[Item]:
 def _spectra(m: dict) -> Plot:
     drawn = figure("rank of the eigenvalue", "eigenvalue over the largest", log_x=True, log_y=True)
     for i, (kind, spectrum) in enumerate(m["spectra"].items()):
-        drawn.add_scatter(
-            x=spectrum["ranks"],
-            y=[v / spectrum["largest"] for v in spectrum["values"]],
-            mode="lines",
-            name=NAMES[kind],
-            line={"color": COLOURS[i], "width": 2, "dash": ("solid", "dash", "solid", "dot")[i]},
-        )
+        values = [v / spectrum["largest"] for v in spectrum["values"]]
+        add_line(drawn, spectrum["ranks"], values, NAMES[kind], i, DASHES[i])
     drawn.update_yaxes(exponentformat="power")
     drawn.update_xaxes(dtick=1)
     conditions = "; ".join(f"{NAMES[k]} {s['condition']:.3g}" for k, s in m["spectra"].items())
@@ -188,13 +182,8 @@ def _spectra(m: dict) -> Plot:
 def _rates(name: str, net: dict) -> Plot:
     drawn = figure("learning rate", "validation accuracy (%)", log_x=True)
     for i, (kind, of) in enumerate(net.items()):
-        drawn.add_scatter(
-            x=of["rates"],
-            y=[100 * v for v in of["validation"]],
-            mode="lines+markers",
-            name=NAMES[kind],
-            line={"color": COLOURS[i], "width": 2, "dash": ("solid", "dash", "solid", "dot")[i]},
-        )
+        percent = [100 * v for v in of["validation"]]
+        add_line(drawn, of["rates"], percent, NAMES[kind], i, DASHES[i], mode="lines+markers")
     rates = next(iter(net.values()))["rates"]
     drawn.update_xaxes(tickvals=rates, ticktext=[f"{rate:g}" for rate in rates])
     best = "; ".join(f"{NAMES[k]} {100 * max(of['validation']):.1f} %" for k, of in net.items())

@@ -10,8 +10,9 @@ from torch import nn
 
 from lecture4.byhand import functional as F
 from lecture4.byhand.init import initialize_
-from lecture4.lesson.lab.drawing import COLOURS, Item, Plot, Table, Widget, panels
 from lecture4.lesson.lab.finding import Claim, Finding, resolution
+from lecture4.lesson.lab.items import Item, Plot, Table, Widget
+from lecture4.lesson.lab.plots import add_line, add_points, panels
 from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import MLP
 
@@ -429,29 +430,20 @@ def _by_layer(m: dict) -> Plot:
 
 def _layers(schemes: dict) -> go.Figure:
     titles = [f"{NAMES[a]}: {what}" for a in schemes for what in ("spread", "gradient")]
+    layers = list(range(1, DEPTH + 1))
     drawn = panels(
         len(schemes), 2, titles, vertical_spacing=0.09, horizontal_spacing=0.2, height=840
     )
     for row, of_activation in enumerate(schemes.values(), 1):
         for colour, (scheme, of) in enumerate(of_activation.items()):
             for col, key in ((1, "spread"), (2, "gradient")):
-                place = {"row": row, "col": col, "legendgroup": scheme, "name": SCHEMES[scheme]}
-                drawn.add_scatter(
-                    x=list(range(1, DEPTH + 1)),
-                    y=_drawable(of["predicted"][key]),
-                    mode="lines",
-                    line={"color": COLOURS[colour], "width": 2},
-                    showlegend=False,
-                    **place,
-                )
-                drawn.add_scatter(
-                    x=list(range(1, DEPTH + 1)) * len(of[key]),
-                    y=_drawable([v for of_seed in of[key] for v in of_seed]),
-                    mode="markers",
-                    marker={"color": COLOURS[colour], "size": 5},
-                    showlegend=(row, col) == (1, 1),
-                    **place,
-                )
+                name = SCHEMES[scheme]
+                place = {"row": row, "col": col, "legendgroup": scheme, "showlegend": False}
+                line = _drawable(of["predicted"][key])
+                add_line(drawn, layers, line, name, colour, **place)
+                place["showlegend"] = (row, col) == (1, 1)
+                points = _drawable([v for of_seed in of[key] for v in of_seed])
+                add_points(drawn, layers * len(of[key]), points, name, colour, 5, **place)
     drawn.update_yaxes(type="log", exponentformat="power", nticks=6)
     drawn.update_yaxes(range=[-8, 4], col=1)
     drawn.update_yaxes(range=[-12, 9], col=2)

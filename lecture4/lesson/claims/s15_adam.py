@@ -13,21 +13,20 @@ from torch import nn
 from lecture4.byhand import optim
 from lecture4.data.randomness import generator
 from lecture4.lesson import planted_bugs
-from lecture4.lesson.lab.drawing import (
+from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.items import Item, Plot, Table, Widget
+from lecture4.lesson.lab.plots import (
     COLOURS,
-    Item,
-    Plot,
-    Table,
-    Widget,
     add_chance,
     add_curves,
+    add_line,
+    add_points,
     figure,
     mean_curve,
     panels,
     spread,
 )
-from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
-from lecture4.lesson.lab.trainings import Lab, scores_of
+from lecture4.lesson.lab.trainings import Lab, accuracy
 from lecture4.models import MLP
 
 OPTIMIZERS = ("sgd", "adam")
@@ -153,10 +152,7 @@ class _Task:
         _, model = self.losses(optimizer, steps, seed)
         if model is None:
             return 1 / self.classes, 1 / self.classes
-        return tuple(
-            (scores_of(model, inputs).argmax(1) == labels).double().mean().item()
-            for inputs, labels in (self.val, self.test)
-        )
+        return accuracy(model, *self.val), accuracy(model, *self.test)
 
 
 def factor(t: int, betas: Sequence[float]) -> float:
@@ -193,9 +189,9 @@ def reached(sweep: dict) -> list[float]:
     return [accuracy[i] for accuracy in sweep["test"]]
 
 
-def floor(accuracy: Sequence[float], chance: float) -> float:
+def floor(reached: Sequence[float], chance: float) -> float:
     """Accuracy from which a rate counts as good; infinite if no rate is better than chance."""
-    gain = max(accuracy) - chance
+    gain = max(reached) - chance
     return chance + SHARE * gain if gain > 1e-9 else math.inf  # more than a mean's rounding error
 
 
@@ -376,23 +372,9 @@ def _start(m: dict) -> Plot:
 
 def _ratio(made: go.Figure, m: dict) -> None:
     t = list(range(1, len(m["ratio"]) + 1))
-    made.add_scatter(
-        x=t,
-        y=[factor(i, m["betas"]) for i in t],
-        name="(1 − β₁ᵗ)/√(1 − β₂ᵗ)",
-        line={"color": COLOURS[7], "dash": "dash"},
-        row=1,
-        col=1,
-    )
-    made.add_scatter(
-        x=t,
-        y=m["ratio"],
-        name="measured",
-        mode="markers",
-        marker={"color": COLOURS[6], "size": 5},
-        row=1,
-        col=1,
-    )
+    law = [factor(i, m["betas"]) for i in t]
+    add_line(made, t, law, "(1 − β₁ᵗ)/√(1 − β₂ᵗ)", 7, "dash", row=1, col=1)
+    add_points(made, t, m["ratio"], "measured", 6, 5, row=1, col=1)
 
 
 def _diverged(m: dict) -> str:
@@ -423,9 +405,7 @@ def _widget() -> Widget:
 CLAIM = Claim(
     name="adam",
     title="Adam against SGD with Nesterov momentum",
-    quote=[
-        "Fancier optimizer: Adam.",
-    ],
+    quote=["Fancier optimizer: Adam."],
     text=(
         "The same MLP takes the same number of steps at each of several learning rates, with SGD "
         "(Nesterov momentum) and with Adam. The wider the range of rates that come close to an "

@@ -8,18 +8,10 @@ import torch
 
 from lecture4.data.dataset import Dataset
 from lecture4.lesson.claims.s17_models import overrides
-from lecture4.lesson.lab.drawing import (
-    COLOURS,
-    Gallery,
-    Item,
-    Plot,
-    add_curves,
-    figure,
-    panels,
-    png,
-)
-from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
-from lecture4.lesson.lab.trainings import Lab, scores_of
+from lecture4.lesson.lab.finding import Claim, Finding, above_chance, paired, resolution
+from lecture4.lesson.lab.items import Gallery, Item, Plot, png
+from lecture4.lesson.lab.plots import COLOURS, add_curves, figure, panels
+from lecture4.lesson.lab.trainings import Lab, accuracy
 from lecture4.models import ConvNet, SoftmaxClassifier
 from lecture4.models.convnet import Block
 from lecture4.training.classifier import Classifier
@@ -119,16 +111,15 @@ def put_back(
     """
     classifier = copy.deepcopy(classifier)
     seen = data.dataset.train_inputs[data.train_index[:MEASURED]]
-    accuracy = {}
+    found = {}
     for name in ("filters_trained", "filters_put_back"):
         if name == "filters_put_back":
             filters(classifier).copy_(initial)
         with torch.no_grad():
             _measure_norms(classifier.model, classifier.preprocess(seen))
-        scores = scores_of(classifier, data.dataset.test_inputs[:images])
-        right = scores.argmax(1) == data.dataset.test_labels[:images]
-        accuracy[name] = right.double().mean().item()
-    return accuracy
+        tests = data.dataset.test_inputs[:images], data.dataset.test_labels[:images]
+        found[name] = accuracy(classifier, *tests)
+    return found
 
 
 def _measure_norms(model: torch.nn.Module, x: torch.Tensor) -> None:
@@ -244,7 +235,7 @@ def judge(m: dict) -> list[Finding]:
     def of(key: str) -> list[float]:
         return [row[key] for row in m["per_seed"]]
 
-    accuracy = [row["convnet"] for row in of("accuracy")]
+    reached = [row["convnet"] for row in of("accuracy")]
     return [
         Finding(
             f"share of the {len(m['class_names'])} classes whose mean test image fits their own "
@@ -259,13 +250,7 @@ def judge(m: dict) -> list[Finding]:
             _differences(of("template_neighbours"), of("template_neighbours_untrained")),
             at_least=STRUCTURE,
         ),
-        Finding(  # at chance the two findings below would mean nothing
-            f"test accuracy of the ConvNet minus chance (more than luck on {m['test_images']:,} "
-            "test images)",
-            paired(accuracy, 1 / len(m["class_names"])),
-            at_least=resolution(m["test_images"]),
-            unit="points",
-        ),
+        above_chance("of the ConvNet", reached, 1 / len(m["class_names"]), m["test_images"]),
         Finding(
             "test accuracy that the ConvNet loses when its first filters are reset to their "
             f"initial weights (more than equal nets differ by luck on {m['tested']:,} test images)",
@@ -408,7 +393,7 @@ CLAIM = Claim(
     title="What was learned",
     quote=[
         "Convolve the filter with image e.g slide over image spatially, computing dot products. "
-        "Filter always extend to full depth of the input.",
+        "Filter always extend to full depth of the input."
     ],
     text="The weights of two trained models as pictures. A softmax classifier has one template for "
     "each class; a ConvNet has small filters, and maps that show where they respond. See how much "

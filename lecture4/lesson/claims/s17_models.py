@@ -5,19 +5,9 @@ import statistics
 import torch
 
 from lecture4 import models
-from lecture4.lesson.lab.drawing import (
-    COLOURS,
-    Gallery,
-    Item,
-    Plot,
-    Table,
-    add_chance,
-    figure,
-    panels,
-    png,
-    spread,
-)
 from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.items import Gallery, Item, Plot, Table, png
+from lecture4.lesson.lab.plots import COLOURS, add_chance, add_points, figure, panels, spread
 from lecture4.lesson.lab.trainings import Lab, Run, scores_of
 
 TITLES = {"softmax": "softmax classifier", "mlp": "MLP", "convnet": "ConvNet"}
@@ -125,13 +115,8 @@ def _accuracies(m: dict) -> Plot:
     for i, (name, title) in enumerate(TITLES.items()):
         values = [100 * a for a in m["models"][name]["accuracy"]]
         made.add_bar(x=[title], y=[_mean(m, name)], marker_color=COLOURS[i], opacity=0.45)
-        made.add_scatter(
-            x=[title] * len(values),
-            y=values,
-            mode="markers",
-            marker={"color": COLOURS[i], "size": 9},
-            text=[f"seed {seed}" for seed in m["seeds"]],
-        )
+        seeds = [f"seed {seed}" for seed in m["seeds"]]
+        add_points(made, [title] * len(values), values, title, i, 9, text=seeds)
     chance = 100 / len(m["class_names"])
     add_chance(made, chance)
     means = ", ".join(f"{title} {_mean(m, name):.1f} %" for name, title in TITLES.items())

@@ -11,8 +11,9 @@ from torch import nn
 
 from lecture4.data.randomness import generator
 from lecture4.lesson import planted_bugs
-from lecture4.lesson.lab.drawing import COLOURS, Item, Plot, Table, add_curves, figure
 from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.items import Item, Plot, Table
+from lecture4.lesson.lab.plots import COLOURS, add_curves, add_line, figure
 from lecture4.lesson.lab.trainings import Lab
 from lecture4.training import sanity
 from lecture4.training.classifier import Classifier
@@ -168,7 +169,7 @@ def symptom(m: dict, row: dict) -> str:
     """The bug's effect on the training loss, in words."""
     lost = [losses.index(None) for losses in row["loss"] if None in losses]
     if lost:
-        return f"not finite from step {min(lost) + 1} on"
+        return f"NaN or ∞ from step {min(lost) + 1} on"
     firsts, right = (
         _mean_if_finite([run[0] for run in r["loss"]]) for r in (row, sound(m, row["net"]))
     )
@@ -183,7 +184,7 @@ def symptom(m: dict, row: dict) -> str:
 def _change(differences: list[float | None], far: float | None) -> str:
     difference = _mean_if_finite(differences)
     if difference is None or far is None:
-        return "not finite"
+        return "NaN or ∞"
     if abs(difference) <= far:
         return f"as before ({round(difference, 2) + 0:+.2f})".replace("-", "−")
     return f"{'higher' if difference > 0 else 'lower'} by {abs(difference):.2f}"
@@ -250,13 +251,8 @@ def _curves(m: dict, net: str) -> Plot:
     add_curves(made, x, right, "no bug", 7, line={"width": 5, "color": COLOURS[7]})
     wrong = [row for row in buggy(m) if row["net"] == net]
     for i, row in enumerate(wrong):
-        made.add_scatter(
-            x=x,
-            y=_over_seeds([_smooth(losses) for losses in row["loss"]]),
-            name=row["name"],
-            mode="lines",
-            line={"color": COLOURS[i % 7], "dash": DASHES[i % 3], "width": 1.5},
-        )
+        mean = _over_seeds([_smooth(losses) for losses in row["loss"]])
+        add_line(made, x, mean, row["name"], i % 7, DASHES[i % 3], 1.5)
     names = [row["name"] for row in wrong if row in in_training(m)]
     passed = [name for name in names if all(name in of_seed for of_seed in unremarkable(m))]
     return Plot(
@@ -313,7 +309,7 @@ def _row(m: dict, row: dict, in_training: bool) -> list[str]:
 
 
 def _number_or_none(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.2f}"
+    return "NaN or ∞" if value is None else f"{value:.2f}"
 
 
 CLAIM = Claim(

@@ -1,21 +1,26 @@
 """What claims are made of: trainings, findings, figures."""
 
-from lecture4.lesson.lab.drawing import (
-    Gallery,
-    Item,
-    Plot,
-    Table,
-    Widget,
+from lecture4.lesson.lab.finding import (
+    Claim,
+    Finding,
+    above_chance,
+    paired,
+    resolution,
+    tally,
+    verdict,
+)
+from lecture4.lesson.lab.items import Gallery, Item, Plot, Table, Widget, png
+from lecture4.lesson.lab.plots import (
     add_chance,
     add_curves,
+    add_line,
+    add_points,
     figure,
     mean_curve,
     panels,
-    png,
     spread,
 )
-from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution, tally, verdict
-from lecture4.lesson.lab.trainings import Lab, Run, Tuned, scores_of
+from lecture4.lesson.lab.trainings import Lab, Run, Tuned, accuracy, scores_of
 
 __all__ = [
     "Claim",
@@ -28,8 +33,12 @@ __all__ = [
     "Table",
     "Tuned",
     "Widget",
+    "above_chance",
+    "accuracy",
     "add_chance",
     "add_curves",
+    "add_line",
+    "add_points",
     "figure",
     "mean_curve",
     "paired",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lecture4.lesson.lab.drawing import Item
+from lecture4.lesson.lab.items import Item
 from lecture4.lesson.lab.trainings import Lab
 
 VERDICTS = HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
@@ -76,6 +76,28 @@ def paired(first: Sequence[float], second: Sequence[float] | float) -> list[floa
     """
     second = second if isinstance(second, Sequence) else [second] * len(first)
     return [100 * (a - b) for a, b in zip(first, second, strict=True)]
+
+
+def above_chance(
+    whose: str, accuracy: Sequence[float], chance: float, tested: int, least: float = 0.0
+) -> Finding:
+    """Has a net learned anything? Where it has not, a comparison with it would mean nothing.
+
+    Args:
+        whose: accuracy it is, for the statement.
+        accuracy: on the test set, for each seed.
+        chance: accuracy of guessing.
+        tested: number of test images.
+        least: points that are required even if fewer are more than luck.
+    """
+    luck = resolution(tested)
+    return Finding(
+        f"test accuracy {whose} minus chance ({luck:.2g} points: more than luck on {tested:,} test "
+        "images; at chance there would be nothing to compare)",
+        paired(accuracy, chance),
+        at_least=max(least, luck),
+        unit="points",
+    )
 
 
 def resolution(n: int) -> float:

@@ -242,6 +242,11 @@ def scores_of(classify: nn.Module, inputs: torch.Tensor, at_once: int = 500) -> 
         return torch.cat([classify(part) for part in inputs.split(at_once)])
 
 
+def accuracy(classify: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> float:
+    """The share of inputs (N, ...) whose highest score is their label's."""
+    return (scores_of(classify, inputs).argmax(1) == labels).double().mean().item()
+
+
 def _train(
     classifier: Classifier, data: DataModule, options: dict[str, Any], command: str, seed: int
 ) -> Run:

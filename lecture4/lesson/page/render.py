@@ -18,8 +18,9 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from lecture4.lesson.claims import claim
-from lecture4.lesson.lab.drawing import COLOURS, Gallery, Item, Plot, Table, Widget
 from lecture4.lesson.lab.finding import tally
+from lecture4.lesson.lab.items import Gallery, Item, Plot, Table, Widget
+from lecture4.lesson.lab.plots import COLOURS
 
 HERE = Path(__file__).parent
 ROOT = Path(__file__).parents[3]

@@ -106,8 +106,8 @@ def test_it_is_said_how_far_the_filters_turned(measured, along, said):
     ]
     caption = CLAIM.draw({**measured, "per_seed": rows})[1].caption
     assert said in caption
-    assert ("still the draw that they began with" in caption) == (along > 50)
-    assert "is 0.88 in the mean" in caption
+    assert ("is the initial draw" in caption) == (along > 50)
+    assert "its initial weights is 0.88" in caption
 
 
 def test_seeds_that_diverged_are_measured_judged_and_drawn(monkeypatch, settings):
@@ -126,7 +126,7 @@ def test_seeds_that_diverged_are_measured_judged_and_drawn(monkeypatch, settings
     assert first["selectivity"] == first["selectivity_untrained"]
     assert second["filter_cosine"] < 1
     assert len(CLAIM.judge(m)) == 5
-    assert "still the draw that they began with" in CLAIM.draw(m)[1].caption
+    assert "is the initial draw" in CLAIM.draw(m)[1].caption
 
 
 def test_what_is_drawn_holds_the_pictures_and_numbers(measured):

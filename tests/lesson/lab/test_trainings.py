@@ -6,7 +6,7 @@ from running import SMALL
 
 from lecture4.byhand import nn
 from lecture4.byhand.optim import Adam
-from lecture4.lesson.lab import Lab, scores_of
+from lecture4.lesson.lab import Lab, accuracy, scores_of
 
 RUN = (*SMALL, "model=mlp", "model.hidden=[16]", "trainer.max_epochs=2", "trainer.accelerator=cpu")
 
@@ -137,6 +137,10 @@ def test_what_diverged_is_restored_as_it_began():
     run = lab.train(*RUN, "optim.lr=1e30")
     weight = lab.restore(run, *RUN)[0].model.scores.weight
     assert torch.equal(weight, lab.assemble(*RUN)[0].model.scores.weight)
+
+
+def test_accuracy_is_the_share_of_highest_scores_at_the_label():
+    assert accuracy(torch.nn.Identity(), torch.eye(4), torch.tensor([0, 1, 2, 0])) == 0.75
 
 
 def test_scores_are_the_same_in_parts():

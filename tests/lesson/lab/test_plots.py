@@ -1,35 +1,16 @@
-import base64
-import io
-
 import pytest
-import torch
-from PIL import Image
 
-from lecture4.lesson.lab import add_chance, add_curves, figure, mean_curve, panels, png, spread
-
-
-def pixels(address):
-    head, _, text = address.partition(",")
-    assert head == "data:image/png;base64"
-    return Image.open(io.BytesIO(base64.b64decode(text)))
-
-
-def test_colour_pictures_are_kept_as_they_are():
-    image = torch.randint(0, 256, (3, 5, 7), dtype=torch.uint8)
-    shown = torch.tensor(list(pixels(png(image)).tobytes()), dtype=torch.uint8)
-    assert torch.equal(shown.reshape(5, 7, 3).permute(2, 0, 1), image)
-
-
-@pytest.mark.parametrize("shape", [(4, 6), (1, 4, 6)])
-def test_floats_are_stretched_from_black_to_white(shape):
-    image = torch.linspace(-2, 3, 24).reshape(shape)
-    shown = list(pixels(png(image)).tobytes())
-    assert (shown[0], shown[-1], len(shown)) == (0, 255, 24)
-    assert shown == sorted(shown)
-
-
-def test_a_constant_picture_is_no_division_by_zero():
-    assert set(pixels(png(torch.full((3, 3), 0.5))).tobytes()) == {0}
+from lecture4.lesson.lab import (
+    add_chance,
+    add_curves,
+    add_line,
+    add_points,
+    figure,
+    mean_curve,
+    panels,
+    spread,
+)
+from lecture4.lesson.lab.plots import COLOURS
 
 
 def test_a_curve_is_the_mean_of_the_seeds_between_lowest_and_highest():
@@ -46,6 +27,18 @@ def test_a_curve_is_the_mean_of_the_seeds_between_lowest_and_highest():
 
 def test_the_mean_of_curves_is_taken_at_each_point():
     assert mean_curve([[1.0, 4.0], [3.0, 2.0]]) == [2.0, 3.0]
+
+
+def test_lines_and_points_have_the_colour_of_their_number():
+    drawn = figure()
+    add_line(drawn, range(2), (1.0, 2.0), "law", 1, "dash", mode="lines+markers")
+    add_points(drawn, [0, 1], [1.5, None], "measured", 8, 5, showlegend=False)
+    line, points = drawn.data
+    assert (line.mode, line.name, line.line.color, line.line.dash) == (
+        "lines+markers", "law", COLOURS[1], "dash",
+    )  # fmt: skip
+    assert (points.mode, points.marker.color, points.marker.size) == ("markers", COLOURS[0], 5)
+    assert (points.y, points.showlegend) == ((1.5, None), False)
 
 
 def test_chance_is_a_line_at_its_accuracy():
