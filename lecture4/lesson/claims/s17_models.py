@@ -25,7 +25,7 @@ def overrides(lab: Lab) -> dict[str, tuple[str, ...]]:
 
 
 def measure(lab: Lab) -> dict:
-    """Train the three on each seed's split; those of the first seed classify the test set."""
+    """Train the three on each seed's split; the first seed's classify the test set."""
     seeds, labels = lab.seeds(3), lab.dataset.test_labels
     m = {
         "seeds": seeds,

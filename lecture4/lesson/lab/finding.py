@@ -109,7 +109,7 @@ def resolution(n: int) -> float:
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-    """The verdict of a claim, which is that of its worst finding."""
+    """The verdict of a claim: its worst finding decides."""
     verdicts = [finding.verdict for finding in findings]
     return next((v for v in (FAILS, UNDECIDED) if v in verdicts), HOLDS)
 
