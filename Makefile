@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 budget ?= quick
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lecture browser test test-all lint format bench clean
+.PHONY: help install demo lecture browser test test-all schema lint format bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -31,6 +31,9 @@ test: $(INSTALLED) ## run the tests, without the slow proofs
 
 test-all: $(INSTALLED) ## run every test
 	$(BIN)/python -m pytest
+
+schema: $(INSTALLED) ## write conf/schema/*.json, from which an editor knows the keys of conf/
+	$(BIN)/python -m lecture4.commands.schema
 
 lint: $(INSTALLED) ## check style and formatting
 	$(BIN)/ruff check .

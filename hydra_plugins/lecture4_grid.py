@@ -5,15 +5,15 @@ Hydra takes sweepers from the package ``hydra_plugins`` alone.
 
 from collections.abc import Iterator, Sequence
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
 from lecture4.runs import sweep
 from lecture4.runs.sweep import settings_of
+from lecture4.support.private import basic_sweeper
 from lecture4.training.settings import POSITIVE
 
 
-class GridSweeper(BasicSweeper):
+class GridSweeper(basic_sweeper()):
     """Every combination of the choices, as Hydra's own sweeper runs them.
 
     With ``sweep_resume=true``, jobs that are finished in the sweep's directory are left out.

@@ -1,21 +1,21 @@
 """``lecture.py``: test the claims, and write lecture.html and claims.json."""
 
-import textwrap
-
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from lecture4.commands.errors import plain_errors, run_directory
-from lecture4.lesson.claims import NAMES
+from lecture4.commands.errors import check_flags, plain_errors, run_directory
+from lecture4.commands.help import help_asked, lecture_help
 from lecture4.lesson.settings import check_lecture
 from lecture4.support.conf import CONF
 
 
 def main() -> None:
     """Run ``lecture.py`` with the settings of the command line."""
-    names = textwrap.fill(" ".join(NAMES), 80, subsequent_indent="  ")
-    OmegaConf.register_new_resolver("names_of_claims", lambda: names, replace=True)  # for --help
     with plain_errors():
+        if help_asked():
+            print(lecture_help())
+            return
+        check_flags()
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="lecture")(job)()
 
 

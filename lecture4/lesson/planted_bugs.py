@@ -4,16 +4,15 @@ Each one changes what ``lecture4.byhand`` computes until the block ends. ``BUGS`
 checks of ``training.sanity`` must catch them; the claim ``bugs`` tests whether a loss curve would.
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from unittest.mock import patch
 
 import torch
 
 from lecture4.byhand import functional as F
 from lecture4.byhand import optim
-from lecture4.byhand.functional import dense, losses, normalization, pooling, regularization
-from lecture4.training import classifier
+from lecture4.byhand.functional import dense, losses, normalization, pooling
+from lecture4.training.formulas import BYHAND
 
 
 def flipped_kernel() -> AbstractContextManager:
@@ -127,18 +126,9 @@ def adam_without_bias_correction() -> AbstractContextManager:
     return patch.object(optim.Adam, "step", step)
 
 
-@contextmanager
-def penalty_rewarded() -> Iterator[None]:
+def penalty_rewarded() -> AbstractContextManager:
     """Subtract λ R(W): weights are rewarded for growing. The cross-entropy does not show it."""
-
-    def rewarded(weights):
-        return -sum(w.square().sum() for w in weights)
-
-    with (
-        patch.object(regularization, "l2_penalty", rewarded, create=True),
-        patch.dict(getattr(classifier, "PENALTIES", {}), {"l2": rewarded}),
-    ):
-        yield
+    return patch.dict(BYHAND.penalties, {"l2": lambda weights: -F.l2_penalty(weights)})
 
 
 def scores_that_ignore_the_input() -> AbstractContextManager:

@@ -66,7 +66,7 @@ def export(predictor: Predictor, path: str | os.PathLike) -> str:
     names = json.dumps(predictor.class_names)
     try:
         with torch.no_grad(), _silence():
-            content, again = formats[path.suffix](with_layers(own, "torch"), inputs[1], names)
+            content, again = formats[path.suffix](with_layers(own, nn), inputs[1], names)
             apart = max((again(x) - own(x)).abs().max().item() for x in inputs)
     except Exception as error:  # exporters fail in many ways, and at great length
         while error.__cause__ is not None:

@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lecture4.byhand.nn import family, with_layers
+from lecture4.byhand import nn as byhand_nn
+from lecture4.byhand.nn import with_layers
 from lecture4.data import SOURCES, Dataset, cifar10_lies_in
 from lecture4.data.preprocess import PREPROCESSINGS, Preprocess
 from lecture4.models import MODELS, layer_table
@@ -128,7 +129,9 @@ class Predictor:
             raise ValueError("it does not say in which batches it was tested; it is an older one")
         batches = dataset.test_inputs.split(self.eval_batch_size)
         scores, labels = torch.cat([self.scores(batch) for batch in batches]), dataset.test_labels
-        cross_entropy = family(self.model.settings["layers"]).CrossEntropyLoss()
+        cross_entropy = (
+            byhand_nn if isinstance(self.model.scores, byhand_nn.Linear) else nn
+        ).CrossEntropyLoss()
         return {
             "test_accuracy": (scores.argmax(1) == labels).double().mean().item(),
             "test_loss": cross_entropy(scores, labels).item(),
@@ -310,7 +313,7 @@ def _build(card: Mapping[str, Any]) -> tuple[nn.Module, Preprocess]:
     try:
         with torch.device("meta"):  # shapes alone
             model, preprocess = model_class(**settings), preprocess_class(shape)
-        rows = layer_table(with_layers(model, "torch"), tuple(shape))
+        rows = layer_table(with_layers(model, nn), tuple(shape))
     except Exception as error:  # settings may be anything at all
         text = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(f"its model cannot be built: {printable(text):.200}") from None

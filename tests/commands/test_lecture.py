@@ -139,9 +139,10 @@ def test_some_claims_make_a_page_of_their_own(tmp_path):
 
 def test_help_names_every_claim_and_every_setting(tmp_path):
     told = run("--help", cwd=tmp_path).stdout
-    claims = told.partition("claims: ")[2].partition("Settings")[0].split()
+    claims = told.partition("\nClaims\n")[2].partition("\nKeys\n")[0].split()
     assert claims == list(NAMES)
-    assert all(f"{key}:" in told for key in ("budget", "seed", "name", "root", "cache", "copy_to"))
+    keys = ("claims", "budget", "seed", "data.name", "data.root", "cache", "copy_to")
+    assert all(f"    {key}" in told for key in keys)
     assert "optim" not in told
 
 

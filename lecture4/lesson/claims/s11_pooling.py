@@ -12,7 +12,8 @@ from lecture4.lesson.lab.items import Item, Plot, Table
 from lecture4.lesson.lab.plots import add_curves, figure, mean_curve, spread
 from lecture4.lesson.lab.trainings import Lab, Run, scores_of
 from lecture4.models import ConvNet, layer_table
-from lecture4.models.convnet import Block, make_pool
+from lecture4.models.convnet import Block
+from lecture4.models.geometry import make_pool
 
 CHANNELS = (16, 32, 64)
 # The head flattens: an average over positions would itself be a pooling.

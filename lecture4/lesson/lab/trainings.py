@@ -131,9 +131,6 @@ class Lab:
 
     def _compose(self, overrides: tuple[str, ...], seed: int) -> DictConfig:
         words = [*self._data(overrides), *overrides, f"seed={seed}", "~logger"]
-        if "formulas=byhand" in words:  # until train.yaml has this key
-            words = [w.replace("optim=", "optim=byhand_") for w in words]
-            words[words.index("formulas=byhand")] = "model.layers=byhand"
         if "data=cifar10" in words:
             words.append(f"data.root={self.root}")
         if GlobalHydra.instance().is_initialized():
@@ -193,9 +190,8 @@ class Lab:
 
     def images_an_epoch(self, *overrides: str) -> int:
         """How many training images an epoch shows, in whole batches."""
-        d = self.compose(*overrides).data
-        batches = (len(self.dataset.train_labels) - d.val_size) // d.batch_size
-        return max(1, int(d.train_share * batches)) * d.batch_size
+        _, data = self.assemble(*overrides)
+        return data.steps_per_epoch * data.batch_size
 
     def restore(self, run: Run, *overrides: str) -> tuple[Classifier, DataModule]:
         """The trained classifier of ``train(*overrides)``, in evaluation mode, and its data.
@@ -251,6 +247,7 @@ def _train(
     classifier: Classifier, data: DataModule, options: dict[str, Any], command: str, seed: int
 ) -> Run:
     options.pop("compile")
+    options.pop("gradient_clip_val")  # done in the step
     best = _Best()
     trainer = bare_trainer(options, [best], logger=False, enable_checkpointing=False)
     start, diverged = time.perf_counter(), False

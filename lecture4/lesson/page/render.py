@@ -99,7 +99,7 @@ def quoted(line: str) -> str:
 def _source(thing: Any) -> dict[str, str]:
     """Name, file and line of a function or class, and its source as highlighted HTML."""
     lines, line = inspect.getsourcelines(thing)
-    file = Path(inspect.getsourcefile(thing)).resolve().relative_to(ROOT)
+    file = Path(inspect.getsourcefile(inspect.unwrap(thing))).resolve().relative_to(ROOT)
     source = highlight(textwrap.dedent("".join(lines)), PythonLexer(), HtmlFormatter(nowrap=True))
     return {"name": thing.__qualname__, "place": f"{file.as_posix()}:{line}", "source": source}
 

@@ -37,7 +37,9 @@ TWINS = [
     "relu", "leaky_relu", "sigmoid", "tanh", "softmax", "log_softmax", "cross_entropy",
     "nll_loss", "max_pool2d", "batch_norm", "dropout",
 ]  # fmt: skip
-OTHERS = ["entropy", "cross_entropy_of", "kl_divergence", "output_size"]
+OTHERS = [
+    "entropy", "cross_entropy_of", "kl_divergence", "output_size", "l1_penalty", "l2_penalty",
+]  # fmt: skip
 SOURCES = sorted(Path(byhand.__file__).parent.glob("*.py"))
 
 
