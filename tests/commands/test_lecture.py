@@ -194,7 +194,7 @@ def test_an_interrupted_run_continues(tmp_path):
         ("budget=long", "budget=long is not accepted; it must be quick or full"),
         ("seed=-1", "seed=-1 is not accepted"),
         ("seed=4294967295", "seed=4294967295 is not accepted"),  # the seeds after it are too large
-        ("data=shapes", "data is set by its parts: data.root, data.name"),
+        ("data=shapes", "data is set by its parts: data.name, data.root"),
         ("data.name=mnist", "data.name=mnist is not accepted; it must be auto, cifar10 or shapes"),
         ("optim.lr=1", "optim.lr does not go with these choices; it belongs to optim=adam"),
         ("bugdet=full", "bugdet is no setting here; did you mean budget?"),
