@@ -1,28 +1,33 @@
-"""Hydra's sweep over a grid, that can leave out what is done, and look closer around the best.
+"""Hydra's sweep over a grid, which can skip finished jobs and refine around the best.
 
-Hydra takes sweepers from the package ``hydra_plugins`` alone.
+It stands here because Hydra finds sweepers in the package ``hydra_plugins`` alone.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
 
-from lecture4.runs import sweep
-from lecture4.runs.sweep import settings_of
-from lecture4.support.private import basic_sweeper
+from lecture4.runs.sweep import jobs
 from lecture4.training.settings import POSITIVE
 
 
-class GridSweeper(basic_sweeper()):
-    """Every combination of the choices, as Hydra's own sweeper runs them.
+class GridSweeper(Sweeper):
+    """Runs every combination of the choices, like Hydra's basic sweeper.
 
-    With ``sweep_resume=true``, jobs that are finished in the sweep's directory are left out.
+    With ``sweep_resume=true``, jobs that finished in the sweep's directory are skipped.
 
     Args:
         max_batch_size: how many jobs a launcher gets at once; None: all.
-        params: choices by key; those that are typed take their place.
-        refine: a key whose values are numbers > 0. When the grid is done, four more values are
-            tried around the best, closer to it than its neighbours: coarse to fine.
+        params: choices by key; those that are typed replace them.
+        refine: a key whose values are numbers > 0. After the grid, four more values are tried
+            around the best, between it and its neighbours: coarse to fine.
     """
 
     def __init__(
@@ -31,65 +36,89 @@ class GridSweeper(basic_sweeper()):
         params: dict[str, str] | None = None,
         refine: str | None = None,
     ):
-        super().__init__(max_batch_size, params)
-        self.refine = refine
-        self.coarse: list[list[str]] = []
+        self.max_batch_size, self.params, self.refine = max_batch_size, params or {}, refine
 
-    def split_arguments(
-        self, overrides: list[Override], max_batch_size: int | None
-    ) -> list[list[list[str]]]:
-        """The jobs, in batches.
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Make the launcher; Hydra calls this before ``sweep``."""
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> list[Any]:
+        """Run the grid of ``arguments``, then the refinement.
 
         Raises:
-            ValueError: a value of ``refine`` is no number > 0.
+            ValueError: a value of ``refine`` is not a number > 0.
         """
-        self.coarse = super().split_arguments(overrides, None)[0]
-        self.validate_batch_is_legal(self.coarse)
-        for job in self.coarse if self.refine else ():
-            value = settings_of(job).get(self.refine)
+        grid = self._grid([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
+        self.validate_batch_is_legal(grid)
+        for job in grid if self.refine else ():
+            value = jobs.settings_of(job).get(self.refine)
             if not POSITIVE[0](value):
                 raise ValueError(
                     f"hydra.sweeper.refine={self.refine} needs values of {self.refine} that are "
                     f"numbers > 0, not {value}"
                 )
-        return self._batches(self.coarse)
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        done = self._launch(grid, number=0)
+        if self.refine:
+            done += self._launch(list(self._around_the_best(grid)), number=len(done))
+        return done
 
-    def is_done(self) -> bool:
-        """No job is left; asked after each batch."""
-        if super().is_done() and self.refine:
-            fine = list(self._around_the_best())
-            self.refine = None
-            self.overrides = [*self.overrides, *self._batches(fine)]
-        return super().is_done()
+    def _grid(self, words: Sequence[str]) -> list[list[str]]:
+        """The jobs: each combination of the values that ``words`` give to their keys."""
+        choices: dict[str, list[str]] = {}
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        for override in parser.parse_overrides(list(words)):
+            key = override.get_key_element()
+            if not override.is_sweep_override():
+                choices[key] = [f"{key}={override.get_value_element_as_str()}"]
+            elif override.is_discrete_sweep():
+                choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            else:
+                raise ValueError(f"{override.input_line}: a grid takes a list of values, as in a,b")
+        return [list(job) for job in itertools.product(*choices.values())]
 
-    def _batches(self, jobs: Sequence[list[str]]) -> list[list[list[str]]]:
-        folder = self.config.hydra.sweep.dir
-        done = sweep.finished(folder) if self.config.sweep_resume else set()
-        left = [job for job in jobs if sweep.identity(job) not in done]
-        return list(self.split_overrides_to_chunks(left, self.max_batch_size)) if left else []
+    def _launch(self, grid: list[list[str]], number: int) -> list[Any]:
+        """Run the jobs that are not finished, in batches, counting from ``number``."""
+        if self.config.sweep_resume:
+            done = jobs.finished(self.config.hydra.sweep.dir)
+            grid = [job for job in grid if jobs.identity(job) not in done]
+        size = self.max_batch_size or max(len(grid), 1)
+        returned: list[Any] = []
+        for first in range(0, len(grid), size):
+            batch = grid[first : first + size]
+            results = self.launcher.launch(batch, initial_job_idx=number + first)
+            for result in results:
+                _ = result.return_value  # raises the error of a job that Hydra caught
+            returned += results
+        return returned
 
-    def _around_the_best(self) -> Iterator[list[str]]:
+    def _around_the_best(self, grid: Sequence[list[str]]) -> Iterator[list[str]]:
         """For each configuration of the other choices, the jobs closer to its best value."""
-        done = {job.identity: job for job in sweep.jobs(self.config.hydra.sweep.dir)}
-        ran = [done[key] for key in map(sweep.identity, self.coarse) if key in done]
-        by_others: dict[sweep.Identity, list[sweep.Group]] = {}
-        for group in sweep.groups(ran):  # the best first
+        loaded = {job.identity: job for job in jobs.load_jobs(self.config.hydra.sweep.dir)}
+        ran = [loaded[key] for key in map(jobs.identity, grid) if key in loaded]
+        by_others: dict[jobs.Identity, list[jobs.Group]] = {}
+        for group in jobs.groups(ran):  # the best first
             others = tuple(p for p in group[0].identity if p[0] not in (self.refine, "seed"))
             by_others.setdefault(others, []).append(group)
         for best, *others in by_others.values():
             tried = [group[0].settings[self.refine] for group in (best, *others)]
             for value in closer(tried[0], sorted(tried)) if best.score[0] else ():
                 for job in best:
-                    kept = [
-                        word for word in job.overrides if self.refine not in settings_of([word])
-                    ]
+                    kept = [w for w in job.overrides if self.refine not in jobs.settings_of([w])]
                     yield [*kept, f"{self.refine}={value}"]
 
 
 def closer(best: float, values: Sequence[float]) -> list[float]:
-    """Up to four values around the best, a quarter and half of the way to its neighbours, in log.
+    """Up to four values around the best, at 1/4 and 1/2 of the log distance to its neighbours.
 
-    Beyond either end of ``values``, as far as to the neighbour on the other side.
+    Beyond either end of ``values``, the distance is that to the neighbour on the other side.
     """
     place = values.index(best)
     down = best / values[place - 1] if place else None

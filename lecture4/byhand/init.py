@@ -1,18 +1,19 @@
 """Weight initialisation: too small, too big, and just right (Xavier, He).
 
-A score s = Σᵢ wᵢ xᵢ is a sum of n = fan_in terms. With independent weights of mean 0
+A score s = Σᵢ wᵢ xᵢ is a sum of n = fan_in terms. With weights of mean 0, independent of each other
+and of x, E[wᵢ xᵢ] = 0 and the terms are uncorrelated, so
 
-    Var[s] = n Var[w] E[x²]
+    Var[s] = Σᵢ E[wᵢ² xᵢ²] = Σᵢ E[wᵢ²] E[xᵢ²] = n Var[w] E[x²]
 
-so each layer multiplies the size of its inputs by n Var[w]; going back, each gradient ∂L/∂x is a
-sum over fan_out scores and is multiplied by fan_out Var[w]. Through many layers a factor other
-than 1 grows or shrinks exponentially:
+Each layer multiplies the size of its inputs by n Var[w]; going back, each gradient ∂L/∂x is a sum
+over fan_out scores and is multiplied by fan_out Var[w]. Through many layers a factor other than 1
+grows or shrinks exponentially:
 
     scheme   Var[w]                          n Var[w]      the lecture
     small    0.001²                          n / 10⁶       too small: activations and gradients → 0
     large    1                               n             too big: saturated, gradients → 0
     he       gain² / fan_in                  gain²         just right (ReLU)
-    xavier   gain² · 2 / (fan_in + fan_out)  about gain²   just right (sigmoid), both directions
+    xavier   gain² · 2 / (fan_in + fan_out)  about gain²   just right (sigmoid), in both directions
 
 The gain undoes what the activation f does to the second moment: gain² = 1 / E[f(z)²] for
 z ~ N(0, 1), which is 2 for ReLU.

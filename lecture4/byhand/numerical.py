@@ -48,7 +48,7 @@ def slope(
 ) -> float:
     """The derivative of f at x along v, vᵀ∇f ≈ (f(x + h v) − f(x − h v)) / 2h.
 
-    Two evaluations of f, whatever the size of x; arguments and errors as for ``gradient``.
+    Two evaluations of f for x of any size; arguments and errors as for ``gradient``.
     """
     _require(x, h)
     with torch.no_grad():

@@ -1,6 +1,7 @@
 """``--help``: each group, choice and key with the comment that stands beside it in conf/."""
 
 import json
+import os
 import shutil
 import sys
 import textwrap
@@ -12,21 +13,29 @@ from lecture4.support.conf import Choice, Group, Key, choices, groups
 
 FIRST = ("model", "data", "optim")  # the groups that a reader asks for first
 TRAIN = """\
-python train.py model=mlp optim=adam optim.lr=1e-3   choose from a group, set a key
-python train.py -m model=mlp,convnet seed=0,1,2      a sweep: every combination
-python train.py resume=outputs/DAY/TIME              continue a run
-python train.py --cfg job --resolve model=mlp        print what is composed
-python train.py --hydra-help                         Hydra's own flags"""
+python train.py model=mlp optim.lr=0.01           choose a model, set a key
+python train.py -m model=mlp,convnet seed=0,1,2   a sweep: every combination
+python train.py resume=outputs/DAY/TIME           continue a run
+python train.py --cfg job --resolve model=mlp     print what is composed
+python train.py --hydra-help                      Hydra's own flags"""
 LECTURE = """\
-python lecture.py                                    every claim, quickly
-python lecture.py claims=[rings,init] budget=full    two claims, at length
-python lecture.py --cfg job                          print what is composed
-python lecture.py --hydra-help                       Hydra's own flags"""
+python lecture.py                                   every claim, quickly
+python lecture.py claims=[rings,init] budget=full   two claims, at length
+python lecture.py --cfg job                         print what is composed
+python lecture.py --hydra-help                      Hydra's own flags"""
 
 
 def help_asked() -> bool:
     """Whether the command line asks for help."""
     return not {"-h", "--help"}.isdisjoint(sys.argv[1:])
+
+
+def show(text: str) -> None:
+    """Print the help; ``| head`` may close its end of the pipe."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def train_help() -> str:
@@ -38,7 +47,7 @@ def train_help() -> str:
         [
             f"{train.meaning}.\n",
             textwrap.indent(TRAIN, "  "),
-            "\nChoices, GROUP=CHOICE (* is taken by default), and the keys that they bring:",
+            "\nGROUP: its choices (* is taken by default), then the keys that they bring",
             *(line for group in order for line in _group(group, chosen[group.name])),
             *_section("", "Keys that belong to no group"),
             *_rows([(key, "") for key in train.keys]),

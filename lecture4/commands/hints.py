@@ -28,8 +28,9 @@ def unknown_key(key: str) -> str:
     if key in owners:
         return f"{key} does not go with these choices; it belongs to {' or '.join(owners[key])}"
     last = key.rpartition(".")[2]
-    near = [path for path in mine if path.rpartition(".")[2] == last]
-    near = near or difflib.get_close_matches(key, mine, 1, cutoff=0.5)
+    meant = [path for path in mine if not path.startswith("recipe.")]  # optim.lr, not its default
+    near = [path for path in meant if path.rpartition(".")[2] == last]
+    near = near or difflib.get_close_matches(key, meant, 1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"python {program} --help lists them"
     return f"{key} is no setting here; {hint}"
 

@@ -4,7 +4,7 @@ import hydra
 from omegaconf import DictConfig
 
 from lecture4.commands.errors import check_flags, plain_errors, run_directory
-from lecture4.commands.help import help_asked, lecture_help
+from lecture4.commands.help import help_asked, lecture_help, show
 from lecture4.lesson.settings import check_lecture
 from lecture4.support.conf import CONF
 
@@ -13,7 +13,7 @@ def main() -> None:
     """Run ``lecture.py`` with the settings of the command line."""
     with plain_errors():
         if help_asked():
-            print(lecture_help())
+            show(lecture_help())
             return
         check_flags()
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="lecture")(job)()

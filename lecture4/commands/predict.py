@@ -1,4 +1,4 @@
-"""``predict.py``: the command line of prediction."""
+"""``predict.py``: classify images with a trained run, test it again, or export it."""
 
 import argparse
 
@@ -7,22 +7,47 @@ from lecture4.commands.errors import Parser, plain_errors
 EXAMPLES = """\
 python predict.py outputs/…/… cat.jpg            # the five most probable classes
 python predict.py RUN holiday/ --csv > out.csv   # every image below a folder
-python predict.py RUN --evaluate                 # the run's test accuracy and loss once more
+python predict.py RUN --evaluate                 # repeat the test of the run
 python predict.py RUN --export model.onnx        # for programs without PyTorch
 """
+ROOT = "data.root="
 
 
 def main() -> None:
-    """Read the command line, and do what it says."""
+    """Parse the command line, then classify, evaluate or export."""
     with plain_errors():
         options = read_arguments()
-        from lecture4.runs.classify import run
+        from lecture4.runs.classify import run  # torch, which --help does without
 
         run(**vars(options))
 
 
 def read_arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Parse the command line: run, images, root, form, evaluate, export.
+
+    Raises:
+        ValueError: options that exclude each other, or nothing to do.
+    """
+    options = _parser().parse_intermixed_args()
+    inputs = vars(options).pop("inputs")
+    roots = [text.removeprefix(ROOT) for text in inputs if text.startswith(ROOT)]
+    options.images = [text for text in inputs if not text.startswith(ROOT)]
+    options.root = roots[-1] if roots else None
+    if roots and not options.evaluate:
+        raise ValueError(f"{ROOT} goes with --evaluate; a file of that name is ./{ROOT}")
+    if "" in roots:
+        raise ValueError(f"{ROOT} names no folder")
+    instead = "--evaluate" if options.evaluate else "--export" if options.export else None
+    if options.images and instead:
+        raise ValueError(f"{instead} takes no images, such as {options.images[0]!r}")
+    if not (options.images or instead):
+        raise ValueError("which images? Give files or folders, or --evaluate, or --export FILE")
+    if (options.evaluate and options.form == "csv") or (options.export and options.form):
+        raise ValueError(f"--{options.form} does not go with {instead}")
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="predict.py",
         description="Classify images with a trained run, test it again, or export it.",
@@ -32,7 +57,7 @@ def read_arguments() -> argparse.Namespace:
     )
     parser.add_argument("run", metavar="RUN", help="a run's directory (its best epoch), or a .ckpt")
     parser.add_argument(
-        "inputs", metavar="IMAGE", nargs="*", help="image files, and folders of them; after -- any"
+        "inputs", metavar="IMAGE", nargs="*", help="image files and folders; after --, any name"
     )
     form = parser.add_mutually_exclusive_group()
     for name, what in (
@@ -42,7 +67,9 @@ def read_arguments() -> argparse.Namespace:
         form.add_argument(f"--{name}", action="store_const", dest="form", const=name, help=what)
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
-        "--evaluate", action="store_true", help="measure on the test set; data.root=… says where"
+        "--evaluate",
+        action="store_true",
+        help="measure on the test set; data.root=DIR if it has moved",
     )
     instead.add_argument("--export", metavar="FILE", help="write the model as .onnx or .pt2")
-    return parser.parse_intermixed_args()
+    return parser

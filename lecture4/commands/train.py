@@ -4,7 +4,7 @@ import hydra
 from omegaconf import DictConfig
 
 from lecture4.commands.errors import plain_errors, read_arguments, run_directory
-from lecture4.commands.help import help_asked, train_help
+from lecture4.commands.help import help_asked, show, train_help
 from lecture4.runs import resume, sweep
 from lecture4.support.conf import CONF
 from lecture4.training.settings import check
@@ -12,9 +12,9 @@ from lecture4.training.settings import check
 
 def main() -> None:
     """Read the command line, and do what it says."""
-    with plain_errors(), sweep.report():
+    with plain_errors(), sweep.summarize():
         if help_asked():
-            print(train_help())
+            show(train_help())
             return
         read_arguments()
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(job)()

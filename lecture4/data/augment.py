@@ -29,7 +29,7 @@ class NoAugment(nn.Module):
 
 
 class Flip(nn.Module):
-    """``flip``: mirror every other image, left to right.
+    """``flip``: mirror each image left to right with probability 1/2.
 
     Args:
         input_shape: (C, H, W) of one image.

@@ -21,21 +21,17 @@ from lecture4.support.places import located, named
 class Block(nn.Module):
     """f(norm(pool(w * x + b))): convolution, pooling and norm where asked for, activation.
 
-    Pooling comes before the activation, where fewer numbers are left to compute. The maximum
-    commutes with every increasing function, max f(x) = f(max x), so the order makes no difference
-    for max pooling without norm and ReLU, sigmoid, tanh or leaky ReLU; for average pooling, GELU,
-    or a norm between the two it does.
+    Pooling comes before the activation, where fewer numbers are left to compute. For max pooling
+    without norm the order makes no difference if f increases, as max f(x) = f(max x); for average
+    pooling, GELU, or a norm between the two it does.
 
     Args:
         in_channels: depth of the input maps; each filter extends over all of it.
-        map_size: (H, W) of the input maps; ``self.map_size`` is that of the output.
+        map_size: (H, W) of the input maps; ``self.map_size`` is (H', W') of the output.
         channels: number of filters.
-        kernel_size: F, a number, or a pair for height and width.
-        stride: S, likewise.
-        padding: P zeros on each border, likewise.
+        kernel_size, stride, padding: F, S, P; a number, or a pair for height and width.
         activation: f, a name from ``lecture4.models.activations``.
-        norm: ``none`` or ``batch``; with ``batch`` the convolution has no b, for the norm would
-            cancel it.
+        norm: ``none``, or ``batch``: then without b, which the norm would cancel.
         pool: settings of ``make_pool``, or None.
         init: how the filters are drawn, see ``lecture4.byhand.init``, with the gain of f.
         strict_sizes: refuse windows that do not tile their input.
@@ -96,7 +92,7 @@ class ConvNet(nn.Module):
         input_shape: (C, H, W) of one image.
         num_classes: K.
         blocks: settings of each ``Block``: channels, kernel_size, stride, padding, activation,
-            norm, pool. A block inherits what it leaves out from the model, or has the default.
+            norm, pool. Omitted ones are the model's, or ``Block``'s defaults.
         head: ``global`` averages each map to one number; ``flatten`` keeps every position.
         activation: of each block that names none itself.
         dropout: probability with which an input of the last layer is zeroed in training.

@@ -22,8 +22,7 @@ class MLP(nn.Module):
         hidden: width of each hidden layer.
         activation: f, after each hidden layer.
         dropout: probability with which a hidden unit is zeroed in training.
-        init: how each W is drawn, see ``lecture4.byhand.init``, with the gain of f; that of the
-            scores is 1.
+        init: how each W is drawn, see ``lecture4.byhand.init``, with the gain of f (scores: 1).
         layers: where the layers come from: ``torch.nn`` or ``lecture4.byhand.nn``.
 
     Raises:

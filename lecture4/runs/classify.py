@@ -1,4 +1,4 @@
-"""What ``predict.py`` does: classify images, test a run again, export it."""
+"""What ``predict.py`` prints: classes of images, results of a test, a line about an export."""
 
 import contextlib
 import csv
@@ -24,57 +24,49 @@ from lecture4.support.console import make_console, make_table, printable
 from lecture4.support.places import located
 
 SHOWN = 5  # classes in a row of the table
-BATCH = 100  # images; at most as many are read before one is classified
-ROOT = "data.root="
+BATCH = 100  # images; no more are read before the first is classified
 
 
 def run(
-    run: str, inputs: Sequence[str], form: str | None, evaluate: bool, export: str | None
+    run: str,
+    images: Sequence[str],
+    root: str | None,
+    form: str | None,
+    evaluate: bool,
+    export: str | None,
 ) -> None:
-    """Do what the command line says.
+    """Print the classes of images, or the test's results, or the exported file's description.
 
     Args:
         run: a run's directory, or a ``.ckpt`` file.
-        inputs: images and folders; for ``evaluate`` at most ``data.root=…``.
-        form: what to print, ``json`` or ``csv``; None for a table.
-        evaluate: measure on the test set.
-        export: a file to write the model to, ``.onnx`` or ``.pt2``.
+        images: files and folders to classify.
+        root: the dataset's folder for ``evaluate``; None for the run's.
+        form: output format, ``json`` or ``csv``; None for a table.
+        evaluate: measure on the test set instead.
+        export: a file to write the model to instead, ``.onnx`` or ``.pt2``.
 
     Raises:
-        SystemExit: with code 1, a file could not be read, or nobody reads what is printed.
-        ValueError: the options or files do not fit.
+        SystemExit: with code 1, if a file could not be read or the reader closed the pipe.
+        ValueError: the run or its data cannot be read, or there are no images.
     """
-    roots = [text.removeprefix(ROOT) for text in inputs if text.startswith(ROOT)]
-    images = [text for text in inputs if not text.startswith(ROOT)]
-    if roots and not evaluate:
-        raise ValueError(f"{ROOT} goes with --evaluate; a file of that name is ./{ROOT}")
-    if "" in roots:
-        raise ValueError(f"{ROOT} names no folder")
-    instead = "--evaluate" if evaluate else "--export" if export else None
-    if images and instead:
-        raise ValueError(f"{instead} takes no images, such as {printable(images[0])}")
-    if not (images or instead):
-        raise ValueError("which images? Give files or folders, or --evaluate, or --export FILE")
-    if (evaluate and form == "csv") or (export and form):
-        raise ValueError(f"--{form} does not go with {instead}")
-    _as_in_training()
+    _compute_as_in_training()
     predictor = load(run)
-    with _quiet_when_nobody_reads():
+    with _quiet_if_the_pipe_closes():
         if evaluate:
             with located(printable(run)):
-                dataset = dataset_of(predictor, roots[-1] if roots else None)
+                dataset = dataset_of(predictor, root)
                 results = predictor.evaluate(dataset)
             _print_results({"test_size": len(dataset.test_labels), **results}, form)
         elif export:
-            from lecture4.runs.export import export as write
+            from lecture4.runs.export import write_model
 
-            print(write(predictor, export))
+            print(write_model(predictor, export))
         else:
             _classify(predictor, images, form)
 
 
-def _as_in_training() -> None:
-    """Choose the same kernels as ``lecture4.training.trainer`` does."""
+def _compute_as_in_training() -> None:
+    """Choose deterministic kernels, as ``lecture4.training.trainer`` does."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False
@@ -93,12 +85,12 @@ def _print_results(results: dict[str, float], form: str | None) -> None:
 
 
 def _classify(predictor: Predictor, inputs: Sequence[str], form: str | None) -> None:
-    side = predictor.image_size  # points have none, which is said before anything is looked for
+    side = predictor.image_size  # a model of points fails here, before files are searched
     paths = find_images(inputs)
     terminal = make_console(stderr=True)
     broken: list[str] = []
 
-    def tell(error: ValueError) -> None:
+    def report(error: ValueError) -> None:
         broken.append(str(error))
         line = Text(f"error: {printable(error)}")
         terminal.print(line, soft_wrap=True, highlight=False)
@@ -106,7 +98,7 @@ def _classify(predictor: Predictor, inputs: Sequence[str], form: str | None) -> 
     with _bar(terminal, len(paths)) as step:
         found = [
             (path, p)
-            for read, images in read_batches(paths, side, tell, step)
+            for read, images in read_batches(paths, side, report, step)
             for path, p in zip(read, predictor.probabilities(images), strict=True)
         ]
     if form == "json":
@@ -121,16 +113,16 @@ def _classify(predictor: Predictor, inputs: Sequence[str], form: str | None) -> 
 
 
 def find_images(inputs: Iterable[str]) -> list[str]:
-    """The files named, whatever they are called, and the images below the folders named, sorted.
+    """List files as given, whatever their suffix, and the images below folders, sorted.
 
     Raises:
-        ValueError: a path is not there, or there is no image in a folder.
+        ValueError: a path does not exist, or a folder holds no image.
     """
     paths: list[str] = []
     for given in inputs:
         if not os.path.isdir(given):
             if not os.path.exists(given):
-                raise ValueError(f"{printable(given) or 'an empty name'} is not there")
+                raise ValueError(f"{printable(given) or 'an empty name'} does not exist")
             paths.append(given)
             continue
         below = sorted(
@@ -151,16 +143,16 @@ def find_images(inputs: Iterable[str]) -> list[str]:
 def read_batches(
     paths: Sequence[str],
     side: int,
-    tell: Callable[[ValueError], None],
+    report: Callable[[ValueError], None],
     step: Callable[[], None],
 ) -> Iterator[tuple[list[str], torch.Tensor]]:
-    """Read images, several at a time: paths and uint8 (N, 3, side, side) of up to ``BATCH``.
+    """Read images in parallel; yield paths and uint8 (N, 3, side, side), up to ``BATCH`` at once.
 
     Args:
         paths: of the images.
-        side: to which they are stretched.
-        tell: is called with the error of each file that cannot be read.
-        step: is called after each file.
+        side: they are resized to side × side.
+        report: called with the error of each file that cannot be read.
+        step: called after each file.
     """
 
     def read(path: str) -> torch.Tensor | ValueError:
@@ -169,14 +161,14 @@ def read_batches(
         except ValueError as error:
             return error
 
-    warnings.filterwarnings("ignore", module="PIL")  # of odd files that can be read all the same
+    warnings.filterwarnings("ignore", module="PIL")  # it warns of odd files that it reads
     with ThreadPoolExecutor() as pool:
         for first in range(0, len(paths), BATCH):
             batch = paths[first : first + BATCH]
             images = {}
-            for i, image in enumerate(pool.map(read, batch)):  # Ctrl-C takes back what is left
+            for i, image in enumerate(pool.map(read, batch)):  # Ctrl-C cancels the rest
                 if isinstance(image, ValueError):
-                    tell(image)
+                    report(image)
                 else:
                     images[i] = image
                 step()
@@ -185,7 +177,7 @@ def read_batches(
 
 
 def render(found: Sequence[tuple[str, torch.Tensor]], class_names: Sequence[str]) -> Table:
-    """A row for each image: its path, and the most probable classes."""
+    """Make a table with a row for each image: its path and the most probable classes."""
     k = min(SHOWN, len(class_names))
     table = make_table()
     table.add_column("image", overflow="fold")
@@ -211,7 +203,7 @@ def _print_json(found: Sequence[tuple[str, torch.Tensor]], class_names: Sequence
 
 
 def _print_csv(found: Sequence[tuple[str, torch.Tensor]], class_names: Sequence[str]) -> None:
-    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # a path stays what it is
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # keep the bytes of a path
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(["path", "label", *class_names])
     for path, p in found:
@@ -220,7 +212,7 @@ def _print_csv(found: Sequence[tuple[str, torch.Tensor]], class_names: Sequence[
 
 @contextlib.contextmanager
 def _bar(terminal: Console, total: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr, if that is a terminal; gives what to call after each step."""
+    """Show a progress bar if ``terminal`` is one; yield a function that advances it."""
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("images,"), TimeRemainingColumn())
     hidden = not terminal.is_terminal
     with Bar(*columns, TextColumn("left"), console=terminal, transient=True, disable=hidden) as bar:
@@ -229,8 +221,8 @@ def _bar(terminal: Console, total: int) -> Iterator[Callable[[], None]]:
 
 
 @contextlib.contextmanager
-def _quiet_when_nobody_reads() -> Iterator[None]:
-    """End with code 1 and without a word when ``| head`` has seen enough."""
+def _quiet_if_the_pipe_closes() -> Iterator[None]:
+    """Exit with code 1, silently, when the reader (``| head``) closes the pipe."""
     try:
         yield
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""A trained classifier as one file for other programs: ONNX, or torch.export's ``.pt2``."""
+"""Export a trained classifier to one file for other programs: ONNX, or ``.pt2``."""
 
 import contextlib
 import copy
@@ -18,37 +18,21 @@ from lecture4.runs.predictor import Predictor
 from lecture4.support.console import printable
 from lecture4.support.files import write_atomically
 
-TOLERANCE = 1e-5  # of a probability, to the classifier itself in float32
+TOLERANCE = 1e-5  # largest difference of a probability from the checkpoint's in float32
 
 
-class Classify(nn.Module):
-    """Raw inputs (N, ...) -> P(Y = k | x), (N, K): what a file holds.
+def write_model(predictor: Predictor, path: str | os.PathLike) -> str:
+    """Write a predictor as ``.onnx`` or ``.pt2``; return a line that describes the file.
 
-    Args:
-        preprocess: raw inputs -> inputs of the model.
-        model: inputs -> scores.
-    """
-
-    def __init__(self, preprocess: nn.Module, model: nn.Module):
-        super().__init__()
-        self.preprocess, self.model = preprocess, model
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, ...) -> (N, K)."""
-        return self.model(self.preprocess(images)).softmax(1)
-
-
-def export(predictor: Predictor, path: str | os.PathLike) -> str:
-    """Write a predictor as ``.onnx`` or ``.pt2``; say what the file takes and gives.
-
-    It holds preprocessing, model (in float32, with torch's layers) and softmax; takes uint8 images
-    (N, C, H, W), or float32 points (N, D), of any N; and carries the class names: ``class_names``
-    in the ONNX metadata, ``class_names.json`` in the ``.pt2``, a list in JSON. It is compared with
-    the predictor's own layers before it is written: whole, or not at all.
+    The file computes raw inputs -> P(Y = k | x): uint8 images (N, C, H, W), or float32 points
+    (N, D), of any N, to (N, K). It holds preprocessing, model (in float32, with torch's layers) and
+    softmax, and the class names as a JSON list: ``class_names`` in the ONNX metadata,
+    ``class_names.json`` in the ``.pt2``. It is run and compared with the predictor before it is
+    written, atomically.
 
     Raises:
-        ValueError: the suffix is another, packages are missing, or the file would not give the
-            same probabilities.
+        ValueError: the suffix is unknown, packages are missing, or the file's probabilities would
+            differ from the predictor's by more than ``TOLERANCE``.
         OSError: it cannot be written.
     """
     path = Path(path)
@@ -56,9 +40,9 @@ def export(predictor: Predictor, path: str | os.PathLike) -> str:
     if path.suffix not in formats:
         raise ValueError(f"{printable(path)}: a model is exported as .onnx or .pt2")
     if path.is_dir() or not path.parent.is_dir():
-        trouble = "is a folder" if path.is_dir() else "lies in no folder that is there"
+        trouble = "is a folder" if path.is_dir() else "is in a folder that does not exist"
         raise ValueError(f"{printable(path)} {trouble}; give a file to write")
-    own = copy.deepcopy(Classify(predictor.preprocess, predictor.model)).eval()
+    own = nn.Sequential(copy.deepcopy(predictor.pipeline), nn.Softmax(1)).eval()
     own.to("cpu", torch.float32)
     inputs = [_examples(n, predictor.input_shape) for n in (1, 2, 7)]
     if path.suffix == ".onnx":
@@ -66,8 +50,8 @@ def export(predictor: Predictor, path: str | os.PathLike) -> str:
     names = json.dumps(predictor.class_names)
     try:
         with torch.no_grad(), _silence():
-            content, again = formats[path.suffix](with_layers(own, nn), inputs[1], names)
-            apart = max((again(x) - own(x)).abs().max().item() for x in inputs)
+            content, written = formats[path.suffix](with_layers(own, nn), inputs[1], names)
+            apart = max((written(x) - own(x)).abs().max().item() for x in inputs)
     except Exception as error:  # exporters fail in many ways, and at great length
         while error.__cause__ is not None:
             error = error.__cause__
@@ -75,8 +59,8 @@ def export(predictor: Predictor, path: str | os.PathLike) -> str:
         raise ValueError(f"{printable(path)} is not written: {printable(reason):.200}") from error
     if not apart <= TOLERANCE:
         raise ValueError(
-            f"{printable(path)} is not written, for its probabilities would differ by {apart:.1e} "
-            f"from the checkpoint's"
+            f"{printable(path)} is not written: its probabilities would differ by {apart:.1e} from "
+            f"the checkpoint's"
         )
     write_atomically(path, content)
     kind = "uint8 images" if inputs[0].dtype == torch.uint8 else "float32 points"
@@ -94,7 +78,7 @@ def _examples(n: int, shape: tuple[int, ...]) -> torch.Tensor:
     return torch.randn(n, *shape, generator=draw)
 
 
-Again = Callable[[torch.Tensor], torch.Tensor]  # the file, read and run
+Written = Callable[[torch.Tensor], torch.Tensor]  # runs the exported file
 
 
 def _check_packages() -> None:
@@ -108,11 +92,11 @@ def _check_packages() -> None:
         ) from error
 
 
-def _onnx(module: nn.Module, inputs: torch.Tensor, class_names: str) -> tuple[bytes, Again]:
+def _onnx(module: nn.Module, inputs: torch.Tensor, class_names: str) -> tuple[bytes, Written]:
     import onnxruntime
     from onnxscript import opset18 as op
 
-    def hypot(x, y):  # which ONNX has not, and preprocess.Polar needs
+    def hypot(x, y):  # preprocess.Polar needs it, and ONNX lacks it
         return op.Sqrt(op.Add(op.Mul(x, x), op.Mul(y, y)))
 
     program = torch.onnx.export(
@@ -120,7 +104,7 @@ def _onnx(module: nn.Module, inputs: torch.Tensor, class_names: str) -> tuple[by
         (inputs,),
         input_names=["images"],
         output_names=["probabilities"],
-        dynamic_shapes={"images": {0: torch.export.Dim("N")}},
+        dynamic_shapes=({0: torch.export.Dim("N")},),
         custom_translation_table={torch.ops.aten.hypot.default: hypot},
         dynamo=True,
         verbose=False,
@@ -133,10 +117,8 @@ def _onnx(module: nn.Module, inputs: torch.Tensor, class_names: str) -> tuple[by
     return content, lambda x: torch.from_numpy(session.run(None, {"images": x.numpy()})[0])
 
 
-def _pt2(module: nn.Module, inputs: torch.Tensor, class_names: str) -> tuple[bytes, Again]:
-    program = torch.export.export(
-        module, (inputs,), dynamic_shapes={"images": {0: torch.export.Dim("N")}}
-    )
+def _pt2(module: nn.Module, inputs: torch.Tensor, class_names: str) -> tuple[bytes, Written]:
+    program = torch.export.export(module, (inputs,), dynamic_shapes=({0: torch.export.Dim("N")},))
     file = io.BytesIO()
     torch.export.save(program, file, extra_files={"class_names.json": class_names})
     content = file.getvalue()
@@ -145,7 +127,7 @@ def _pt2(module: nn.Module, inputs: torch.Tensor, class_names: str) -> tuple[byt
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Keep to ourselves what torch says while it exports; errors come through."""
+    """Silence what torch prints, logs and warns while it exports; errors are raised."""
     logging.disable(logging.WARNING)
     try:
         with (

@@ -13,13 +13,6 @@ def hydra_parser() -> argparse.ArgumentParser:
     return get_args_parser()
 
 
-def basic_sweeper() -> type:
-    """Hydra's sweeper over a grid, whose public interface is a configuration, not a class."""
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
-    return BasicSweeper
-
-
 def has_amx_tiles() -> bool:
     """Whether the processor multiplies bfloat16 matrices itself; torch tells no other way."""
     import torch

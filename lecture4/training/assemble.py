@@ -77,14 +77,15 @@ def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
     """
     kept = [name for name in cfg if name not in NO_HYPERPARAMETERS]
     chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    settings = OmegaConf.to_container(OmegaConf.masked_copy(cfg, kept), resolve=True)
-    return {"choices": {name: chosen[name] for name in kept if name in chosen}, **_plain(settings)}
+    settings = {name: _plain(cfg[name]) for name in kept}
+    return {"choices": {name: chosen[name] for name in kept if name in chosen}, **settings}
 
 
 def _plain(settings: Any) -> Any:
-    if isinstance(settings, list):
+    """Resolved, as lists, dictionaries and plain values, without keys that start with ``_``."""
+    if OmegaConf.is_list(settings):
         return [_plain(value) for value in settings]
-    if isinstance(settings, dict):
+    if OmegaConf.is_dict(settings):
         return {name: _plain(v) for name, v in settings.items() if not str(name).startswith("_")}
     return settings
 

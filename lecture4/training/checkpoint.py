@@ -1,8 +1,40 @@
-"""Placeholder until the reader of checkpoints moves here."""
+"""Checkpoints: what a run saves of its classifier, and how it is read again.
+
+A checkpoint may come from an untrusted source, so reading one runs none of its code: it is loaded
+with ``weights_only=True``, and the names in it are looked up among this package's own models,
+preprocessings and formulas.
+"""
+
+import pickle
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lecture4.data.preprocess import PREPROCESSINGS
+from lecture4.models import MODELS
+from lecture4.models.pipeline import Pipeline
+from lecture4.support.console import printable
+from lecture4.training import formulas
+
+KEYS = (
+    *("model", "formulas", "preprocess", "class_names", "metrics"),
+    *("precision", "device", "eval_batch_size", "source"),
+)
 
 
-def card(classifier, datamodule, precision) -> dict:
-    """Plain values that describe the classifier."""
+def card(classifier: nn.Module, datamodule: Any, precision: str) -> dict[str, Any]:
+    """Describe a classifier in plain values, enough to predict and to repeat its test.
+
+    Args:
+        classifier: a ``lecture4.training.classifier.Classifier``.
+        datamodule: the ``lecture4.training.datamodule.DataModule`` that serves it.
+        precision: Lightning's name of the precision, such as ``32-true``.
+    """
     return {
         "model": {"name": type(classifier.model).__name__, **classifier.model.settings},
         "formulas": classifier.formulas.name,
@@ -14,3 +46,82 @@ def card(classifier, datamodule, precision) -> dict:
         "eval_batch_size": datamodule.eval_batch_size,
         "source": dict(datamodule.dataset.source),
     }
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Load a checkpoint of ``train.py`` as tensors and plain values, on the CPU.
+
+    Raises:
+        ValueError: names the file: it is damaged, holds more than tensors and plain values, or does
+            not describe a classifier under ``classifier``, as ``card`` does.
+        FileNotFoundError, PermissionError: the file cannot be opened.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # damaged or foreign files fail in many ways
+        reason = "not a checkpoint of train.py, or a damaged one"
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if found and isinstance(error, pickle.UnpicklingError):
+            reason = (
+                f"it holds more than tensors and plain values ({found[1]}), which could run code, "
+                f"so it is not opened"
+            )
+        raise ValueError(f"{printable(path)}: {reason}") from None
+    described = content.get("classifier") if isinstance(content, dict) else None
+    if not isinstance(described, dict) or not isinstance(content.get("state_dict"), dict):
+        raise ValueError(
+            f"{printable(path)}: not a checkpoint of train.py: it does not describe a classifier"
+        )
+    if missing := [key for key in KEYS if key not in described]:
+        raise ValueError(
+            f"{printable(path)}: written by another version of this program: its classifier lacks "
+            f"{missing[0]}"
+        )
+    return content
+
+
+def rebuild(checkpoint: Mapping[str, Any]) -> Pipeline:
+    """Build the preprocessing and the model that a checkpoint describes, with its weights.
+
+    Raises:
+        ValueError: a name is unknown, the model cannot be built, or the weights do not fit it.
+    """
+    described = checkpoint["classifier"]
+    settings = dict(described["model"])
+    model = MODELS[known("model", settings.pop("name", None), MODELS)]
+    preprocess = PREPROCESSINGS[known("preprocess", described["preprocess"], PREPROCESSINGS)]
+    layers = formulas.find(known("formulas", described["formulas"], formulas.FORMULAS)).nn
+    try:
+        pipeline = Pipeline(preprocess(settings["input_shape"]), model(**settings, layers=layers))
+    except Exception as error:  # settings may hold anything
+        raise ValueError(f"its model cannot be built: {_first_line(error)}") from None
+    state = {
+        name: tensor
+        for name, tensor in checkpoint["state_dict"].items()
+        if str(name).startswith(("preprocess.", "model."))
+    }
+    try:
+        pipeline.load_state_dict(state, strict=True, assign=True)  # assign keeps the run's dtype
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[2] or str(error)  # torch begins with a headline
+        raise ValueError(f"its weights do not fit its model: {_first_line(reason)}") from None
+    return pipeline
+
+
+def known(key: str, name: Any, names: Iterable[str]) -> str:
+    """Return ``name``, which a checkpoint gives for ``key``, if it is one of ``names``.
+
+    Raises:
+        ValueError: restates it and lists the names.
+    """
+    if not isinstance(name, str) or name not in names:
+        raise ValueError(f"its {key} is {name!r:.100}; known are {', '.join(names)}")
+    return name
+
+
+def _first_line(error: object) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{printable(lines[0].strip()):.200}"

@@ -154,7 +154,7 @@ def first_optimizer_steps(subject: Subject) -> tuple[str, bool | None]:
     optimizer = subject.classifier.optimizer(parameter_groups(a))
     kind = type(optimizer)
     twin_kind = getattr(
-        torch.optim if kind.__module__ == optim.__name__ else optim, kind.__name__, None
+        torch.optim if getattr(optim, kind.__name__, None) is kind else optim, kind.__name__, None
     )
     if twin_kind is None:
         return f"{kind.__name__} has no twin", None

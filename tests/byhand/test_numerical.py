@@ -98,7 +98,7 @@ def test_float32_stays_float32():
     torch.testing.assert_close(d, 2 * x, rtol=1e-3, atol=1e-3)
 
 
-def test_x_is_left_as_it_is():
+def test_x_is_not_changed():
     x = randn(5).requires_grad_()
     before, seen = x.detach().clone(), []
 
@@ -183,7 +183,7 @@ def make(name, of="torch"):
 
 
 def exact(model):
-    """The gradient by torch's layers in float64, dropout's masks those of seed 0."""
+    """The gradient by torch's layers in float64, with dropout's masks from seed 0."""
     twin = with_layers(model, nn).double().requires_grad_()
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -261,17 +261,6 @@ def test_evaluation_repeats_the_run_s_test(predict, run, tmp_path):
     assert f"{recorded['test_loss']:.4f}" in out
 
 
-def test_an_older_checkpoint_predicts_but_cannot_be_tested(predict, run, pictures, tmp_path):
-    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
-    for key in ("precision", "device", "eval_batch_size", "source"):
-        del checkpoint["classifier"][key]
-    torch.save(checkpoint, tmp_path / "older.ckpt")
-    assert predict(tmp_path / "older.ckpt", pictures[0] / "grey.png")[0] == 0
-    code, out, err = predict(tmp_path / "older.ckpt", "--evaluate")
-    assert (code, out) == (1, "")
-    assert "older.ckpt: it does not say on which data it was tested" in err
-
-
 def test_evaluation_takes_images_from_where_one_says(predict, job, tmp_path):
     def images(root, colours):
         for split, n in (("train", 6), ("test", 4)):
@@ -292,7 +281,7 @@ def test_evaluation_takes_images_from_where_one_says(predict, job, tmp_path):
     there.rename(tmp_path / "moved")
     code, out, err = predict(*asked)
     assert (code, out) == (1, "")
-    assert f"the run's images are not in {there}; say where with data.root=" in err
+    assert f"the run's images are not in {there}; say where they are with data.root=" in err
     code, out, _ = predict(*asked, f"data.root={tmp_path / 'moved'}")
     assert (code, json.loads(out)["test_accuracy"]) == (0, 1.0)
     (tmp_path / "moved" / "test" / "cat").rename(tmp_path / "moved" / "test" / "cow")
@@ -310,12 +299,12 @@ def test_a_model_of_points_takes_no_images_but_can_be_tested(predict, job, pictu
     code, out, _ = predict(folder, "--evaluate", "--json")
     assert json.loads(out)["test_loss"] == recorded["test_loss"]
     code, _, err = predict(folder, "--evaluate", "data.root=/x")
-    assert "data=rings is drawn" in err
+    assert "data=rings is generated" in err
 
 
 @pytest.mark.parametrize("target", ["torch.hub.load", "torch.utils.collect_env.run", "os.system"])
-def test_a_stranger_s_run_directory_runs_nothing(predict, run, pictures, tmp_path, target):
-    """What .hydra says is a record for people: it is not read, still less instantiated."""
+def test_an_untrusted_run_directory_runs_nothing(predict, run, pictures, tmp_path, target):
+    """predict.py neither reads nor instantiates what .hydra holds."""
     copy, touched = tmp_path / "run", tmp_path / "touched"
     shutil.copytree(run, copy)
     bad = f"{{_target_: {target}, _args_: ['touch {touched}'], command: 'touch {touched}'}}"
@@ -342,20 +331,26 @@ def test_a_stranger_s_run_directory_runs_nothing(predict, run, pictures, tmp_pat
 
 BAD = {
     "no images": (lambda r, d: [r], ["which images?"]),
-    "missing path": (lambda r, d: [r, d / "no.png"], ["no.png is not there"]),
-    "missing among others": (lambda r, d: [r, d / "a.png", d / "no\x1b"], ["no\\x1b is not there"]),
+    "missing path": (lambda r, d: [r, d / "no.png"], ["no.png does not exist"]),
+    "missing among others": (
+        lambda r, d: [r, d / "a.png", d / "no\x1b"],
+        ["no\\x1b does not exist"],
+    ),
     "empty folder": (lambda r, d: [r, d / "empty"], ["empty holds no image", ".png"]),
-    "missing run": (lambda r, d: [d / "nowhere", d / "a.png"], ["nowhere is not there"]),
+    "missing run": (lambda r, d: [d / "nowhere", d / "a.png"], ["nowhere does not exist"]),
     "a folder that is no run": (lambda r, d: [d, d / "a.png"], ["no checkpoints/best.ckpt"]),
-    "an image as run": (lambda r, d: [d / "a.png", d / "a.png"], ["a.png: no checkpoint of"]),
-    "text as run": (lambda r, d: [d / "notes.txt", "--evaluate"], ["notes.txt: no checkpoint of"]),
+    "an image as run": (lambda r, d: [d / "a.png", d / "a.png"], ["a.png: not a checkpoint of"]),
+    "text as run": (
+        lambda r, d: [d / "notes.txt", "--evaluate"],
+        ["notes.txt: not a checkpoint of"],
+    ),
     "evaluate an image": (lambda r, d: [r, "--evaluate", d / "a.png"], ["takes no images"]),
     "evaluate to csv": (lambda r, d: [r, "--evaluate", "--csv"], ["--csv does not go with"]),
     "json and csv": (lambda r, d: [r, d / "a.png", "--json", "--csv"], ["--csv", "--json"]),
     "evaluate and export": (lambda r, d: [r, "--evaluate", "--export", "x.onnx"], ["not allowed"]),
     "root without evaluate": (lambda r, d: [r, "data.root=/x"], ["data.root= goes with"]),
     "root without a name": (lambda r, d: [r, "--evaluate", "data.root="], ["names no folder"]),
-    "root of drawn data": (lambda r, d: [r, "--evaluate", "data.root=/x"], ["shapes is drawn"]),
+    "root of drawn data": (lambda r, d: [r, "--evaluate", "data.root=/x"], ["shapes is generated"]),
     "unknown flag": (lambda r, d: [r, "--evaluat=x", "a=b"], ["--evaluat=x", "--help lists"]),
     "nothing at all": (lambda r, d: [], ["RUN", "predict.py --help lists"]),
     "export as": (lambda r, d: [r, "--export", d / "x.pt"], ["as .onnx or .pt2"]),

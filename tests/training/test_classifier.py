@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from lecture4.data import shapes, stratified_split
 from lecture4.data.augment import Flip, NoAugment
-from lecture4.data.preprocess import ChannelStandardize, Preprocess
+from lecture4.data.preprocess import ChannelStandardize, FullScale
 from lecture4.data.randomness import generator, mix
 from lecture4.models import MLP, ConvNet, SoftmaxClassifier
 from lecture4.training import formulas
@@ -24,7 +24,7 @@ SHAPE = (3, 32, 32)
 
 def classifier(model: nn.Module | None = None, name: str = "torch", **settings) -> Classifier:
     torch.manual_seed(0)
-    of_points = {"preprocess": Preprocess((4,)), "augment": NoAugment((4,)), "schedule": constant}
+    of_points = {"preprocess": FullScale((4,)), "augment": NoAugment((4,)), "schedule": constant}
     return Classifier(
         model=model or SoftmaxClassifier((4,), 3, init="he"),
         class_names=["a", "b", "c"],
@@ -43,7 +43,7 @@ def with_optimizer(module: Classifier) -> Classifier:
     optimizer = module.optimizer(parameter_groups(module.model))
     schedule = module.schedule(optimizer, 10)
     module.optimizers, module.lr_schedulers = lambda: optimizer, lambda: schedule
-    module.backpropagate = module.backward
+    module.backpropagate = torch.Tensor.backward
     return module
 
 

@@ -8,8 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from lecture4.training import figures
-from lecture4.training.figures import boundary, confusion, curves, first_layer, mistakes
+from lecture4.training.figures import boundary, confusion, curves, first_layer, wrong_predictions
 
 SHORT = ["cat", "dog", "ship"]
 LONG = [
@@ -250,8 +249,8 @@ def test_the_filters_given_are_not_changed():
 
 
 @pytest.mark.parametrize("names", [SHORT, LONG], ids=["short", "long"])
-def test_mistakes(names):
-    figure = mistakes(*batch(), names)
+def test_wrong_predictions(names):
+    figure = wrong_predictions(*batch(), names)
     check_layout(figure)
     assert len([axes for axes in figure.axes if axes.images]) == 24
 
@@ -261,16 +260,16 @@ def test_few_mistakes_or_none(wrong):
     images, labels, _ = batch()
     scores = 5 * torch.nn.functional.one_hot(labels, 3).float()
     scores[:wrong] = scores[:wrong].roll(1, 1)
-    figure = mistakes(images, labels, scores, SHORT)
+    figure = wrong_predictions(images, labels, scores, SHORT)
     check_layout(figure)
     assert len([axes for axes in figure.axes if axes.images]) == wrong
     assert any(f"{wrong} of 60" in word for word in words(figure))
 
 
-def test_mistakes_come_by_confidence_and_say_what_was_said():
+def test_wrong_predictions_come_by_confidence_with_both_classes():
     images, labels = batch(4)[0], torch.tensor([0, 0, 1, 2])
     scores = torch.tensor([[0.0, 2, 0], [0, 0, 9], [0, 9, 0], [4, 0, 0]])
-    figure = mistakes(images, labels, scores, SHORT)
+    figure = wrong_predictions(images, labels, scores, SHORT)
     shown = [axes for axes in figure.axes if axes.images]
     confidence = scores.softmax(1).amax(1)
     expected = [(1, "ship", "cat"), (3, "cat", "ship"), (0, "dog", "cat")]
@@ -280,10 +279,10 @@ def test_mistakes_come_by_confidence_and_say_what_was_said():
         assert torch.equal(torch.as_tensor(axes.images[0].get_array()), images[i].permute(1, 2, 0))
 
 
-def test_mistakes_on_grey_images_are_shown_in_grey_as_they_are():
+def test_wrong_predictions_on_grey_images_are_shown_in_grey_as_they_are():
     images, labels, scores = batch(channels=1)
     images = images // 2  # the darker half: not to be stretched to black and white
-    figure = mistakes(images, labels, scores, SHORT)
+    figure = wrong_predictions(images, labels, scores, SHORT)
     check_layout(figure)
     image = figure.axes[0].images[0]
     rgba = image.to_rgba(image.get_array())
@@ -326,53 +325,3 @@ def test_boundary_draws_x_to_the_right_and_y_upwards():
     corners = [colour(x, y) for x, y in [(0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)]]
     assert corners[0] != corners[1]
     assert corners[1] == corners[2] == corners[3]
-
-
-def written(axes) -> list[str]:
-    return [text.get_text() for text in axes.texts]
-
-
-def test_a_sweep_of_two_choices_is_a_heat_map_of_means():
-    jobs = [
-        {"optim": o, "optim.lr": lr, "seed": s} for o in "ab" for lr in (0.1, 1.0) for s in (0, 1)
-    ]
-    accuracies = [0.2, 0.4, 0.5, 0.5, 0.6, 0.8, None, None]
-    axes, _ = figures.sweep(jobs, accuracies, ["optim", "optim.lr", "seed"]).axes
-    assert written(axes) == ["30.0%", "50.0%", "70.0%", "failed"]
-    assert [t.get_text() for t in axes.get_yticklabels()] == ["a", "b"]
-    assert [t.get_text() for t in axes.get_xticklabels()] == ["0.1", "1"]
-
-
-def test_a_sweep_of_other_choices_has_a_panel_for_each():
-    jobs = [{"a": n, "b": 10.0**-n, "c": [n % 2]} for n in range(4)]
-    panels = figures.sweep(jobs, [0.1, 0.2, None, 0.4], ["a", "b", "c"]).axes
-    assert [axes.get_xlabel() for axes in panels] == ["a", "b", "c"]
-    assert [axes.get_xscale() for axes in panels] == ["linear", "log", "linear"]
-    dots = [axes.collections[0].get_offsets() for axes in panels]
-    assert [len(of_panel) for of_panel in dots] == [3, 3, 3]
-    assert [t.get_text() for t in panels[2].get_xticklabels()] == ["[0]", "[1]"]
-    assert list(panels[2].lines[0].get_ydata()) == pytest.approx([0.1, 0.3])
-
-
-@pytest.mark.parametrize(
-    ("jobs", "accuracies", "keys"),
-    [
-        ([{"seed": 0}], [0.5], []),
-        ([{"seed": 0}, {"seed": 1}], [0.5, 0.6], ["seed"]),
-        ([{"a": 1}, {"a": 2}], [None, None], ["a"]),
-        ([{"a": 1, "b": 1}, {"a": 2, "b": 2}], [None, None], ["a", "b"]),
-        ([{"a": None}, {"a": True}, {}], [0.1, 0.2, 0.3], ["a"]),
-        ([{"a": 0}, {"a": -1}], [0.1, 0.2], ["a"]),
-        ([{"a": "$x$" * 30}, {"a": "Äpfel − ∂"}], [0.1, 0.2], ["a"]),
-    ],
-)
-def test_odd_sweeps_can_be_drawn(tmp_path, jobs, accuracies, keys):
-    figures.sweep(jobs, accuracies, keys).savefig(tmp_path / "sweep.png")
-
-
-def test_importance_is_a_bar_for_each_choice_the_largest_on_top():
-    (axes,) = figures.importance({"optim.lr": 0.75, "model.hidden": 0.25}).axes
-    assert [t.get_text() for t in axes.get_yticklabels()] == ["optim.lr", "model.hidden"]
-    assert [bar.get_width() for bar in axes.patches] == [0.75, 0.25]
-    assert written(axes) == ["75%", "25%"]
-    assert axes.yaxis_inverted()

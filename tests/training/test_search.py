@@ -7,7 +7,7 @@ from torch import nn
 
 from lecture4.byhand.optim import RandomLocalSearch
 from lecture4.data.augment import NoAugment
-from lecture4.data.preprocess import Preprocess
+from lecture4.data.preprocess import FullScale
 from lecture4.training import formulas
 from lecture4.training.schedule import constant
 from lecture4.training.search import SearchClassifier
@@ -33,7 +33,7 @@ def searcher() -> SearchClassifier:
     torch.manual_seed(0)
     module = SearchClassifier(
         model=Net(),
-        preprocess=Preprocess((4,)),
+        preprocess=FullScale((4,)),
         augment=NoAugment((4,)),
         class_names=["a", "b", "c"],
         optimizer=partial(RandomLocalSearch, lr=0.1),

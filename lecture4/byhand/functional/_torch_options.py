@@ -17,7 +17,7 @@ def supports_only(**supported: object) -> Callable:
     """Decorate a function or class: refuse values of torch's options that are not supported.
 
     ``@supports_only(groups=1)`` accepts one value, ``@supports_only(fused=(None, False))`` two. The
-    signature stays that of the decorated function.
+    decorated function keeps its signature.
 
     Raises:
         ValueError: when called with another value; names the option and the value.

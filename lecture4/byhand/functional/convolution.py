@@ -144,7 +144,7 @@ def _rows(z: torch.Tensor) -> torch.Tensor:
     return z.reshape(prod(z.shape[:3]), z.shape[3])
 
 
-AT_ONCE = 2**22  # numbers in the patches cut at one time; those of all images take F² times x
+AT_ONCE = 2**22  # numbers in the patches cut at one time; all at once they take F² times x
 
 
 def _parts(

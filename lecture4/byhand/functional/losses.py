@@ -149,7 +149,7 @@ def nll_loss(
     """Negative log-likelihood of the targets, Lₙ = −w_{yₙ} log pₙ[yₙ], from log-probabilities.
 
     Twin of ``torch.nn.functional.nll_loss``; ``input`` holds log p, (K,), (N, K) or (N, K, d₁, …).
-    The other arguments and errors are those of ``cross_entropy`` with class indices.
+    Other arguments and errors as for ``cross_entropy`` with class indices.
     """
     log_p, dim = to_float32(input), class_dim(input)
     index, counted = class_indices("nll_loss", log_p, target, ignore_index)

@@ -73,7 +73,7 @@ def batch_norm(
         running_var: σ² of evaluation, (C,), likewise, by the batch's unbiased variance.
         weight: γ (C,), or None for 1.
         bias: β (C,), or None for 0.
-        training: whether μ and σ² are those of the batch.
+        training: take μ and σ² from the batch.
         momentum: m; running = (1 − m) · running + m · batch.
         eps: ε.
 

@@ -2,8 +2,10 @@
 
     L(W) = (1/N) Σᵢ Lᵢ + λ R(W)
 
-L2 pulls each weight towards zero in proportion to it, L1 by the same amount whatever its size, so
-that it sets small ones to zero. Dropout leaves units out at random, so that none relies on another.
+L2 pulls each weight towards zero in proportion to its size; L1 pulls all by the same amount, which
+drives small ones to zero. Dropout leaves units out at random, so that none relies on another.
+
+Source: the lecture, "SGD", ∇L(W) = (1/N) Σᵢ ∇Lᵢ + λ ∇R(W).
 """
 
 from collections.abc import Sequence
@@ -28,10 +30,7 @@ class _L2Penalty(Function):
 
 
 def l2_penalty(weights: Sequence[torch.Tensor]) -> torch.Tensor:
-    """R(W) = Σ w² over every number of the weights, tensors of any shape: a scalar.
-
-    Source: the lecture, "SGD", λ ∇R(W).
-    """
+    """R(W) = Σ w² over all numbers of the weights, tensors of any shape: a scalar."""
     return _L2Penalty.apply(*weights)
 
 
@@ -49,10 +48,7 @@ class _L1Penalty(Function):
 
 
 def l1_penalty(weights: Sequence[torch.Tensor]) -> torch.Tensor:
-    """R(W) = Σ |w| over every number of the weights, tensors of any shape: a scalar.
-
-    Source: the lecture, "SGD", λ ∇R(W).
-    """
+    """R(W) = Σ |w| over all numbers of the weights, tensors of any shape: a scalar."""
     return _L1Penalty.apply(*weights)
 
 

@@ -1,4 +1,4 @@
-"""Adam and AdamW: steps of about η, whatever the gradient's scale.
+"""Adam and AdamW: steps of about η at any scale of the gradient.
 
 In the formulas w is a parameter, g its gradient, η ``lr`` and λ ``weight_decay``.
 """
@@ -13,7 +13,7 @@ from lecture4.byhand.optim._gradients import evaluate, gradients
 
 @supports_only(foreach=(None, False), capturable=False, differentiable=False, fused=(None, False))
 class Adam(torch.optim.Adam):
-    """Adam: steps of about η, whatever the gradient's scale. Twin of ``torch.optim.Adam``.
+    """Adam: steps of about η at any scale of the gradient. Twin of ``torch.optim.Adam``.
 
         g ← g + λ w                  (AdamW: w ← w − η λ w)
         m ← β₁ m + (1 − β₁) g        running mean of g
@@ -81,8 +81,8 @@ def _state(
 class AdamW(torch.optim.AdamW):
     """Adam whose weight decay does not enter m and v. Twin of ``torch.optim.AdamW``.
 
-    Formulas and arguments are those of ``Adam`` with ``decoupled_weight_decay``: w ← w − η λ w. As
-    in torch, η multiplies the decay; in the paper it does not.
+    Formulas and arguments as for ``Adam`` with ``decoupled_weight_decay``: w ← w − η λ w. As in
+    torch, η multiplies the decay; in the paper it does not.
 
     Raises:
         ValueError: a setting is out of range or not supported.

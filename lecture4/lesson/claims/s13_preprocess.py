@@ -2,14 +2,20 @@
 
 import torch
 
-from lecture4.data.preprocess import ChannelMean, ChannelStandardize, MeanImage, Preprocess
+from lecture4.data.preprocess import (
+    ChannelMean,
+    ChannelStandardize,
+    FullScale,
+    MeanImage,
+    Preprocess,
+)
 from lecture4.lesson.lab.finding import Claim, Finding, above_chance, paired, resolution
 from lecture4.lesson.lab.items import Item, Plot, Table
 from lecture4.lesson.lab.plots import add_line, figure
 from lecture4.lesson.lab.trainings import Lab
 
 KINDS = {
-    "none": Preprocess,
+    "none": FullScale,
     "mean_image": MeanImage,
     "channel_mean": ChannelMean,
     "channel_standardize": ChannelStandardize,

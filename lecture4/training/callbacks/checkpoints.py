@@ -9,8 +9,8 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from lecture4.runs.predictor import read_checkpoint
 from lecture4.support.files import write_atomically
+from lecture4.training.checkpoint import read_checkpoint
 
 
 class EpochCheckpoint(ModelCheckpoint):
@@ -85,15 +85,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Path(path).unlink(missing_ok=True)
 
     def load_checkpoint(self, path, map_location=None, weights_only=True):
-        """Load what is at ``path``: tensors and plain values, on the CPU, whatever is asked for.
+        """Load tensors and plain values from ``path``, on the CPU, whatever the arguments say.
 
         Raises:
-            ValueError: it is damaged, holds other things too, or no classifier of this program.
+            ValueError: names the file, see ``lecture4.training.checkpoint.read_checkpoint``.
         """
-        try:
-            checkpoint = read_checkpoint(Path(path))
-        except ValueError as error:
-            raise ValueError(f"{path} cannot be read: {error}") from error
-        if not isinstance(checkpoint, dict) or "classifier" not in checkpoint:
-            raise ValueError(f"{path} is no checkpoint of train.py")
-        return checkpoint
+        return read_checkpoint(Path(path))

@@ -114,7 +114,9 @@ class Results(pl.Callback):
                 first.reshape(len(first), *dataset.input_shape) if first.ndim == 2 else first,
                 names if of_classes else None,
             )
-            drawn["mistakes"] = figures.mistakes(dataset.test_inputs, labels, scores, names)
+            drawn["mistakes"] = figures.wrong_predictions(
+                dataset.test_inputs, labels, scores, names
+            )
         elif dataset.input_shape == (2,):
             drawn["boundary"] = figures.boundary(
                 dataset.test_inputs, labels, names, pl_module.eval().cpu()

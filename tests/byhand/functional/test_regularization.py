@@ -110,7 +110,7 @@ def test_a_chosen_dtype_draws_the_same_mask():
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
 @pytest.mark.parametrize("training", [True, False])
-def test_what_is_no_probability_is_told(p, training):
+def test_an_invalid_probability_is_refused(p, training):
     with pytest.raises(ValueError, match=f"p={p} must be a probability"):
         byhand.dropout(randn(3), p, training)
 

@@ -1,10 +1,8 @@
-"""Sweeps: ranked from files, gone on with, driven by other engines, in other processes."""
+"""Real sweeps: ranked, continued, driven by other engines, in other processes."""
 
-import csv
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -13,180 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from running import CONF, ROOT, SMALL, clean_environment, command, compose
+from running import CONF, ROOT, clean_environment, command, compose
+from sweeping import ONE_EPOCH, kill_at_job, rows_of, run, states
 
 from lecture4.commands.errors import sentence
-from lecture4.runs import sweep
-
-ONE_EPOCH = [*SMALL, "trainer.max_epochs=1"]
-
-
-def run(*arguments: str, **options) -> subprocess.CompletedProcess:
-    return command("-m", *ONE_EPOCH, *arguments, OMP_NUM_THREADS="1", **options)
-
-
-def kill_at_job(number: int, *arguments: str) -> None:
-    """Start a sweep, and kill it when it says that this job begins."""
-    process = subprocess.Popen(
-        [sys.executable, "-u", str(ROOT / "train.py"), *arguments],
-        env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    for line in process.stdout:
-        if f"#{number} :" in line:
-            break
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-
-
-def rows_of(folder: Path) -> list[dict[str, str]]:
-    with open(folder / "sweep.csv", newline="") as lines:
-        return list(csv.DictReader(lines))
-
-
-def write_job(folder: Path, name: str, overrides: list[str], **results) -> Path:
-    """What a job leaves."""
-    (folder / name / ".hydra").mkdir(parents=True)
-    (folder / name / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
-    if results:
-        results = {"status": "completed", "train_seconds": 1.0, **results}
-        (folder / name / "results.json").write_text(json.dumps(results))
-    return folder / name
-
-
-def states(folder: Path) -> dict[str, int]:
-    """When each job wrote its results."""
-    return {p.parent.name: p.stat().st_mtime_ns for p in folder.glob("*/results.json")}
-
-
-# ---- what makes two jobs the same
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (["model=mlp", "optim.lr=0.1"], ["optim.lr=0.1", "model=mlp"]),
-        (["optim.lr=1e-3"], ["optim.lr=0.001"]),
-        (["optim.lr=1"], ["optim.lr=1.0"]),
-        (["model.hidden=[64, 32]"], ["model.hidden=[64,32]"]),
-        (["seed=0"], ["seed=0", "sweep_resume=true"]),
-        (["seed=1", "seed=0"], ["seed=0"]),
-    ],
-)
-def test_the_same_job(one, other):
-    assert sweep.identity(one) == sweep.identity(other)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (["optim.lr=1e-3"], ["optim.lr=1e-2"]),
-        (["model=mlp"], ["model=mlp", "seed=0"]),
-        (["sanity=true"], ["sanity=1"]),
-        (["model.init=null"], ["model.init='null'"]),
-    ],
-)
-def test_another_job(one, other):
-    assert sweep.identity(one) != sweep.identity(other)
-
-
-# ---- the table
-
-
-def test_ranked_by_validation_never_by_test(tmp_path):
-    write_job(tmp_path, "0", ["optim=sgd"], val_accuracy=0.5, test_accuracy=0.9)
-    write_job(tmp_path, "1", ["optim=adam"], val_accuracy=0.6, test_accuracy=0.1)
-    write_job(tmp_path, "2", ["optim=adamw"])
-    ran = sweep.jobs(tmp_path)
-    assert [row["path"] for row in sweep.table(ran, tmp_path)] == ["1", "0", "2"]
-    assert [row["status"] for row in sweep.table(ran, tmp_path)] == [
-        "completed",
-        "completed",
-        "unfinished",
-    ]
-    lines = list(csv.DictReader(sweep.as_csv(ran).splitlines()))
-    assert [line["optim"] for line in lines] == ["adam", "sgd", "adamw"]
-    assert [line["rank"] for line in lines] == ["1", "2", ""]
-
-
-def test_seeds_of_one_configuration_are_one_row(tmp_path):
-    for seed, accuracy in enumerate((0.50, 0.52, 0.54)):
-        overrides = [f"seed={seed}", "optim.lr=0.1"]
-        write_job(tmp_path, str(seed), overrides, val_accuracy=accuracy, test_accuracy=0.5)
-    write_job(tmp_path, "3", ["seed=0", "optim.lr=0.2"], val_accuracy=0.51, test_accuracy=0.5)
-    best, second = sweep.table(sweep.jobs(tmp_path), tmp_path)
-    assert best["overrides"] == "optim.lr=0.1"
-    assert best["val accuracy"] == "52.00% ± 2.00%"
-    assert (best["n"], best["path"]) == ("3", "0 1 2")
-    assert (second["val accuracy"], second["n"]) == ("51.00%", "1")
-
-
-def test_of_the_same_job_the_newer_counts(tmp_path):
-    write_job(tmp_path, "9", ["seed=0"], status="failed", reason="no")
-    write_job(tmp_path, "10", ["seed=1"], val_accuracy=0.5, test_accuracy=0.5)
-    write_job(
-        tmp_path, "r2-0", ["seed=0", "sweep_resume=true"], val_accuracy=0.6, test_accuracy=0.6
-    )
-    assert {job.path.name: job.status for job in sweep.jobs(tmp_path)} == {
-        "r2-0": "completed",
-        "10": "completed",
-    }
-
-
-def test_of_the_same_job_one_that_completed_counts(tmp_path):
-    write_job(tmp_path, "0", ["seed=0"], val_accuracy=0.5, test_accuracy=0.5)
-    write_job(tmp_path, "r2-0", ["seed=0"])  # again, and killed
-    assert [job.path.name for job in sweep.jobs(tmp_path)] == ["0"]
-    assert len(sweep.attempts(tmp_path)) == 2
-    assert sweep.finished(tmp_path) == {sweep.identity(["seed=0"])}
-
-
-def test_a_configuration_that_failed_for_some_seeds_is_not_ranked_by_the_others(tmp_path):
-    write_job(tmp_path, "0", ["optim.lr=1", "seed=0"], val_accuracy=0.9, test_accuracy=0.9)
-    write_job(tmp_path, "1", ["optim.lr=1", "seed=1"], status="failed", reason="diverged")
-    for seed in (0, 1):
-        overrides = ["optim.lr=0.1", f"seed={seed}"]
-        write_job(tmp_path, f"{seed + 2}", overrides, val_accuracy=0.8, test_accuracy=0.8)
-    first, second = sweep.table(sweep.jobs(tmp_path), tmp_path)
-    assert (first["overrides"], first["n"]) == ("optim.lr=0.1", "2")
-    assert second["status"] == "completed, failed"
-
-
-def test_keys_are_the_same_with_a_plus_and_one_that_was_not_typed_is_not_told(tmp_path):
-    write_job(
-        tmp_path, "0", ["++seed=0", "+sweep_resume=true"], val_accuracy=0.5, test_accuracy=0.5
-    )
-    write_job(tmp_path, "1", ["seed=1"], val_accuracy=0.5, test_accuracy=0.5)
-    write_job(tmp_path, "2", ["optim.lr=0.1"], val_accuracy=0.4, test_accuracy=0.5)
-    rows = sweep.table(sweep.jobs(tmp_path), tmp_path)
-    assert [(row["overrides"], row["n"]) for row in rows] == [("", "2"), ("optim.lr=0.1", "1")]
-
-
-@pytest.mark.parametrize(
-    "damage", ['{"status": "compl', '{"status": "completed"}', "[]", "", "null"]
-)
-def test_results_that_cannot_be_read_are_told_of(tmp_path, damage):
-    job = write_job(tmp_path, "0", ["seed=0"])
-    (job / "results.json").write_text(damage)
-    (found,) = sweep.jobs(tmp_path)
-    assert found.status == "unfinished"
-    assert found.reason == f"{job / 'results.json'} cannot be read"
-
-
-def test_a_job_that_was_killed_as_it_began_is_none(tmp_path):
-    for name, text in (("0", ""), ("1", "- 'seed"), ("2", "seed: 0"), ("3", "- '= ='")):
-        write_job(tmp_path, name, [])
-        (tmp_path / name / ".hydra" / "overrides.yaml").write_text(text)
-    assert sweep.jobs(tmp_path) == []
-
-
-def test_markdown_keeps_its_columns(tmp_path):
-    write_job(tmp_path, "0", ["data.root=a|b"], val_accuracy=0.5, test_accuracy=0.5)
-    write_job(tmp_path, "1", ["data.root=c"], val_accuracy=0.4, test_accuracy=0.5)
-    lines = sweep.as_markdown(sweep.table(sweep.jobs(tmp_path), tmp_path)).splitlines()
-    assert len({line.replace(r"\|", "").count("|") for line in lines}) == 1
-
-
-# ---- a real sweep
+from lecture4.runs.sweep.jobs import load_jobs
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +26,7 @@ def finished(tmp_path_factory):
     return folder, first
 
 
-def test_a_sweep_goes_on_after_an_error_and_ends_with_code_1(finished):
+def test_a_sweep_continues_after_an_error_and_ends_with_code_1(finished):
     folder, done = finished
     assert done.returncode == 1
     errors = done.stderr.splitlines()
@@ -256,7 +85,7 @@ def test_failed_jobs_are_done_again(tmp_path):
                 Image.new("RGB", (8, 8), "red").save(images / split / name / f"{number}.png")
     done = command(*begin, "sweep_resume=true")
     assert done.returncode == 0, done.stderr
-    assert {job.status for job in sweep.jobs(tmp_path / "sweep")} == {"completed"}
+    assert {job.status for job in load_jobs(tmp_path / "sweep")} == {"completed"}
     assert json.loads((tmp_path / "sweep" / "0" / "results.json").read_text())["status"] == "failed"
 
 
@@ -268,7 +97,7 @@ def test_what_does_not_compose_stops_it_before_the_first_job(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_sweep_that_was_killed_goes_on(tmp_path):
+def test_a_killed_sweep_continues(tmp_path):
     arguments = ["-m", *ONE_EPOCH, "model=softmax", "seed=0,1,2", f"hydra.sweep.dir={tmp_path}"]
     kill_at_job(1, *arguments)
     before = states(tmp_path)
@@ -276,7 +105,7 @@ def test_a_sweep_that_was_killed_goes_on(tmp_path):
     done = command(*arguments, "sweep_resume=true")
     assert done.returncode == 0, done.stderr
     assert states(tmp_path)["0"] == before["0"]
-    assert {job.settings["seed"]: job.status for job in sweep.jobs(tmp_path)} == dict.fromkeys(
+    assert {job.settings["seed"]: job.status for job in load_jobs(tmp_path)} == dict.fromkeys(
         (0, 1, 2), "completed"
     )
 
@@ -300,18 +129,15 @@ def test_jobs_in_deeper_folders_stand_in_the_table(tmp_path):
             "hydra.sweeper.refine=optim.weight_decay needs values",
         ),
         (["hydra.sweeper.refine=optim.lr"], "hydra.sweeper.refine=optim.lr needs values"),
-        (["resume=there"], "resume goes on with one run"),
+        (["resume=there"], "resume continues one run"),
     ],
 )
-def test_what_a_sweep_cannot_do_is_told_before_the_first_job(tmp_path, arguments, told):
+def test_what_a_sweep_cannot_do_is_an_error_before_the_first_job(tmp_path, arguments, told):
     done = run("model=softmax", "seed=0,1", "hydra.sweep.dir=sweep", *arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {told}")
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.glob("sweep/*/.hydra"))
-
-
-# ---- ready-made sweeps
 
 
 def ready_made() -> dict[str, dict[str, str]]:
@@ -347,7 +173,7 @@ def test_every_choice_of_a_ready_made_sweep_composes(name):
     [
         ("init_activation", 12, ["model.hidden=[8,8]"]),
         ("preprocess", 4, []),
-        ("architecture", 4, ["+trainer.limit_train_batches=1"]),
+        ("architecture", 4, []),
     ],
 )
 def test_a_ready_made_sweep_runs(tmp_path, name, jobs, shorter):
@@ -365,19 +191,6 @@ def test_the_learning_rate_coarse_to_fine(tmp_path):
     best = max(coarse, key=coarse.__getitem__)
     assert sorted(scores) == pytest.approx([best / 10, best / 10**0.5, best * 10**0.5, best * 10],
                                            rel=0.02)  # fmt: skip
-
-
-def test_closer_to_the_best():
-    sys.path.insert(0, str(ROOT))
-    from hydra_plugins.lecture4_grid import closer
-
-    assert closer(0.01, [0.001, 0.01, 0.1]) == [0.00316, 0.00562, 0.0178, 0.0316]
-    assert closer(0.1, [0.001, 0.1]) == [0.01, 0.0316, 0.316, 1.0]
-    assert closer(1.0, [1.0]) == [0.316, 0.562, 1.78, 3.16]
-    assert closer(0.01, [0.01, 0.010001]) == []
-
-
-# ---- other engines, other processes
 
 
 def test_without_the_package_the_extra_is_named():
@@ -401,9 +214,9 @@ def assert_in_one_table(done: subprocess.CompletedProcess, folder: Path) -> None
     assert done.returncode == 1, done.stderr
     assert [row["status"] for row in rows_of(folder)] == ["completed"] * 2 + ["failed"] * 2
     assert "rank" in done.stdout
-    written, hint = done.stdout.splitlines()[-2:]  # the table is the last that is told
+    written, hint = done.stdout.splitlines()[-2:]  # the table comes last
     assert written.endswith("sweep.csv, sweep.md, sweep.png")
-    assert hint.endswith("sweep_resume=true does the rest")
+    assert hint.endswith("sweep_resume=true runs the rest")
 
 
 @pytest.mark.slow
@@ -465,14 +278,14 @@ def test_a_study_that_was_killed_continues_in_new_directories(tmp_path):
     arguments = ["-m", *ONE_EPOCH, "sweep=optuna", "hydra.sweeper.n_trials=7",
                  "model.hidden=choice([8],[16],[foo])", f"hydra.sweep.dir={tmp_path}"]  # fmt: skip
     kill_at_job(3, *arguments)
-    before = {job.path.name: job.status for job in sweep.jobs(tmp_path)}
+    before = {job.path.name: job.status for job in load_jobs(tmp_path)}
     kept = states(tmp_path)
     done_before = list(before.values()).count("completed")
     assert 0 < done_before < 4
 
     done = command(*arguments, "sweep_resume=true")
     assert "Traceback" not in done.stderr
-    after = {job.path.name: job for job in sweep.jobs(tmp_path)}
+    after = {job.path.name: job for job in load_jobs(tmp_path)}
     assert {name: at for name, at in states(tmp_path).items() if name in kept} == kept
     new = set(after) - set(before)
     assert len(new) == 7 - done_before

@@ -1,0 +1,160 @@
+"""How a sweep ends: a ranked table, sweep.csv, sweep.md, sweep.png and importance.png."""
+
+import csv
+import io
+import statistics
+import sys
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lecture4.runs.sweep.jobs import Job, as_text, attempts, distinct, groups, swept_keys
+from lecture4.support.files import write_atomically
+
+
+def conclude(folder: Path, before: dict[Path, Any]) -> bool:
+    """Print the table and write its files; return whether a job of this sweep did not complete.
+
+    Args:
+        folder: the sweep's directory.
+        before: results of the jobs that were there when it began.
+
+    Raises:
+        ValueError: there is no job.
+    """
+    tried = attempts(folder)
+    ran = distinct(tried)
+    if not ran:
+        raise ValueError(f"no job left a record in {folder}; hydra.output_subdir must not be null")
+    from lecture4.runs.sweep import figures
+    from lecture4.support.console import make_console
+
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()  # else output of its workers would follow the table
+    rows = table(ran, folder)
+    write_atomically(folder / "sweep.csv", as_csv(ran))
+    write_atomically(folder / "sweep.md", as_markdown(rows))
+    settings, scores = [job.settings for job in ran], [job.score for job in ran]
+    figure = figures.accuracy_by_choice(settings, scores, swept_keys(ran))
+    figure.savefig(folder / "sweep.png", dpi=150)
+    written = ["sweep.csv", "sweep.md", "sweep.png"]
+    if (study := folder / "study.db").exists() and (importance := _importance(study)):
+        figures.importance(importance).savefig(folder / "importance.png", dpi=150)
+        written.append("importance.png")
+
+    console = make_console()
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    console.print(_render(rows))
+    new = [j for j in tried if j.path not in before or before[j.path] != j.results]
+    odd = {job.path: job for job in [*ran, *new] if job.status != "completed"}
+    for path, job in odd.items():
+        say(f"{path.relative_to(folder)} {job.status}: {job.reason}")
+    say(f"{folder}: {', '.join(written)}")
+    if odd:
+        say(f"python train.py -m … hydra.sweep.dir={folder} sweep_resume=true runs the rest")
+    return any(job.status != "completed" for job in new)
+
+
+def table(jobs: Sequence[Job], folder: Path) -> list[dict[str, str]]:
+    """A row for each configuration, ranked by validation accuracy; seeds give mean ± std."""
+    from lecture4.runs.sweep import figures
+
+    keys = [key for key in swept_keys(jobs) if key != "seed"]
+    rows = []
+    for rank, group in enumerate(groups(jobs), 1):
+        done = sum(job.status == "completed" for job in group)
+        odd = sorted({job.status for job in group} - {"completed"})
+        rows.append(
+            {
+                "rank": str(rank) if done else "",
+                "overrides": " ".join(
+                    f"{key}={figures.plain(group[0].settings[key])}"
+                    for key in keys
+                    if key in group[0].settings
+                ),
+                "val accuracy": _spread(group.values("val_accuracy"), ".2%"),
+                "test accuracy": _spread(group.values("test_accuracy"), ".2%"),
+                "n": str(done),
+                "seconds": _spread(group.values("train_seconds"), ".1f"),
+                "status": ", ".join((["completed"] if done else []) + odd),
+                "path": " ".join(str(job.path.relative_to(folder)) for job in group),
+            }
+        )
+    return rows
+
+
+def as_csv(jobs: Sequence[Job]) -> str:
+    """A row for each job, ranked by validation accuracy."""
+    keys = swept_keys(jobs)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    results = ("val_accuracy", "test_accuracy", "train_seconds", "status", "reason")
+    writer.writerow(["rank", "overrides", *keys, *results[:2], "seconds", *results[3:], "path"])
+    ranked = sorted(jobs, key=lambda job: -1 if job.score is None else job.score, reverse=True)
+    for rank, job in enumerate(ranked, 1):
+        values = {**job.results, "status": job.status}
+        writer.writerow(
+            [
+                rank if job.score is not None else "",
+                " ".join(job.overrides),
+                *(_cell(job.settings.get(key, "")) for key in keys),
+                *(values.get(name, "") for name in results),
+                job.path,
+            ]
+        )
+    return text.getvalue()
+
+
+def as_markdown(rows: Sequence[dict[str, str]]) -> str:
+    """The table in Markdown."""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    cells = [[cell.replace("|", r"\|") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
+def _render(rows: Sequence[dict[str, str]]):
+    from rich.text import Text
+
+    from lecture4.support.console import make_table
+
+    shown = make_table()
+    for name in rows[0]:
+        number = name in ("rank", "val accuracy", "test accuracy", "n", "seconds")
+        shown.add_column(name, justify="right" if number else "left", no_wrap=number)
+    for row in rows:
+        shown.add_row(*map(Text, row.values()))
+    return shown
+
+
+def _importance(study: Path) -> dict[str, float]:
+    """Share of each choice in the variance of validation accuracy; empty for too few trials.
+
+    Mean decrease of impurity in a random forest; the shares sum to 1.
+    """
+    import optuna
+    from optuna.importance import MeanDecreaseImpurityImportanceEvaluator
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = f"sqlite:///{study}"
+    (name,) = (summary.study_name for summary in optuna.get_all_study_summaries(storage))
+    loaded = optuna.load_study(name, storage)
+    if len({trial.value for trial in loaded.trials} - {None}) < 2:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        evaluator = MeanDecreaseImpurityImportanceEvaluator(seed=0)
+        return optuna.importance.get_param_importances(loaded, evaluator=evaluator)
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    """Mean ± standard deviation."""
+    if not values:
+        return ""
+    mean = f"{statistics.fmean(values):{form}}"
+    return f"{mean} ± {statistics.stdev(values):{form}}" if len(values) > 1 else mean
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else as_text(value)

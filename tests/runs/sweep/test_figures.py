@@ -1,0 +1,55 @@
+"""Figures of a sweep, read back from what they draw."""
+
+import pytest
+
+from lecture4.runs.sweep import figures
+
+
+def written(axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def test_a_sweep_of_two_choices_is_a_heat_map_of_means():
+    jobs = [
+        {"optim": o, "optim.lr": lr, "seed": s} for o in "ab" for lr in (0.1, 1.0) for s in (0, 1)
+    ]
+    accuracies = [0.2, 0.4, 0.5, 0.5, 0.6, 0.8, None, None]
+    axes, _ = figures.accuracy_by_choice(jobs, accuracies, ["optim", "optim.lr", "seed"]).axes
+    assert written(axes) == ["30.0%", "50.0%", "70.0%", "failed"]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["a", "b"]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["0.1", "1"]
+
+
+def test_a_sweep_of_other_choices_has_a_panel_for_each():
+    jobs = [{"a": n, "b": 10.0**-n, "c": [n % 2]} for n in range(4)]
+    panels = figures.accuracy_by_choice(jobs, [0.1, 0.2, None, 0.4], ["a", "b", "c"]).axes
+    assert [axes.get_xlabel() for axes in panels] == ["a", "b", "c"]
+    assert [axes.get_xscale() for axes in panels] == ["linear", "log", "linear"]
+    dots = [axes.collections[0].get_offsets() for axes in panels]
+    assert [len(of_panel) for of_panel in dots] == [3, 3, 3]
+    assert [t.get_text() for t in panels[2].get_xticklabels()] == ["[0]", "[1]"]
+    assert list(panels[2].lines[0].get_ydata()) == pytest.approx([0.1, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("jobs", "accuracies", "keys"),
+    [
+        ([{"seed": 0}], [0.5], []),
+        ([{"seed": 0}, {"seed": 1}], [0.5, 0.6], ["seed"]),
+        ([{"a": 1}, {"a": 2}], [None, None], ["a"]),
+        ([{"a": 1, "b": 1}, {"a": 2, "b": 2}], [None, None], ["a", "b"]),
+        ([{"a": None}, {"a": True}, {}], [0.1, 0.2, 0.3], ["a"]),
+        ([{"a": 0}, {"a": -1}], [0.1, 0.2], ["a"]),
+        ([{"a": "$x$" * 30}, {"a": "Äpfel − ∂"}], [0.1, 0.2], ["a"]),
+    ],
+)
+def test_odd_sweeps_can_be_drawn(tmp_path, jobs, accuracies, keys):
+    figures.accuracy_by_choice(jobs, accuracies, keys).savefig(tmp_path / "sweep.png")
+
+
+def test_importance_is_a_bar_for_each_choice_the_largest_on_top():
+    (axes,) = figures.importance({"optim.lr": 0.75, "model.hidden": 0.25}).axes
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["optim.lr", "model.hidden"]
+    assert [bar.get_width() for bar in axes.patches] == [0.75, 0.25]
+    assert written(axes) == ["75%", "25%"]
+    assert axes.yaxis_inverted()

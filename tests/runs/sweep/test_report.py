@@ -1,0 +1,63 @@
+"""The table of a sweep, as text, CSV and Markdown."""
+
+import csv
+
+from sweeping import write_job
+
+from lecture4.runs.sweep import jobs, report
+
+
+def test_ranked_by_validation_never_by_test(tmp_path):
+    write_job(tmp_path, "0", ["optim=sgd"], val_accuracy=0.5, test_accuracy=0.9)
+    write_job(tmp_path, "1", ["optim=adam"], val_accuracy=0.6, test_accuracy=0.1)
+    write_job(tmp_path, "2", ["optim=adamw"])
+    ran = jobs.load_jobs(tmp_path)
+    assert [row["path"] for row in report.table(ran, tmp_path)] == ["1", "0", "2"]
+    assert [row["status"] for row in report.table(ran, tmp_path)] == [
+        "completed",
+        "completed",
+        "unfinished",
+    ]
+    lines = list(csv.DictReader(report.as_csv(ran).splitlines()))
+    assert [line["optim"] for line in lines] == ["adam", "sgd", "adamw"]
+    assert [line["rank"] for line in lines] == ["1", "2", ""]
+
+
+def test_seeds_of_one_configuration_are_one_row(tmp_path):
+    for seed, accuracy in enumerate((0.50, 0.52, 0.54)):
+        overrides = [f"seed={seed}", "optim.lr=0.1"]
+        write_job(tmp_path, str(seed), overrides, val_accuracy=accuracy, test_accuracy=0.5)
+    write_job(tmp_path, "3", ["seed=0", "optim.lr=0.2"], val_accuracy=0.51, test_accuracy=0.5)
+    best, second = report.table(jobs.load_jobs(tmp_path), tmp_path)
+    assert best["overrides"] == "optim.lr=0.1"
+    assert best["val accuracy"] == "52.00% ± 2.00%"
+    assert (best["n"], best["path"]) == ("3", "0 1 2")
+    assert (second["val accuracy"], second["n"]) == ("51.00%", "1")
+
+
+def test_a_configuration_that_failed_for_some_seeds_is_not_ranked_by_the_others(tmp_path):
+    write_job(tmp_path, "0", ["optim.lr=1", "seed=0"], val_accuracy=0.9, test_accuracy=0.9)
+    write_job(tmp_path, "1", ["optim.lr=1", "seed=1"], status="failed", reason="diverged")
+    for seed in (0, 1):
+        overrides = ["optim.lr=0.1", f"seed={seed}"]
+        write_job(tmp_path, f"{seed + 2}", overrides, val_accuracy=0.8, test_accuracy=0.8)
+    first, second = report.table(jobs.load_jobs(tmp_path), tmp_path)
+    assert (first["overrides"], first["n"]) == ("optim.lr=0.1", "2")
+    assert second["status"] == "completed, failed"
+
+
+def test_keys_are_the_same_with_a_plus_and_only_typed_keys_are_shown(tmp_path):
+    write_job(
+        tmp_path, "0", ["++seed=0", "+sweep_resume=true"], val_accuracy=0.5, test_accuracy=0.5
+    )
+    write_job(tmp_path, "1", ["seed=1"], val_accuracy=0.5, test_accuracy=0.5)
+    write_job(tmp_path, "2", ["optim.lr=0.1"], val_accuracy=0.4, test_accuracy=0.5)
+    rows = report.table(jobs.load_jobs(tmp_path), tmp_path)
+    assert [(row["overrides"], row["n"]) for row in rows] == [("", "2"), ("optim.lr=0.1", "1")]
+
+
+def test_markdown_keeps_its_columns(tmp_path):
+    write_job(tmp_path, "0", ["data.root=a|b"], val_accuracy=0.5, test_accuracy=0.5)
+    write_job(tmp_path, "1", ["data.root=c"], val_accuracy=0.4, test_accuracy=0.5)
+    lines = report.as_markdown(report.table(jobs.load_jobs(tmp_path), tmp_path)).splitlines()
+    assert len({line.replace(r"\|", "").count("|") for line in lines}) == 1
