@@ -10,7 +10,7 @@ from lecture4.support.conf import CONF
 
 
 def main() -> None:
-    """Read the command line, and do what it says."""
+    """Run ``lecture.py`` with the settings of the command line."""
     with plain_errors():
         if help_asked():
             show(lecture_help())
@@ -19,14 +19,15 @@ def main() -> None:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="lecture")(job)()
 
 
-def lecture(cfg: DictConfig) -> None:
-    """Test the claims asked for, and write the page."""
+def run_claims(cfg: DictConfig) -> None:
+    """Test the claims that ``cfg.claims`` names, and write the page."""
     names = check_lecture(cfg)
     from lecture4.lesson import report
     from lecture4.lesson.lab import Lab
+    from lecture4.lesson.progress import ClaimProgress
 
     folder = run_directory()
-    with report.Progress(names, kept=bool(cfg.cache)) as progress:
+    with ClaimProgress(names, kept=bool(cfg.cache)) as progress:
         data = report.find_data(cfg.data.name, cfg.data.root)
         lab = Lab(cfg.budget, cfg.seed, data, cfg.data.root, cfg.cache, progress.note)
         fallback = cfg.data.name == "auto" and data == "shapes"
@@ -34,4 +35,4 @@ def lecture(cfg: DictConfig) -> None:
     report.publish(measured, folder, cfg.copy_to)
 
 
-job = plain_errors()(lecture)
+job = plain_errors()(run_claims)

@@ -1,8 +1,7 @@
-"""Mistakes that people make, each to be planted on purpose: ``with flipped_kernel(): …``.
+"""Common mistakes, planted on purpose: ``with flipped_kernel(): …``.
 
-Every one changes what ``lecture4`` computes by hand until the block ends. ``MISTAKES`` lists them;
-the checks of ``training.sanity`` are there to see them, and the claim ``bugs`` asks whether a
-loss curve would.
+Each one changes what ``lecture4.byhand`` computes until the block ends. ``BUGS`` lists them. The
+checks of ``training.sanity`` must catch them; the claim ``bugs`` tests whether a loss curve would.
 """
 
 from contextlib import AbstractContextManager
@@ -17,24 +16,24 @@ from lecture4.training.formulas import BYHAND
 
 
 def flipped_kernel() -> AbstractContextManager:
-    """Convolve with the kernel turned by 180°, as signal processing defines it.
+    """Convolve with the kernel turned by 180°, as signal processing defines convolution.
 
-    A net that learns its kernels may learn them turned. Weights from elsewhere do not fit.
+    A net that learns its kernels can learn them turned; weights of another program do not fit.
     """
     right = F.conv2d
     return patch.object(F, "conv2d", lambda x, weight, *rest: right(x, weight.flip(2, 3), *rest))
 
 
 def missing_bias() -> AbstractContextManager:
-    """Leave out + b: s = x Wᵀ. The loss may fall without it; b has no gradient at all."""
+    """Leave out + b: s = x Wᵀ. The loss may fall without it, but b gets no gradient."""
     right = F.linear
     return patch.object(F, "linear", lambda x, weight, bias: right(x, weight))
 
 
 def transposed_weight() -> AbstractContextManager:
-    """Multiply by W for Wᵀ where W is square, so that no shape complains.
+    """Multiply by W instead of Wᵀ where W is square, so that all shapes fit.
 
-    W is random at first, and random it is transposed: the net may learn as well.
+    A random W is as random when transposed, so the net may learn as well.
     """
     right = F.linear
 
@@ -45,9 +44,9 @@ def transposed_weight() -> AbstractContextManager:
 
 
 def assignment_in_pooling() -> AbstractContextManager:
-    """Write ∂L/∂x = for += where pooling windows overlap: the last window wins.
+    """Assign ∂L/∂x (=) instead of adding to it (+=) where windows overlap: the last one wins.
 
-    Layers below learn from part of their gradient, and may do as well.
+    Layers below learn from a part of their gradient, and may learn as well.
     """
 
     def backward(ctx, dy):
@@ -55,14 +54,14 @@ def assignment_in_pooling() -> AbstractContextManager:
         padded, dx = ctx.windows.padded(x), ctx.windows.zeros(dy)
         y = pooling._largest(x, ctx.windows)
         for _, _, pixels in ctx.windows.cells():
-            dx[pixels] = dy * (padded[pixels] == y)  # = for +=
+            dx[pixels] = dy * (padded[pixels] == y)  # should be +=
         return ctx.windows.cropped(dx), None
 
     return patch.object(pooling._MaxPool2d, "backward", staticmethod(backward))
 
 
 def softmax_over_the_wrong_axis() -> AbstractContextManager:
-    """Normalise over the images of the batch for the classes: the loss begins at ln N, not ln K."""
+    """Normalise over the images, not the classes: the loss starts at ln N instead of ln K."""
 
     def cross_entropy(scores, labels, *rest, **options):
         return -F.log_softmax(scores, 0)[torch.arange(len(labels)), labels].mean()
@@ -71,9 +70,9 @@ def softmax_over_the_wrong_axis() -> AbstractContextManager:
 
 
 def gradient_not_divided_by_n() -> AbstractContextManager:
-    """Sum the gradient over the batch where the loss is a mean: N times too long.
+    """Sum the gradient over the batch although the loss is a mean: it is N times too long.
 
-    SGD wants a rate as much smaller; Adam divides the factor away again.
+    SGD needs a rate N times smaller; in Adam's update the factor cancels.
     """
 
     def backward(ctx, dl):
@@ -83,13 +82,13 @@ def gradient_not_divided_by_n() -> AbstractContextManager:
 
 
 def dropout_left_on() -> AbstractContextManager:
-    """Drop units in evaluation, too: training is the same, the scores are left to chance."""
+    """Drop units in evaluation, too: training is unchanged, the scores become random."""
     right = F.dropout
     return patch.object(F, "dropout", lambda x, p, training, inplace: right(x, p, True, inplace))
 
 
 def batch_statistics_left_on() -> AbstractContextManager:
-    """Normalise by the batch in evaluation, too: an image's scores depend on its neighbours."""
+    """Normalise by the batch in evaluation, too: an image's scores depend on the others."""
     right = F.batch_norm
     return patch.object(
         F,
@@ -101,7 +100,7 @@ def batch_statistics_left_on() -> AbstractContextManager:
 
 
 def fixed_statistics_in_the_backward() -> AbstractContextManager:
-    """Forget that the batch's mean and variance depend on x: two terms of ∂L/∂x are missing."""
+    """Ignore that the batch's mean and variance depend on x: ∂L/∂x lacks two terms."""
     right = normalization._BatchNorm.backward
 
     def backward(ctx, dy):
@@ -112,7 +111,7 @@ def fixed_statistics_in_the_backward() -> AbstractContextManager:
 
 
 def adam_without_bias_correction() -> AbstractContextManager:
-    """Step by m/√v for m̂/√v̂: the first steps are (1 − β₁ᵗ)/√(1 − β₂ᵗ) times as long."""
+    """Step by m/√v, not m̂/√v̂: the first steps are (1 − β₁ᵗ)/√(1 − β₂ᵗ) times as long."""
 
     def step(self):
         with torch.no_grad():
@@ -128,18 +127,18 @@ def adam_without_bias_correction() -> AbstractContextManager:
 
 
 def penalty_rewarded() -> AbstractContextManager:
-    """Subtract λ R(W): weights are paid for growing. The cross-entropy has no part of it."""
+    """Subtract λ R(W): weights are rewarded for growing. The cross-entropy does not show it."""
     return patch.dict(BYHAND.penalties, {"l2": lambda weights: -F.l2_penalty(weights)})
 
 
 def scores_that_ignore_the_input() -> AbstractContextManager:
-    """Lose the input on the way: the best left is the entropy of the labels, about ln K."""
+    """Lose the input: the lowest loss possible is the entropy of the labels, about ln K."""
     right = F.flatten
     return patch.object(F, "flatten", lambda x, *dims: 0 * right(x, *dims))
 
 
 def gradient_that_is_no_number() -> AbstractContextManager:
-    """Let one backward divide 0 by 0: after one step no weight that it reaches is a number."""
+    """Return NaN from one backward: after one step the weights that it reaches are NaN."""
     linear = dense._Linear
     right = linear.backward
 
@@ -150,7 +149,7 @@ def gradient_that_is_no_number() -> AbstractContextManager:
     return patch.object(linear, "backward", staticmethod(backward))
 
 
-MISTAKES = (
+BUGS = (
     flipped_kernel,
     missing_bias,
     transposed_weight,

@@ -1,4 +1,4 @@
-"""What each setting of ``lecture.py`` may be."""
+"""Accepted values of the settings of ``lecture.py``."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from lecture4.training.settings import NAME, is_whole
 
 
 def check_lecture(cfg: DictConfig) -> list[str]:
-    """Refuse settings of ``lecture.py`` that cannot be; return the names of the claims asked for.
+    """Check the settings of ``lecture.py``; return the names of the claims in ``claims``.
 
     Raises:
-        ValueError: restates the setting and says what would be accepted.
+        ValueError: a setting is not accepted; the message says what would be.
     """
     for key, (accepts, wanted) in ACCEPTED_BY_LECTURE.items():
         value = OmegaConf.select(cfg, key)

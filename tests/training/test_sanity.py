@@ -147,7 +147,7 @@ CAUGHT_BY = {
 }
 
 
-@pytest.mark.parametrize("plant", planted_bugs.MISTAKES)
+@pytest.mark.parametrize("plant", planted_bugs.BUGS)
 def test_a_mistake_is_caught(report, plant):
     model, caught_by = CAUGHT_BY[plant]
     with plant():
@@ -158,7 +158,7 @@ def test_a_mistake_is_caught(report, plant):
     )  # it runs, and is wrong
 
 
-@pytest.mark.parametrize("plant", planted_bugs.MISTAKES)
+@pytest.mark.parametrize("plant", planted_bugs.BUGS)
 def test_a_mistake_ends_with_its_block(plant):
     def namespaces():
         places = [F, optim.Adam, pooling._MaxPool2d, normalization._BatchNorm]

@@ -1,4 +1,4 @@
-"""Scores to probabilities: softmax sums to 1, forgets a constant, and begins at a loss of ln K."""
+"""Scores to probabilities: softmax sums to 1, ignores a constant, and starts at a loss of ln K."""
 
 import math
 import statistics
@@ -11,21 +11,23 @@ from torch import nn
 
 from lecture4.byhand import functional as F
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab import Claim, Finding, Item, Lab, Plot, Table, figure, spread
+from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.items import Item, Plot, Table
+from lecture4.lesson.lab.plots import add_line, add_points, figure, mean_curve, spread
+from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import SoftmaxClassifier
-from lecture4.training import assemble
 from lecture4.training.datamodule import DataModule
 
 MODELS = {"softmax": "softmax classifier", "mlp": "MLP", "convnet": "ConvNet"}
 SPREADS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0]  # of the scores
 CONSTANTS = [*range(-150, 0, 10), *range(10, 160, 10), -1000, 1000]
 REDRAWS = 30  # of the last layer
-APART = 0.05  # nats: a loss printed as 2.3 is ln 10 to whoever reads it
+APART = 0.05  # nats: a reader takes a printed loss of 2.3 for ln 10
 EPSILON = torch.finfo(torch.float32).eps
 
 
 def measure(lab: Lab) -> dict:
-    """Look at scores of untrained models, and at what softmax makes of them."""
+    """Measure softmax on scores of untrained models, and the loss before training."""
     classifier, data = lab.assemble("model=softmax")
     classes = len(classifier.class_names)
     images, labels = _balanced(data, classes, lab.pick(30, 100))
@@ -49,7 +51,7 @@ def measure(lab: Lab) -> dict:
 def _start(
     nets: list["_Untrained"], labels: torch.Tensor, seeds: list[int], expected: Callable
 ) -> dict[str, list[float]]:
-    """A model's first loss and what it should be, for each seed."""
+    """Measured and predicted loss before training, for each seed."""
     return {
         "loss": [_loss(net.scores, labels) for net in nets],
         "spread": [_rms(net.sigma) for net in nets],
@@ -59,7 +61,7 @@ def _start(
 
 
 def _scaled(nets: list["_Untrained"], labels: torch.Tensor, expected: Callable) -> dict:
-    """The first loss when W is multiplied so that the scores spread as ``SPREADS`` say."""
+    """The loss before training with W scaled so that the scores have each of ``SPREADS``."""
     first = nets[0]
     return {
         "spread": SPREADS,
@@ -72,7 +74,7 @@ def _scaled(nets: list["_Untrained"], labels: torch.Tensor, expected: Callable) 
 
 
 def _balanced(data: DataModule, classes: int, each: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Validation images, as many of each class: what favours a class by chance cancels."""
+    """Validation images, equally many of each class, so that a bias towards one cancels."""
     labels = data.dataset.train_labels[data.val_index]
     picked = torch.cat([(labels == k).nonzero().squeeze(1)[:each] for k in range(classes)])
     return data.dataset.train_inputs[data.val_index[picked]], labels[picked]
@@ -80,7 +82,7 @@ def _balanced(data: DataModule, classes: int, each: int) -> tuple[torch.Tensor, 
 
 @dataclass(frozen=True)
 class _Untrained:
-    """A net's features h (N, F), its scores W h (N, K), and the std with which W is drawn."""
+    """A net's features h (N, F), its scores W h (N, K), and the std of W."""
 
     features: torch.Tensor
     scores: torch.Tensor
@@ -88,7 +90,7 @@ class _Untrained:
 
     @property
     def sigma(self) -> torch.Tensor:
-        """Over draws of W an image's scores are independent N(0, σ²), σ = std · ‖h‖: (N,)."""
+        """Over draws of W an image's scores are independent N(0, σ²) with σ = std · ‖h‖, (N,)."""
         return self.std * self.features.double().norm(dim=1)
 
 
@@ -97,11 +99,11 @@ def _untrained(
     lab: Lab, name: str, x: torch.Tensor, classes: int, seeds: list[int]
 ) -> list[_Untrained]:
     lab.note(f"untrained {MODELS[name]}, {len(seeds)} seeds")
-    settings, nets, seen = lab.compose(f"model={name}").model, [], []
+    built, nets, seen = lab.assemble(f"model={name}")[0].model, [], []
     for seed in seeds:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = assemble.build("model", settings, x.shape[1:], classes)
+            model = type(built)(**built.settings)
         last = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
         last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         nets.append(_Untrained(scores=model(x), features=seen.pop(), std=last.weight.std().item()))
@@ -109,16 +111,16 @@ def _untrained(
 
 
 def _mean_loss(net: _Untrained, labels: torch.Tensor, seed: int) -> float:
-    """The loss over draws of the last layer, so that one draw's luck does not blur it."""
+    """The mean loss over draws of the last layer, which removes the luck of a single draw."""
     shape = (REDRAWS, net.scores.shape[1], net.features.shape[1])
     drawn = net.std * torch.randn(shape, generator=generator(seed))
     return sum(_loss(net.features @ weight.T, labels) for weight in drawn) / REDRAWS
 
 
 def _expected_loss(classes: int, seed: int) -> Callable[[torch.Tensor], float]:
-    """E[−log softmax(s)_y] over scores s ~ N(0, σ²) as a function of σ (N,), its mean over images.
+    """E[−log softmax(s)_y] of scores s ~ N(0, σ²), as a function of σ (N,); mean over images.
 
-    It is E[log Σ exp s]: drawn for a grid of σ, and interpolated.
+    It equals E[log Σ exp s], estimated on a grid of σ and interpolated.
     """
     normal = torch.randn(20_000, classes, generator=generator(seed), dtype=torch.float64)
     grid = 20 * np.linspace(0, 1, 201) ** 2  # denser where the loss bends
@@ -139,9 +141,9 @@ def _sum_error(scores: torch.Tensor) -> float:
 
 
 def _shift(scores: torch.Tensor, c: float) -> dict:
-    """How much a probability changes when c is added to all scores, and by e^s / Σ e^s as written.
+    """Largest change of a probability when c is added to all scores.
 
-    ``written`` is None where an exponential overflows, or all of them vanish: 0/0.
+    ``written`` computes e^s / Σ e^s as it stands: None where it overflows or is 0/0.
     """
     p, exponentials = F.softmax(scores, 1), (scores + c).exp()
     written = (exponentials / exponentials.sum(1, keepdim=True) - p).abs().max().item()
@@ -153,17 +155,17 @@ def _shift(scores: torch.Tensor, c: float) -> dict:
 
 
 def _round_off(m: dict, c: float) -> float:
-    """Rounding s + c moves a score by ε|s + c|/2 at most; exp and a sum of K terms add to it."""
+    """Rounding s + c changes a score by at most ε|s + c|/2; exp and a sum of K terms add to it."""
     return EPSILON * (m["classes"] + m["largest_score"] + abs(c))
 
 
 def judge(m: dict) -> list[Finding]:
-    """Exact statements are judged by float32's round-off, the loss by a twentieth of a nat."""
+    """Identities must hold to float32's round-off, losses to a twentieth of a nat."""
     log_k = math.log(m["classes"])
     findings = [
         Finding(
-            f"largest |Σₖ P(Y = k) − 1| of {m['images']} images' scores, and of 10, 100 and 1000 "
-            f"times them, in float32; K roundings allow Kε",
+            f"largest |Σₖ P(Y = k) − 1| for the scores of {m['images']} images and 10, 100 and "
+            "1000 times those scores, in float32; K roundings allow Kε",
             [m["sum_error"]],
             at_most=m["classes"] * EPSILON,
         ),
@@ -174,7 +176,7 @@ def judge(m: dict) -> list[Finding]:
             at_most=1,
         ),
         Finding(
-            "first loss of the softmax classifier, whose W is drawn small, minus ln K",
+            "loss of the untrained softmax classifier, which draws a small W, minus ln K",
             [loss - log_k for loss in m["start"]["softmax"]["loss"]],
             at_least=-APART,
             at_most=APART,
@@ -185,8 +187,8 @@ def judge(m: dict) -> list[Finding]:
         start = m["start"][name]
         findings.append(
             Finding(
-                f"first loss of the {MODELS[name]}, mean of {REDRAWS} draws of its last layer, "
-                f"minus what normal scores as widely spread give",
+                f"loss of the untrained {MODELS[name]}, mean of {REDRAWS} draws of its last layer, "
+                "minus the loss of normal scores with the same spread",
                 [loss - e for loss, e in zip(start["redrawn"], start["expected"], strict=True)],
                 at_least=-APART,
                 at_most=APART,
@@ -197,13 +199,13 @@ def judge(m: dict) -> list[Finding]:
 
 
 def draw(m: dict) -> list[Item]:
-    """The first loss over the spread of the scores; the change by a constant."""
+    """The loss before training against the spread of the scores; the effect of a constant."""
     return [_first_loss(m), _table(m), _invariance(m)]
 
 
 def _table(m: dict) -> Table:
     return Table(
-        ["untrained", "spread σ of the scores", "first loss (nats)"],
+        ["untrained", "spread σ of the scores", "loss before training (nats)"],
         [
             [MODELS[name], spread(start["spread"], 3), spread(start["loss"], 3)]
             for name, start in m["start"].items()
@@ -217,45 +219,35 @@ def _first_loss(m: dict) -> Plot:
     drawn = figure("spread σ of an image's scores", "loss before training", log_x=True)
     drawn.update_xaxes(dtick=1)
     drawn.add_hline(y=log_k, line_dash="dash", line_color="#7f8c8d")
-    drawn.add_scatter(x=spreads, y=m["scaled"]["expected"], mode="lines", name="predicted")
-    drawn.add_scatter(
-        x=spreads * len(m["seeds"]),
-        y=[loss for losses in m["scaled"]["loss"] for loss in losses],
-        mode="markers",
-        marker={"size": 5, "symbol": "circle-open"},
-        name="softmax classifier, W scaled",
-    )
-    for name, start in m["start"].items():
-        drawn.add_scatter(
-            x=start["spread"],
-            y=start["loss"],
-            mode="markers",
-            marker={"size": 8, "symbol": "diamond"},
-            name=f"{MODELS[name]} as it begins",
+    add_line(drawn, spreads, m["scaled"]["expected"], "predicted", 0)
+    measured = [loss for losses in m["scaled"]["loss"] for loss in losses]
+    x = spreads * len(m["seeds"])
+    add_points(drawn, x, measured, "softmax classifier, W scaled", 1, 5, "circle-open")
+    for i, (name, start) in enumerate(m["start"].items(), 2):
+        add_points(
+            drawn, start["spread"], start["loss"], f"{MODELS[name]} untrained", i, 8, "diamond"
         )
     means = {name: statistics.fmean(s["loss"]) for name, s in m["start"].items()}
     return Plot(
         drawn,
-        f"The dashed line is ln K = {log_k:.3f}. With W times a factor the mean loss {_rise(m)}. "
-        f"Before training it is "
+        f"The dashed line is ln K = {log_k:.3f}. With W scaled up the mean loss {_rise(m)}. Before "
+        "training it is "
         + ", ".join(f"{means[name]:.3f} for the {MODELS[name]}" for name in MODELS)
         + ".",
         f"Loss of untrained models on {m['images']} images, a mark for each of {len(m['seeds'])} "
-        f"seeds. Dashed: ln K = {log_k:.4f}. The line: what scores of N(0, σ²) give on average. "
-        f"A loss far above the line would mean a bug; far above ln K, scores that are too large.",
+        f"seeds. Dashed: ln K = {log_k:.4f}. Solid: the expected loss of scores from N(0, σ²). A "
+        "loss far above the solid line would mean a bug; far above ln K, scores too large.",
     )
 
 
 def _rise(m: dict) -> str:
-    """From which spread on the measured loss is further than ``APART`` from ln K, in words."""
-    means = [statistics.fmean(losses) for losses in zip(*m["scaled"]["loss"], strict=True)]
+    """The spread from which the measured loss is more than ``APART`` from ln K, in words."""
+    means = mean_curve(m["scaled"]["loss"])
     log_k, spreads = math.log(m["classes"]), m["scaled"]["spread"]
     off = [s for s, mean in zip(spreads, means, strict=True) if abs(mean - log_k) > APART]
     if not off:
         return f"stays within {APART} nats of it up to σ = {spreads[-1]:g}"
-    return (
-        f"is more than {APART} nats from it at σ = {off[0]:g} first, and {means[-1]:.3f} at the end"
-    )
+    return f"first differs by more than {APART} nats at σ = {off[0]:g}, and ends at {means[-1]:.3f}"
 
 
 def _invariance(m: dict) -> Plot:
@@ -266,42 +258,35 @@ def _invariance(m: dict) -> Plot:
         "exp(s) / Σ exp(s) as written": [row["written"] for row in shown],
         "largest score subtracted first": [row["change"] for row in shown],
     }
-    for name, values in series.items():
-        drawn.add_scatter(
-            x=constants,
-            y=[value or None for value in values],  # a logarithmic axis has no 0
-            mode="lines+markers",
-            name=name,
-        )
-    drawn.add_scatter(
-        x=constants,
-        y=[_round_off(m, c) for c in constants],
-        mode="lines",
-        line={"dash": "dash", "color": "#7f8c8d"},
-        name="round-off",
-    )
+    for colour, (name, values) in enumerate(series.items()):
+        shares = [value or None for value in values]  # a logarithmic axis has no 0
+        add_line(drawn, constants, shares, name, colour, mode="lines+markers")
+    add_line(drawn, constants, [_round_off(m, c) for c in constants], "round-off", 7, "dash")
     drawn.update_yaxes(exponentformat="power")
     usable = [row["constant"] for row in shown if row["written"] is not None]
     return Plot(
         drawn,
-        f"With the largest score subtracted the probabilities change by at most "
+        "With the largest score subtracted the probabilities change by at most "
         f"{max(row['change'] for row in shown):.0e}; the formula as written gives "
         + (f"numbers from c = {min(usable)} to {max(usable)}." if usable else "no numbers."),
-        "Softmax does not change when a constant is added, and that makes it computable: "
-        "subtracting the largest score keeps exp from overflowing. The formula as written ends "
-        "where float32 does, at ∞/∞ on the right and at 0/0 on the left.",
+        "Softmax does not change when a constant is added to the scores, so the largest score can "
+        "be subtracted first, which keeps exp from overflowing. The formula as written fails at "
+        "the limits of float32: ∞/∞ on the right and 0/0 on the left.",
     )
 
 
 CLAIM = Claim(
     name="probabilities",
     title="Scores to probabilities",
-    quote="Want to interpret raw classifier as probabilities.",
-    text="Softmax makes scores into probabilities: they sum to 1, and adding a constant to all "
-    "scores changes nothing. Scores that know nothing give every class 1/K, so before training "
-    "the loss should be −ln 1/K = ln K, as long as the scores are small. The softmax classifier "
-    "here draws a small W and should begin there; scores that spread by σ should begin above it, "
-    "by about σ²/2 while σ is small. Look where He initialisation puts the MLP and the ConvNet.",
+    quote=[
+        "Want to interpret raw classifier as probabilities.",
+        r"$$s = f(x_i; W)$$ , $$P(Y =k | X = x_i) = \frac{e^sk}{\sum_j e^sj}$$",
+    ],
+    text="Softmax turns scores into probabilities: they sum to 1, and adding a constant to all "
+    "scores changes nothing. An untrained model should give every class 1/K, so its loss should be "
+    "−ln 1/K = ln K as long as the scores are small. The softmax classifier here draws a small W "
+    "and should start there; scores with spread σ should start above it, by about σ²/2 while σ is "
+    "small. See where He initialisation puts the MLP and the ConvNet.",
     formulas=[
         r"P(Y = k \mid X = x_i) = \frac{e^{s_k}}{\sum_j e^{s_j}} = "
         r"\frac{e^{s_k + c}}{\sum_j e^{s_j + c}}",

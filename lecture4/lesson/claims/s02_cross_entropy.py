@@ -1,4 +1,4 @@
-"""Cross-entropy: H(P, Q) = H(P) + D_KL(P ‖ Q), logged while a net learns."""
+"""Cross-entropy: H(P, Q) = H(P) + D_KL(P ‖ Q), logged during training."""
 
 import math
 import statistics
@@ -8,7 +8,10 @@ import torch
 from lecture4.byhand import functional as F
 from lecture4.byhand.optim import Adam
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab import Claim, Finding, Item, Lab, Plot, Widget, curves, figure
+from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.items import Item, Plot, Widget
+from lecture4.lesson.lab.plots import add_curves, add_line, figure, mean_curve
+from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import MLP
 
 TARGETS = {"one-hot": 0.0, "smoothed": 0.1}  # α of each
@@ -18,7 +21,7 @@ QUANTITIES = ("cross_entropy", "kl", "entropy", "right", "gap")
 
 
 def measure(lab: Lab) -> dict:
-    """Fit a small net to a few images, with targets of one class and with smoothed ones."""
+    """Fit a small net to a few images, with one-hot and with smoothed targets."""
     n = lab.pick(500, 2000)
     classifier, data = lab.assemble("model=mlp", "model.hidden=[64]")
     index = data.sample(n, lab.seed)
@@ -49,7 +52,7 @@ def measure(lab: Lab) -> dict:
 def _fit(
     x: torch.Tensor, labels: torch.Tensor, classes: int, alpha: float, seed: int
 ) -> list[dict]:
-    """Train with Adam on ``ops.cross_entropy``, and log as often as ``POINTS`` says."""
+    """Train with Adam on ``F.cross_entropy``; log ``POINTS`` times."""
     model, draw = _net(x, classes, seed), generator(seed)
     optimizer = Adam(model.parameters(), lr=1e-3)
     p, logged = _target(labels, classes, alpha), []
@@ -71,7 +74,7 @@ def _net(x: torch.Tensor, classes: int, seed: int) -> MLP:
 
 
 def _target(labels: torch.Tensor, classes: int, alpha: float) -> torch.Tensor:
-    """P: 1 − α for the right class, and α/K for each."""
+    """P = (1 − α) · one-hot + α/K."""
     one_hot = torch.nn.functional.one_hot(labels, classes).double()
     return (1 - alpha) * one_hot + alpha / classes  # (N, K)
 
@@ -80,10 +83,10 @@ def _target(labels: torch.Tensor, classes: int, alpha: float) -> torch.Tensor:
 def _log(
     model: MLP, x: torch.Tensor, labels: torch.Tensor, p: torch.Tensor, alpha: float
 ) -> dict[str, float]:
-    """Means over the images, in float64: of H(P, Q), of its parts, of Q for the right class.
+    """Means over the images, in float64, of H(P, Q), its two parts, and Q of the right class.
 
-    ``gap`` is the largest difference, for any image, of the loss that is trained with, the
-    definition −Σ p log q and the sum of the parts.
+    ``gap`` is the largest difference, over images, between the training loss, the definition
+    −Σ p log q and the sum of the parts.
     """
     scores = model(x).double()
     q = F.softmax(scores, 1)
@@ -102,7 +105,7 @@ def _log(
 def _gradient_gap(
     x: torch.Tensor, labels: torch.Tensor, classes: int, alpha: float, seed: int
 ) -> float:
-    """Largest difference of ∂H(P, Q)/∂s and ∂D_KL(P ‖ Q)/∂s, scores s of an untrained net."""
+    """Largest difference between ∂H(P, Q)/∂s and ∂D_KL(P ‖ Q)/∂s, s of an untrained net."""
     s = _net(x, classes, seed)(x).detach().double().requires_grad_()
     p = _target(labels, classes, alpha)
     F.cross_entropy(s, labels, reduction="sum", label_smoothing=alpha).backward()
@@ -111,20 +114,20 @@ def _gradient_gap(
 
 
 def _smoothed_entropy(classes: int, alpha: float) -> float:
-    """H(P) of a target that gives 1 − α + α/K to one class and α/K to each other."""
+    """H(P) of a target of 1 − α + α/K for one class and α/K for each other."""
     right, other = 1 - alpha + alpha / classes, alpha / classes
     return -right * math.log(right) - (classes - 1) * other * math.log(other)
 
 
 def judge(m: dict) -> list[Finding]:
-    """Identities hold but for float64's round-off; 1e-12 is a thousand times that of K terms."""
+    """Identities must hold to 1e-12, a thousand times float64's round-off of K terms."""
     one_hot, smoothed = m["runs"]["one-hot"], m["runs"]["smoothed"]
     alpha = m["alpha"]["smoothed"]
     exact = _smoothed_entropy(len(m["class_names"]), alpha)
     return [
         Finding(
-            f"largest difference of F.cross_entropy, −Σ p log q and H(P) + KL, for any image at "
-            f"any logged step, {name} targets",
+            "largest difference between F.cross_entropy, −Σ p log q and H(P) + KL, over all images "
+            f"and logged steps, {name} targets",
             [max(max(gaps) for gaps in m["runs"][name]["gap"])],
             at_most=1e-12,
             unit="nats",
@@ -132,21 +135,21 @@ def judge(m: dict) -> list[Finding]:
         for name in m["runs"]
     ] + [
         Finding(
-            "largest H(P) of one-hot targets, so that the loss is the KL divergence",
+            "largest H(P) of one-hot targets (0: the loss is the KL divergence)",
             [max(max(values) for values in one_hot["entropy"])],
             at_most=0,
             unit="nats",
         ),
         Finding(
-            f"largest distance of H(P) from {exact:.4f} nats, what targets smoothed by α = {alpha} "
-            f"have whatever the net does",
+            f"largest distance of H(P) from {exact:.4f} nats, its value for targets smoothed by α "
+            f"= {alpha}, which does not depend on the net",
             [max(abs(value - exact) for values in smoothed["entropy"] for value in values)],
             at_most=1e-12,
             unit="nats",
         ),
         Finding(
-            "largest difference of the gradients of H(P, Q) and of KL by a score: to make "
-            "cross-entropy small is to bring Q to P",
+            "largest difference between the gradients of H(P, Q) and of KL with respect to a score "
+            "(0: minimising cross-entropy moves Q to P)",
             [max(m["gradient_gap"].values())],
             at_most=1e-12,
             unit="nats",
@@ -155,7 +158,7 @@ def judge(m: dict) -> list[Finding]:
 
 
 def draw(m: dict) -> list[Item]:
-    """The parts of the loss through training, what they make of Q, and the widget."""
+    """The parts of the loss and the probability of the right class, by epoch; the widget."""
     return [*(_parts(m, name) for name in m["runs"]), _confidence(m), _widget(m)]
 
 
@@ -167,21 +170,11 @@ def _ends(m: dict, name: str, quantity: str) -> tuple[float, float]:
 
 def _parts(m: dict, name: str) -> Plot:
     run, epochs = m["runs"][name], m["epochs"]
-    mean = {
-        key: [statistics.fmean(values) for values in zip(*run[key], strict=True)]
-        for key in ("entropy", "kl")
-    }
     drawn = figure("epoch", "nats")
     for colour, (key, label) in enumerate({"entropy": "H(P)", "kl": "KL(P ‖ Q)"}.items()):
-        drawn.add_scatter(
-            x=epochs,
-            y=mean[key],
-            stackgroup="parts",
-            name=label,
-            mode="lines",
-            line={"width": 0.5, "color": drawn.layout.colorway[colour]},
-        )
-    curves(drawn, epochs, run["cross_entropy"], "H(P, Q), the loss", 2, line_dash="dot")
+        values = mean_curve(run[key])
+        add_line(drawn, epochs, values, label, colour, width=0.5, stackgroup="parts")
+    add_curves(drawn, epochs, run["cross_entropy"], "H(P, Q), the loss", 2, line_dash="dot")
     drawn.update_yaxes(rangemode="tozero")
     (h_first, h), (kl_first, kl) = _ends(m, name, "entropy"), _ends(m, name, "kl")
     return Plot(
@@ -190,11 +183,11 @@ def _parts(m: dict, name: str) -> Plot:
         f"{h:.3f} at the end, KL {kl_first:.3f} and {kl:.3f}; together they are the loss, "
         f"{h + kl:.3f} at the end.",
         f"{name.capitalize()} targets, α = {m['alpha'][name]}: the loss of {m['images']} training "
-        f"images (dots) and, stacked below it, its two parts; mean of {len(m['seeds'])} seeds. "
+        f"images (dotted) and, stacked below it, its two parts; mean of {len(m['seeds'])} seeds. "
         + (
             "P is certain, so H(P) = 0 and the loss is all KL."
             if not m["alpha"][name]
-            else "The loss cannot fall below H(P): it would be there if KL were 0."
+            else "The loss cannot fall below H(P), which it would reach at KL = 0."
         ),
     )
 
@@ -204,7 +197,7 @@ def _confidence(m: dict) -> Plot:
     alpha, classes = m["alpha"]["smoothed"], len(m["class_names"])
     goal = 1 - alpha + alpha / classes
     for colour, name in enumerate(m["runs"]):
-        curves(drawn, m["epochs"], m["runs"][name]["right"], name, colour)
+        add_curves(drawn, m["epochs"], m["runs"][name]["right"], name, colour)
     drawn.add_hline(y=goal, line_dash="dash", line_color="#7f8c8d")
     drawn.update_yaxes(range=[0, 1.02])
     return Plot(
@@ -212,9 +205,8 @@ def _confidence(m: dict) -> Plot:
         f"At the end the net gives the right class {_ends(m, 'one-hot', 'right')[1]:.3f} with "
         f"one-hot targets, {_ends(m, 'smoothed', 'right')[1]:.3f} with smoothed ones, whose P "
         f"gives it {goal:.3f}.",
-        f"If KL goes to 0, Q goes to P: to 1 for the right class, or with smoothing to "
-        f"1 − α + α/K = {goal:.2f} (dashed). Mean of {len(m['seeds'])} seeds, band from lowest to "
-        f"highest.",
+        "As KL goes to 0, Q goes to P: to 1 for the right class, or with smoothing to 1 − α + α/K "
+        f"= {goal:.2f} (dashed). Mean of {len(m['seeds'])} seeds, band from lowest to highest.",
     )
 
 
@@ -224,19 +216,23 @@ def _widget(m: dict) -> Widget:
         {"classes": m["class_names"][:4], "scores": [1.0, 2.5, -0.5, 0.0], "right": 0},
         "Sliders for the scores of four classes, a constant added to all, and the smoothing of the "
         "target; bars of P and Q, and the loss split into H(P) and KL.",
-        "Raise the right score and KL goes to 0, never below; with smoothing it has a best place, "
-        "and to be surer than P costs. The constant moves every score and no probability.",
+        "Raise the right score: KL goes to 0, never below. With smoothing there is an optimum, and "
+        "a Q more certain than P costs. The constant changes every score and no probability.",
     )
 
 
 CLAIM = Claim(
     name="cross_entropy",
     title="Cross-entropy",
-    quote="Cross Entropy: … P = correcct probs, Q = normalized probabilities.",
-    text="A small net is to learn a few images by heart, once with the right class as the target "
-    "and once with smoothed targets. Through the run the loss that is trained with is compared "
-    "with H(P) + KL(P ‖ Q), each computed by its own formula, for every image. H(P) depends on the "
-    "targets alone, so it has no gradient: all that training can do is to bring Q to P.",
+    quote=[
+        r"Cross Entropy: $$H(P, Q) = H(p) + D_{KL}(P||Q)$$, P = correcct probs, Q = normalized "
+        r"probabilities.",
+        r"Put all together: $$L_i = -\log (\frac{e^sy_i}{\sum_j e^sj})$$",
+    ],
+    text="A small net learns a few images by heart, once with one-hot and once with smoothed "
+    "targets. During training its loss is compared, image by image, with H(P) + KL(P ‖ Q), each "
+    "computed by its own formula. H(P) depends only on the targets, so it has no gradient: "
+    "training can only move Q to P.",
     formulas=[
         r"H(P, Q) = H(P) + D_{KL}(P \| Q)",
         r"H(P, Q) = -\sum_k p_k \log q_k, \quad H(P) = H(P, P)",

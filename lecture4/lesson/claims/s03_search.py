@@ -1,8 +1,7 @@
-"""Random search, or follow the slope: four ways to train W for as many example evaluations."""
+"""Random search, or follow the slope: four ways to train W at the same cost."""
 
 import copy
 from collections.abc import Callable, Iterator
-from statistics import fmean
 
 import torch
 from torch import nn
@@ -10,24 +9,14 @@ from torch import nn
 from lecture4.byhand import functional as F
 from lecture4.byhand.optim import SGD, RandomLocalSearch, RandomSearch
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Item,
-    Lab,
-    Plot,
-    Table,
-    Widget,
-    curves,
-    figure,
-    paired,
-    resolution,
-    spread,
-)
+from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.items import Item, Plot, Table, Widget
+from lecture4.lesson.lab.plots import add_chance, add_curves, figure, mean_curve, spread
+from lecture4.lesson.lab.trainings import Lab, accuracy
 
 Examples = tuple[torch.Tensor, torch.Tensor]  # inputs (N, C, H, W), labels (N,)
 
-FORWARD, BACKWARD = 1, 2  # evaluations that each counts for, of one example
+FORWARD, BACKWARD = 1, 2  # cost of a pass of one example, in example evaluations
 # Optimizer, batch size (None: all examples), and step sizes to choose from.
 METHODS = {
     "random search": (RandomSearch, None, (1e-3, 3e-3, 1e-2)),
@@ -41,7 +30,7 @@ MARKS = 25  # points of a curve
 
 
 def measure(lab: Lab) -> dict:
-    """Choose each method's step size with a seed of its own, then race with others."""
+    """Choose each method's step size with one seed, then race with other seeds."""
     images = min(lab.pick(2_000, 5_000), len(lab.dataset.train_labels) // 2)
     first, budget = images // 10, images * lab.pick(50, 120)
     marks = [round(first * (budget / first) ** (i / (MARKS - 1))) for i in range(MARKS)]
@@ -90,32 +79,32 @@ def race(
     marks: list[int],
     seed: int,
 ) -> list[float]:
-    """Train a copy of the model by one method, and look at it at each mark.
+    """Train a copy of the model by one method, and evaluate it at each mark.
 
     Args:
         name: of the method.
         rate: its step size.
-        model: where it begins.
+        model: the start.
         examples: to train on.
-        validation: examples that choose the best W among those looked at so far, not charged.
-        test: examples whose accuracy counts, not charged either.
-        marks: example evaluations, rising; a mark shows what has been paid for by then.
+        validation: examples that choose the best W evaluated so far; they cost nothing.
+        test: examples to report the accuracy of; they cost nothing.
+        marks: costs in example evaluations, ascending, at which to evaluate.
         seed: of batches and candidates.
 
     Returns:
-        Test accuracy at each mark, of the W of best validation accuracy by then.
+        Test accuracy at each mark, of the W of best validation accuracy so far.
     """
     torch.manual_seed(seed)
     model, (x, y) = copy.deepcopy(model), examples
     kind, size, _ = METHODS[name]
     optimizer = kind(model.parameters(), lr=rate)
     price, spent = cost(name, len(y)), first_cost(name, len(y))
-    kept = F.cross_entropy(model(x), y) if spent else None  # from here on its loss is known
+    kept = F.cross_entropy(model(x), y) if spent else None  # the loss of the current W
     best, curve = (-1.0, 0.0), []  # validation and test accuracy
     for index in _batches(len(y), size, seed):
         if spent + price > marks[len(curve)]:
-            if (chosen := _accuracy(model, validation)) > best[0]:
-                best = chosen, _accuracy(model, test)
+            if (chosen := accuracy(model, *validation)) > best[0]:
+                best = chosen, accuracy(model, *test)
             curve += [best[1] for mark in marks[len(curve) :] if spent + price > mark]
             if len(curve) == len(marks):
                 break
@@ -129,11 +118,11 @@ def race(
 
 
 def cost(name: str, examples: int) -> int:
-    """Example evaluations of one update.
+    """Cost of one update in example evaluations.
 
-    A forward pass of one example is one, a backward pass two: it has two products of matrices, by
-    the weights and by the inputs, where the forward pass has one. Both searches compare the W they
-    keep with a candidate; on all examples the loss of the former is known.
+    A forward pass of one example costs 1, a backward pass 2: it has two matrix products, with the
+    weights and with the inputs, where the forward pass has one. Both searches compare their
+    current W with a candidate; if they use all examples, the loss of the current W is known.
     """
     kind, size, _ = METHODS[name]
     passes = FORWARD + BACKWARD if kind is SGD else FORWARD if size is None else 2 * FORWARD
@@ -141,7 +130,7 @@ def cost(name: str, examples: int) -> int:
 
 
 def first_cost(name: str, examples: int) -> int:
-    """Example evaluations before the first update: a search on all examples scores its first W."""
+    """Cost before the first update: a search on all examples evaluates its first W."""
     kind, size, _ = METHODS[name]
     return FORWARD * examples if kind is not SGD and size is None else 0
 
@@ -149,7 +138,7 @@ def first_cost(name: str, examples: int) -> int:
 def _step(
     optimizer: torch.optim.Optimizer, loss: Callable[[], torch.Tensor], kept: torch.Tensor | None
 ) -> list[torch.Tensor]:
-    """One update; the losses it asked for. The first is ``kept``, if that is given."""
+    """One update; returns the losses it evaluated, the first of them ``kept`` if given."""
     tried = []
 
     def closure() -> torch.Tensor:
@@ -164,20 +153,15 @@ def _step(
 
 
 def _batches(n: int, size: int | None, seed: int) -> Iterator[torch.Tensor]:
-    """Full batches of indices, shuffled anew in each epoch, without end."""
+    """Full batches of indices, shuffled in each epoch, endlessly."""
     draw, size = generator(seed), min(size or n, n)
     while True:
         yield from torch.randperm(n, generator=draw)[: n // size * size].split(size)
 
 
-def _accuracy(model: nn.Module, examples: Examples) -> float:
-    with torch.no_grad():
-        return (model(examples[0]).argmax(1) == examples[1]).double().mean().item()
-
-
 def _problem(lab: Lab, seed: int, images: int) -> tuple[nn.Module, Examples, Examples, Examples]:
-    """A softmax classifier before its first step; training, validation and test examples."""
-    classifier, data = lab.assemble("model=softmax", "model.layers=byhand", seed=seed)
+    """An untrained softmax classifier; training, validation and test examples."""
+    classifier, data = lab.assemble("model=softmax", "formulas=byhand", seed=seed)
     chosen, judges, d = data.sample(images, seed), data.val_index[:2_000], data.dataset
     return (
         classifier.model,
@@ -188,13 +172,13 @@ def _problem(lab: Lab, seed: int, images: int) -> tuple[nn.Module, Examples, Exa
 
 
 def judge(m: dict) -> list[Finding]:
-    """Does the slope lead to a better W than chance does, for the same price?"""
+    """Does the slope lead to a better W than random search at the same cost?"""
     final = {name: [curve[-1] for curve in m["accuracy"][name]] for name in METHODS}
     searched = [max(pair) for pair in zip(*(final[name] for name in SEARCHES), strict=True)]
-    # Five points: enough to be worth the gradient, and more than luck with so many test images.
+    # Five points justify computing a gradient, and are more than luck on so many test images.
     ahead = [
         Finding(
-            f"test accuracy of {name} minus that of the better search, at the end of the budget",
+            f"test accuracy of {name} minus the better search's, at the end of the budget",
             paired(final[name], searched),
             at_least=max(5.0, resolution(m["test_images"])),
             unit="points",
@@ -204,16 +188,15 @@ def judge(m: dict) -> list[Finding]:
     return [
         *ahead,
         Finding(
-            "full sum is expensive: test accuracy of minibatch SGD minus that of gradient descent "
-            "on all examples, at the end of the budget",
+            "full sum is expensive: test accuracy of minibatch SGD minus gradient descent's on all "
+            "examples, at the end of the budget",
             paired(final["minibatch SGD"], final["gradient descent"]),
             at_least=0.0,
             unit="points",
         ),
-        # An order of magnitude: more than any other way to count a backward pass could undo.
         Finding(
-            "part of the budget after which minibatch SGD is as good as the better search is at "
-            "its end (at most a tenth: no other way to count a backward pass could undo that)",
+            "share of the budget after which minibatch SGD is as good as the better search at the "
+            "end (at most a tenth, which no other cost of a backward pass could reverse)",
             [
                 _reached(curve, goal, m["evaluations"])
                 for curve, goal in zip(m["accuracy"]["minibatch SGD"], searched, strict=True)
@@ -229,9 +212,7 @@ def draw(m: dict) -> list[Item]:
 
 
 def _replay(m: dict) -> Widget:
-    means = {
-        name: [100 * fmean(at) for at in zip(*m["accuracy"][name], strict=True)] for name in METHODS
-    }
+    means = {name: [100 * a for a in mean_curve(m["accuracy"][name])] for name in METHODS}
     return Widget(
         "race",
         {
@@ -240,7 +221,7 @@ def _replay(m: dict) -> Widget:
             "chance": 100 * m["chance"],
         },
         "The race replayed: play it, or drag the number of example evaluations, and see the test "
-        "accuracy that each method has reached by then.",
+        "accuracy that each method has reached.",
         f"Mean of {len(m['seeds'])} seeds, test accuracy of the W of best validation accuracy so "
         "far. The axis is logarithmic: each step to the right costs more than the one before it.",
     )
@@ -251,24 +232,19 @@ def _plot(m: dict) -> Plot:
     shown.update_xaxes(dtick=1)
     for colour, name in enumerate(METHODS):
         percent = [[100 * a for a in curve] for curve in m["accuracy"][name]]
-        curves(shown, m["evaluations"], percent, name, colour)
-    shown.add_hline(
-        100 * m["chance"],
-        line={"dash": "dot", "width": 1},
-        annotation_text="chance",
-        annotation_position="bottom right",
-    )
+        add_curves(shown, m["evaluations"], percent, name, colour)
+    add_chance(shown, 100 * m["chance"])
     return Plot(
         shown,
         f"Test accuracy after {m['evaluations'][-1]:,} example evaluations, in %: "
         + ", ".join(f"{name} {_final(m, name)}" for name in METHODS)
         + f"; chance is {100 * m['chance']:.0f} %.",
-        f"Mean and range of {len(m['seeds'])} seeds; {m['images']:,} training images. W is looked "
-        f"at {len(m['evaluations'])} times; {m['validation_images']:,} validation images choose "
-        f"the best look so far, {m['test_images']:,} test images judge it. A forward pass of one "
-        "example counts 1, a backward pass 2: it has two products of matrices where the "
-        "forward pass has one (for this model one would do, so the slope is charged too much "
-        "rather than too little).",
+        f"Mean and range of {len(m['seeds'])} seeds; {m['images']:,} training images. W is "
+        f"evaluated {len(m['evaluations'])} times; {m['validation_images']:,} validation images "
+        f"choose the best W so far, {m['test_images']:,} test images give its accuracy. A forward "
+        "pass of one example costs 1, a backward pass 2: it has two matrix products where the "
+        "forward pass has one (this model needs only one, so the slope pays too much rather than "
+        "too little).",
     )
 
 
@@ -279,9 +255,9 @@ def _methods(m: dict) -> Table:
             [name, f"{m['rates'][name]:g}", m["batches"][name], m["updates"][name], _final(m, name)]
             for name in METHODS
         ],
-        "Step size: η of the gradient methods, the standard deviation of what the searches "
-        "draw. Random local search compares each candidate with the W it keeps on a fresh "
-        "minibatch, random search on all examples. Accuracy: mean (lowest–highest) of the seeds.",
+        "Step size: η of the gradient methods, standard deviation of the searches' draws. Random "
+        "local search compares each candidate with its current W on a new minibatch, random search "
+        "on all examples. Accuracy: mean (lowest–highest) of the seeds.",
     )
 
 
@@ -291,8 +267,8 @@ def _step_sizes(m: dict) -> Table:
     return Table(
         ["step size", *(f"{rate:g}" for rate in rates)],
         [[name, *(_tried(m, name, rate) for rate in rates)] for name in METHODS],
-        f"Validation accuracy in %, of seed {m['tuning_seed']}, which does not race; * is the "
-        "chosen one, the best" + (", ** if there is none beyond it." if edge else "."),
+        f"Validation accuracy in %, of seed {m['tuning_seed']}, which does not race. *: the best, "
+        "which is used" + ("; **: it is the smallest or largest tried." if edge else "."),
     )
 
 
@@ -301,7 +277,7 @@ def _final(m: dict, name: str) -> str:
 
 
 def _tried(m: dict, name: str, rate: float) -> str:
-    """Validation accuracy with a step size, if it was tried; * if chosen, ** at the edge."""
+    """Validation accuracy with a step size, if tried; * if it is the best, ** at the edge."""
     accuracies = dict(m["sweep"][name])
     if rate not in accuracies:
         return ""
@@ -311,20 +287,20 @@ def _tried(m: dict, name: str, rate: float) -> str:
 
 
 def _reached(curve: list[float], goal: float, marks: list[int]) -> float:
-    """The first mark at which a curve reaches a goal, as a part of the last one; 1 if it never."""
+    """The first mark at which a curve reaches a goal, as a share of the last mark; 1 if never."""
     return next((m for a, m in zip(curve, marks, strict=True) if a >= goal), marks[-1]) / marks[-1]
 
 
 CLAIM = Claim(
     name="search",
     title="Random search, or follow the slope",
-    quote="Random search, or follow the slope.",
+    quote=["Random search, or follow the slope."],
     text="Four ways to find the W of one softmax classifier, from the same start and with the same "
     "examples: draw a new W and keep the best (random search); take a random step from the best "
-    "(random local search); go down the gradient of all examples (gradient descent); or of 64 at "
-    "a time (minibatch SGD). All have paid for the same number of example evaluations at each "
-    "point of the axis, and each has the best of three to five step sizes. Look whether the curves "
-    "part, and how early.",
+    "(random local search); follow the gradient of all examples (gradient descent), or of 64 at a "
+    "time (minibatch SGD). At each point of the axis all have used the same number of example "
+    "evaluations, and each has the best of three to five step sizes. See whether the curves "
+    "separate, and how early.",
     formulas=[
         r"W^{\tau+1} = W^\tau - \eta \nabla L(W^\tau)",
         r"W^{\tau+1} = W^\tau + \delta \ \text{ if }\ L(W^\tau + \delta) < L(W^\tau)",

@@ -1,4 +1,4 @@
-"""The gradient, three ways: by hand, by autograd, by finite differences of every step size."""
+"""The gradient three ways: by hand, by autograd, by finite differences with many step sizes."""
 
 import math
 from statistics import fmean
@@ -10,19 +10,21 @@ from torch.nn import functional
 from lecture4.byhand import functional as F
 from lecture4.byhand.numerical import gradient, relative_error, slope
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab import Claim, Finding, Item, Lab, Plot, Table, curves, panels
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.items import Item, Plot, Table
+from lecture4.lesson.lab.plots import COLOURS, add_curves, add_line, mean_curve, panels
+from lecture4.lesson.lab.trainings import Lab
 
 PRECISION = {"float32": torch.float32, "float64": torch.float64}
 METHODS = ("forward", "central")
 CASES = [(precision, method) for precision in PRECISION for method in METHODS]
-NEAR = 0.1  # up to this h the first term left out of the difference is the one that counts
-FAR = 1e6  # the largest factor that is told apart
-LEAST = 1e-100  # a derivative of 0 counts as this, so that it can be divided by
+NEAR = 0.1  # up to this h the first neglected Taylor term dominates the truncation error
+FAR = 1e6  # larger factors count as this
+LEAST = 1e-100  # a derivative of 0 counts as this, so that one can divide by it
 
 
 def measure(lab: Lab) -> dict:
-    """Slopes of a softmax classifier's loss along single weights, three ways, for many h."""
+    """The slope of a softmax classifier's loss along single weights, three ways, for many h."""
     seeds = lab.seeds(lab.pick(3, 5))
     images, probes = lab.pick(20, 50), lab.pick(24, 40)
     per_decade = lab.pick(2, 4)
@@ -52,13 +54,13 @@ def measure(lab: Lab) -> dict:
 def compare(
     x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, at: torch.Tensor, steps: list[float]
 ) -> dict:
-    """Errors of the gradient by autograd, and of finite differences at some of the weights.
+    """Errors of the gradient by autograd, and of finite differences along some of the weights.
 
     Args:
         x: inputs (N, D), float32.
         y: labels (N,).
-        weight: W (K, D), float32; the same point in float64 is that of the comparison.
-        at: indices into the numbers of W.
+        weight: W (K, D), float32; the exact slopes are computed at the same W in float64.
+        at: indices into W.view(-1).
         steps: every h.
     """
     exact = _by_hand(x.double(), y, weight.double())
@@ -72,7 +74,7 @@ def compare(
         functional.cross_entropy(functional.linear(x_, by_autograd), y).backward()
         error = relative_error(_by_hand(x_, y, w_), by_autograd.grad)
         found["autograd"][name] = error / epsilon
-        noise = epsilon * predicted["loss"]  # of one loss; ε|L|
+        noise = epsilon * predicted["loss"]  # ε|L|, the rounding error of one loss
         found["round_off"][name] = [noise / h / largest for h in steps]
         found["errors"][name] = {
             method: [
@@ -94,7 +96,7 @@ def compare(
 def difference(
     x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, at: torch.Tensor, h: float, method: str
 ) -> torch.Tensor:
-    """∂L/∂w of the weights ``at`` by forward or central differences, float64 (len(at),)."""
+    """∂L/∂w of the weights ``at`` by forward or central differences: (len(at),), float64."""
 
     def loss(w: torch.Tensor) -> float:
         return F.cross_entropy(F.linear(x, w), y).item()
@@ -117,7 +119,7 @@ def _by_hand(x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> torch.Te
 def _derivatives(
     x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, at: torch.Tensor
 ) -> dict[str, float]:
-    """L, and the largest ∂²L/∂w² and ∂³L/∂w³ among the weights ``at``.
+    """L, and the largest |∂²L/∂w²| and |∂³L/∂w³| among the weights ``at``.
 
     With p = P(Y = k) and s_k = … + w x:   ∂p/∂w = x p (1 − p), so from ∂L/∂w = mean x (p − y):
     ∂²L/∂w² = mean x² p (1 − p),   ∂³L/∂w³ = mean x³ p (1 − p) (1 − 2p).
@@ -134,56 +136,53 @@ def _derivatives(
 
 
 def judge(m: dict) -> list[Finding]:
-    """Do hand and autograd agree, and do finite differences err as predicted?"""
+    """Autograd must agree with the derivation, and finite differences must err as predicted."""
     return [
-        # A product of matrices and a mean round some hundred times.
+        # A matrix product and a mean round some hundred times.
         Finding(
-            "the gradient of all of W by hand against autograd: relative error in units of the "
+            "gradient of all of W by hand against autograd: relative error in units of the machine "
             "precision ε, the larger of float32 and float64",
             [max(run["autograd"].values()) for run in m["runs"]],
             at_most=1000,
             unit="ε",
         ),
-        *_of_the_laws(m),
-        *_of_the_best(m),
+        *_laws(m),
+        *_best_steps(m),
     ]
 
 
-def _of_the_laws(m: dict) -> list[Finding]:
-    """A law that rules over none of the h is not confirmed: it counts as far off."""
+def _laws(m: dict) -> list[Finding]:
+    """A law that applies to none of the h is not confirmed: its factor counts as ``FAR``."""
     return [
-        # Twice: the lines span several powers of ten of h, and over each of them a wrong power of
-        # h would be out by ten.
         Finding(
             "truncation: factor between measured error and c·h (forward), c·h² (central) in "
-            "float64, the worst wherever it is ten times the round-off and h is at most 0.1 (2 "
-            "is allowed: a wrong power of h is out by 10 for each power of ten of h)",
+            "float64, the largest where truncation is ten times round-off and h is at most 0.1 (2 "
+            "is allowed: a wrong power of h would be off by 10 for each decade of h)",
             [max(_factors(m, run, "truncation"), default=FAR) for run in m["runs"]],
             at_most=2,
         ),
-        # ε|L| is an order of magnitude, not the error of one rounding.
         Finding(
-            "round-off: factor between measured error and ε|L|/h, the worst wherever it is ten "
-            "times the truncation and below 1 (10 is allowed: ε|L| is an order of magnitude)",
+            "round-off: factor between measured error and ε|L|/h, the largest where round-off is "
+            "ten times truncation and below 1 (10 is allowed: ε|L| is an order of magnitude)",
             [max(_factors(m, run, "round_off"), default=FAR) for run in m["runs"]],
             at_most=10,
         ),
     ]
 
 
-def _of_the_best(m: dict) -> list[Finding]:
+def _best_steps(m: dict) -> list[Finding]:
     return [
-        # The two errors together at 10 h* or h*/10 are at least (10 + 1/10)/2 times those at h*.
+        # At 10 h* or h*/10 the two errors add up to at least (10 + 1/10)/2 times those at h*.
         Finding(
-            "factor between the best h and the predicted one, the worst of forward and central, "
-            "float32 and float64 (10 is allowed; an h farther off has five times the least error)",
+            "factor between the best h and the predicted one, the largest of forward and central, "
+            "float32 and float64 (10 is allowed: an h farther off has five times the least error)",
             [
-                max(_apart(_best(m, run, *case), _foretold(m, run, *case)) for case in CASES)
+                max(_apart(_best(m, run, *case), _balance(m, run, *case)) for case in CASES)
                 for run in m["runs"]
             ],
             at_most=10,
         ),
-        # Predicted: ε^(2/3) over ε^(1/2), which is 1/400; a tenth is plainly less than one.
+        # Predicted: ε^(2/3) / ε^(1/2) = 1/400; a tenth is clearly less than 1.
         Finding(
             "smallest error of central differences over that of forward differences, float64",
             [
@@ -196,7 +195,7 @@ def _of_the_best(m: dict) -> list[Finding]:
 
 
 def draw(m: dict) -> list[Item]:
-    """Error over h on two logarithmic axes, one panel for each precision; what each way costs."""
+    """Error against h, one panel for each precision; the cost of each way."""
     return [_plot(m), _table(m)]
 
 
@@ -212,7 +211,7 @@ def _plot(m: dict) -> Plot:
     least = "; ".join(
         f"{method}, {precision}: {_mean_least(m, precision, method):.1e} at h near "
         f"{fmean(_best(m, run, precision, method) for run in m['runs']):.1e}, predicted "
-        f"{fmean(_foretold(m, run, precision, method) for run in m['runs']):.1e}"
+        f"{fmean(_balance(m, run, precision, method) for run in m['runs']):.1e}"
         for precision, method in CASES
     )
     worst = {
@@ -221,14 +220,13 @@ def _plot(m: dict) -> Plot:
     }
     return Plot(
         shown,
-        f"Least errors of the slopes: {least}. For long h the error keeps to the truncation line "
-        f"within a factor of {worst['truncation']:.3g}, for short h to the round-off line within "
+        f"Least errors of the slopes: {least}. For large h the error follows the truncation line "
+        f"within a factor of {worst['truncation']:.3g}, for small h the round-off line within "
         f"{worst['round_off']:.3g}.",
         f"Relative error of {m['probes']} slopes of the loss on {m['images']} images, mean and "
-        f"range of {len(m['seeds'])} seeds. Dashed: what the first term left out of the difference "
-        "predicts, by the second and third derivative; dash-dotted: ε|L|/h; dotted upright: "
-        "the h where the two balance. No line is fitted. The error is 1 where h is too short "
-        "to change the loss at all.",
+        f"range of {len(m['seeds'])} seeds. Dashed: the first neglected Taylor term, from the "
+        "second and third derivative; dash-dotted: ε|L|/h; dotted vertical: the h where the two "
+        "balance. No line is fitted. The error is 1 where h is too small to change the loss.",
     )
 
 
@@ -237,13 +235,14 @@ def _panel(shown: go.Figure, m: dict, precision: str, row: int) -> None:
     steps, place = m["steps"], {"row": row, "col": 1, "showlegend": row == 1}
     for colour, method in enumerate(METHODS):
         errors = [run["errors"][precision][method] for run in m["runs"]]
-        curves(shown, steps, errors, method, colour, **place, mode="lines+markers")
-        line = _mean([run["truncation"][method] for run in m["runs"]])
-        _predict(shown, steps, line, f"truncation, {method}", colour, "dash", place)
-        best = fmean(_foretold(m, run, precision, method) for run in m["runs"])
+        add_curves(shown, steps, errors, method, colour, **place, mode="lines+markers")
+        line = mean_curve([run["truncation"][method] for run in m["runs"]])
+        name = f"truncation, {method}"
+        add_line(shown, steps, line, name, colour, "dash", 1.5, legendgroup=name, **place)
+        best = fmean(_balance(m, run, precision, method) for run in m["runs"])
         shown.add_vline(best, line={"color": COLOURS[colour], "dash": "dot"}, row=row, col=1)
-    line = _mean([run["round_off"][precision] for run in m["runs"]])
-    _predict(shown, steps, line, "round-off", 7, "dashdot", place)
+    line = mean_curve([run["round_off"][precision] for run in m["runs"]])
+    add_line(shown, steps, line, "round-off", 7, "dashdot", 1.5, legendgroup="round-off", **place)
 
 
 def _table(m: dict) -> Table:
@@ -255,13 +254,13 @@ def _table(m: dict) -> Table:
             ["forward differences, best h", f"{m['weights'] + 1:,}", forward],
             ["central differences, best h", f"{2 * m['weights']:,}", central],
         ],
-        f"A check, not a way to train: W has {m['weights']:,} numbers, and each asks for its "
-        f"own evaluations (errors are those of {m['probes']} numbers drawn from them).",
+        f"A check, not a way to train: W has {m['weights']:,} numbers, and each needs its own "
+        f"evaluations (errors are measured on {m['probes']} randomly chosen numbers).",
     )
 
 
 def _factors(m: dict, run: dict, law: str) -> list[float]:
-    """How far measured errors are from a law where it rules; 1 is exact."""
+    """Factors between measured errors and a law, where it applies; 1 is exact."""
     found = []
     for precision, method in CASES:
         measured = run["errors"][precision][method]
@@ -275,7 +274,7 @@ def _factors(m: dict, run: dict, law: str) -> list[float]:
 
 
 def _apart(a: float, b: float) -> float:
-    """The factor between two numbers that are not negative, from 1 to FAR; that to zero is FAR."""
+    """The factor between two non-negative numbers, from 1 to FAR; FAR if one of them is 0."""
     low, high = sorted((a, b))
     return min(high / low, FAR) if low else FAR if high else 1.0
 
@@ -286,13 +285,13 @@ def _best(m: dict, run: dict, precision: str, method: str) -> float:
     return m["steps"][errors.index(min(errors))]
 
 
-def _foretold(m: dict, run: dict, precision: str, method: str) -> float:
-    """The h where truncation and round-off balance, as far as it is among those tried."""
+def _balance(m: dict, run: dict, precision: str, method: str) -> float:
+    """The h where truncation and round-off balance, clamped to the range tried."""
     return min(max(run["best"][precision][method], m["steps"][0]), m["steps"][-1])
 
 
 def _least(run: dict, precision: str, method: str) -> float:
-    """The smallest error; one of 0 counts as a hundredth of the precision."""
+    """The smallest error; 0 counts as a hundredth of the precision."""
     return max(min(run["errors"][precision][method]), torch.finfo(PRECISION[precision]).eps / 100)
 
 
@@ -300,30 +299,23 @@ def _mean_least(m: dict, precision: str, method: str) -> float:
     return fmean(min(run["errors"][precision][method]) for run in m["runs"])
 
 
-def _mean(rows: list[list[float]]) -> list[float]:
-    return [fmean(column) for column in zip(*rows, strict=True)]
-
-
 def _autograd_error(m: dict) -> float:
     epsilon = torch.finfo(torch.float64).eps
     return fmean(run["autograd"]["float64"] for run in m["runs"]) * epsilon
 
 
-def _predict(shown: go.Figure, x, y, name: str, colour: int, dash: str, place: dict) -> None:
-    line = {"color": COLOURS[colour], "dash": dash, "width": 1.5}
-    shown.add_scatter(x=x, y=y, name=name, mode="lines", line=line, legendgroup=name, **place)
-
-
 CLAIM = Claim(
     name="gradient",
     title="The gradient, three ways",
-    quote="Gradient is the vector of partial derivatives along each dimension - steepest descent "
-    "is negative gradient.",
+    quote=[
+        "Gradient is the vector of partial derivatives along each dimension - steepest descent is "
+        "negative gradient."
+    ],
     text="The gradient of a softmax classifier's loss by the formula derived by hand, by torch's "
-    "autograd, and by finite differences with every step size h. A finite difference errs twice: "
-    "it leaves out the next term of the Taylor series, and it divides the rounding error of two "
-    "losses by h. Both errors are predicted from the formulas, so the best h is known before it is "
-    "tried: look whether the measured V lies on the predicted lines.",
+    "autograd, and by finite differences with many step sizes h. A finite difference has two "
+    "errors: it truncates the Taylor series, and it divides the rounding error of two losses by h. "
+    "The formulas predict both, and thus the best h: see whether the measured V-shaped curve "
+    "follows the predicted lines.",
     formulas=[
         r"\frac{L(w + h) - L(w)}{h} \approx L^{(1)} + \frac{h}{2} L^{(2)}",
         r"\frac{L(w + h) - L(w - h)}{2h} \approx L^{(1)} + \frac{h^2}{6} L^{(3)}",

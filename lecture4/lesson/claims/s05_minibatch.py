@@ -1,4 +1,4 @@
-"""Minibatches: unbiased gradients, their spread of 1/√N, and what that makes of training."""
+"""Minibatches: unbiased gradients, their spread of 1/√N, and the effect on training."""
 
 import itertools
 import math
@@ -11,30 +11,21 @@ import torch
 from lecture4.byhand import functional as F
 from lecture4.byhand.optim import SGD
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Item,
-    Lab,
-    Plot,
-    Table,
-    curves,
-    figure,
-    panels,
-    spread,
-)
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.items import Item, Plot, Table
+from lecture4.lesson.lab.plots import add_curves, add_line, add_points, figure, panels, spread
+from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import SoftmaxClassifier
 from lecture4.training.datamodule import DataModule
 
 SMALLEST = 32
-UNBIASED = 128  # the N whose mean gradient is followed
-RATE = 0.012  # the first to be tried; then it is doubled or halved while that helps
+UNBIASED = 128  # the N whose gradients are averaged
+RATE = 0.012  # tried first; then doubled or halved while the loss falls
 MOST_RATES = 8
 
 
 def measure(lab: Lab) -> dict:
-    """Draw minibatch gradients at fixed weights; then train with batches of several sizes."""
+    """Draw minibatch gradients at fixed weights; then train with several batch sizes."""
     n = lab.pick(4096, 8192)
     x, y = _examples(lab, n)
     seeds = lab.seeds(5)
@@ -53,7 +44,7 @@ def measure(lab: Lab) -> dict:
 
 
 def _examples(lab: Lab, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """n training images, stretched and with a 1 for the bias, (n, D + 1); one-hot labels (n, K)."""
+    """n training images, flattened and with a 1 for the bias, (n, D + 1); one-hot labels (n, K)."""
     classifier, data = lab.assemble("model=softmax")
     index = data.sample(n, lab.seed)
     x = classifier.preprocess(data.dataset.train_inputs[index]).flatten(1)
@@ -69,7 +60,7 @@ def _gradient(weight: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.T
 def _descend(
     x: torch.Tensor, y: torch.Tensor, size: int, rate: float, epochs: int, seed: int
 ) -> tuple[torch.Tensor, list[float], list[float]]:
-    """W ← W − η ∂L/∂W: the last W, the loss before and after each epoch, seconds of each."""
+    """W ← W − η ∂L/∂W; returns W, the loss before and after each epoch, seconds per epoch."""
     draw = generator(seed)
     weight = 1e-3 * torch.randn(y.shape[1], x.shape[1], generator=draw)
     losses, seconds = [F.cross_entropy(x @ weight.T, y).item()], []
@@ -85,11 +76,11 @@ def _descend(
 
 
 def _gradients(x: torch.Tensor, y: torch.Tensor, seed: int, passes: int, batches: int) -> dict:
-    """The gradients of many minibatches at one W, that of an epoch's training, and the full one."""
+    """Minibatch gradients and the full gradient, at the W of one epoch of training."""
     weight, _, _ = _descend(x, y, UNBIASED, 0.006, 1, seed)
     n, draw = len(x), generator(seed, 1)
     full, error = _gradient(weight, x, y), F.softmax(x @ weight.T, 1) - y
-    # An image's gradient is the matrix (p − y) xᵀ, whose norm is ‖p − y‖ ‖x‖.
+    # An image's gradient is (p − y) xᵀ, whose norm is ‖p − y‖ ‖x‖.
     square = (error.square().sum(1).double() * x.square().sum(1)).mean().item()
     orders = {
         "with": [torch.randint(n, (n,), generator=draw) for _ in range(passes)],
@@ -113,7 +104,7 @@ def _gradients(x: torch.Tensor, y: torch.Tensor, seed: int, passes: int, batches
 def _spread(
     x: torch.Tensor, error: torch.Tensor, full: torch.Tensor, orders: list[torch.Tensor]
 ) -> dict[str, list]:
-    """√E‖g_N − g‖² for N = 32, 64, …: two batches of N, one after the other, make one of 2N."""
+    """√E‖g_N − g‖² for N = 32, 64, …: two consecutive batches of N make one of 2N."""
     squares: dict[int, list[torch.Tensor]] = {}
     for order in orders:
         of = order.view(-1, SMALLEST)
@@ -129,9 +120,9 @@ def _spread(
 def _training(
     lab: Lab, x: torch.Tensor, y: torch.Tensor, size: int, epochs: int, seeds: list[int]
 ) -> dict:
-    """Train with batches of one size; keep the rate of the lowest last loss in the mean.
+    """Train with one batch size, at the rate of the lowest mean final loss.
 
-    One seed's last loss will not do: where a rate is so high that the loss jumps, it may be luck.
+    A single seed would not do: with a rate so high that the loss jumps, it may be lucky.
     """
     lab.note(f"softmax classifier, batches of {size}, by several rates, {len(seeds)} seeds")
     runs, last = {}, {}
@@ -156,9 +147,9 @@ def _training(
 
 
 def _climb(last_loss: Callable[[float], float]) -> float:
-    """The rate among RATE · 2ᵏ of lowest last loss: down, then up, until the loss is higher again.
+    """The rate RATE · 2ᵏ of lowest final loss: search down, then up, until the loss rises.
 
-    Of a rate so high that training diverges, the next lower one is tried.
+    After a rate at which training diverges, the next lower one is tried.
     """
     last = {RATE: last_loss(RATE)}
     while len(last) < MOST_RATES:
@@ -178,30 +169,30 @@ def _finite(values: list[float]) -> bool:
 
 
 def _learned(losses: list[float]) -> list[float]:
-    """The losses of a run; of one that diverged, that of the W it began with, to the end."""
+    """The losses of a run; if it diverged, its first loss throughout."""
     return losses if _finite(losses) else losses[:1] * len(losses)
 
 
 def _predicted(n: int, size: int, how: str) -> float:
-    """The spread over that of one image: 1/√N, and without replacement √((n − N)/(n − 1)) of it."""
+    """Spread over one image's: 1/√N, times √((n − N)/(n − 1)) if drawn without replacement."""
     return math.sqrt((1 / size) * ((n - size) / (n - 1) if how == "without" else 1))
 
 
 def _distance_ratio(seed: dict, n: int) -> float:
-    """How far the mean of all minibatch gradients is from the full one, in standard errors."""
+    """Distance of the mean of all minibatch gradients from the full one, in standard errors."""
     error = seed["deviation"] * _predicted(n, UNBIASED, "without") / math.sqrt(seed["batches"][-1])
     return seed["distance"][-1] / error
 
 
 def _slope(spread: dict) -> float:
-    """Of log spread over log N, by least squares."""
+    """Slope of log spread against log N, by least squares."""
     return statistics.linear_regression(
         [math.log(size) for size in spread["sizes"]], [math.log(s) for s in spread["spread"]]
     ).slope
 
 
 def _level(seed: dict, n: int, how: str) -> float:
-    """Measured over predicted spread: the geometric mean over N."""
+    """Measured over predicted spread, geometric mean over N."""
     spread = seed["spread"][how]
     return statistics.geometric_mean(
         value / (seed["deviation"] * _predicted(n, size, how))
@@ -210,9 +201,9 @@ def _level(seed: dict, n: int, how: str) -> float:
 
 
 def _epochs_to(losses: list[float], goal: float) -> float:
-    """When a loss comes down to the goal, between epochs by a line; if never, an epoch later.
+    """Epochs until a loss reaches the goal, interpolated; one more than there are if it never does.
 
-    One that ends no lower than it began has learned nothing, and so never comes to a goal.
+    A loss that ends no lower than it started never reaches a goal.
     """
     if losses[-1] >= losses[0]:
         return len(losses)
@@ -223,33 +214,33 @@ def _epochs_to(losses: list[float], goal: float) -> float:
 
 
 def judge(m: dict) -> list[Finding]:
-    """The gradients by what statistics predicts of them, the trainings by the full batch's."""
-    return [*_of_gradients(m), *_of_training(m)]
+    """Gradients are compared with statistics' prediction, trainings with the full batch's."""
+    return [*_gradients_found(m), *_trainings_found(m)]
 
 
-def _of_gradients(m: dict) -> list[Finding]:
+def _gradients_found(m: dict) -> list[Finding]:
     n = m["images"]
     return [
-        Finding(  # one standard error is what chance gives; a bias grows beyond any number of them
-            f"distance of the mean of {m['gradients'][0]['batches'][-1]} minibatch gradients "
-            f"(N = {UNBIASED}) from the full gradient, in standard errors; unbiased gives about 1",
+        Finding(  # chance gives about one standard error; a bias would grow without bound
+            f"distance of the mean of {m['gradients'][0]['batches'][-1]} minibatch gradients (N = "
+            f"{UNBIASED}) from the full gradient, in standard errors; about 1 if unbiased",
             [_distance_ratio(seed, n) for seed in m["gradients"]],
             at_most=2,
         ),
         Finding(  # a tenth of the exponent
-            "slope of log spread over log N, drawn with replacement; 1/√N has −0.5",
+            "slope of log spread against log N, drawn with replacement; 1/√N has −0.5",
             [_slope(seed["spread"]["with"]) for seed in m["gradients"]],
             at_least=-0.55,
             at_most=-0.45,
         ),
         Finding(
-            "spread drawn with replacement over that of one image / √N, mean over N",
+            "spread drawn with replacement over one image's spread / √N, mean over N",
             [_level(seed, n, "with") for seed in m["gradients"]],
             at_least=0.9,
             at_most=1.1,
         ),
         Finding(
-            f"spread drawn without, as in an epoch, over that and √((n − N)/(n − 1)), n = {n}",
+            f"the same drawn without replacement, as in an epoch, over √((n − N)/(n − 1)), n = {n}",
             [_level(seed, n, "without") for seed in m["gradients"]],
             at_least=0.9,
             at_most=1.1,
@@ -257,7 +248,7 @@ def _of_gradients(m: dict) -> list[Finding]:
     ]
 
 
-def _of_training(m: dict) -> list[Finding]:
+def _trainings_found(m: dict) -> list[Finding]:
     full, findings = m["training"][-1], []
     for run in (run for run in m["training"] if run["size"] in (32, 64, 128)):
         pairs = list(zip(run["losses"], full["losses"], strict=True))
@@ -268,10 +259,10 @@ def _of_training(m: dict) -> list[Finding]:
                 at_most=0,
                 unit="nats",
             ),
-            # Half: to save less than a factor of two would not make the full sum expensive.
             Finding(
-                f"images that N = {run['size']} sees until the loss the full batch ends at, over "
-                "those that the full batch has seen (at most half: SGD is to save a factor of two)",
+                f"images that N = {run['size']} needs to reach the full batch's final loss, over "
+                "the images that the full batch has seen (at most half: SGD should save a factor "
+                "of 2)",
                 [_epochs_to(losses, of_full[-1]) / m["epochs"] for losses, of_full in pairs],
                 at_most=0.5,
             ),
@@ -280,29 +271,26 @@ def _of_training(m: dict) -> list[Finding]:
 
 
 def draw(m: dict) -> list[Item]:
-    """The spread over N, the mean of many gradients, and the loss over epochs and seconds."""
+    """The spread against N, the mean of many gradients, the loss against epochs and seconds."""
     return [_spread_plot(m), _mean_plot(m), _race(m), _table(m)]
 
 
 def _spread_plot(m: dict) -> Plot:
     n, gradients = m["images"], m["gradients"]
     drawn = figure("N, images in a batch", "spread / spread of one image", log_x=True, log_y=True)
-    for colour, how in enumerate(("with", "without")):
+    styles = {
+        "with": ("1/√N", "dash", "circle"),
+        "without": ("1/√N · √((n − N)/(n − 1))", "dot", "diamond"),
+    }
+    for colour, how in enumerate(styles):
         sizes = gradients[0]["spread"][how]["sizes"]
-        drawn.add_scatter(
-            x=sizes,
-            y=[_predicted(n, size, how) for size in sizes],
-            mode="lines",
-            line={"dash": "dash" if how == "with" else "dot", "color": COLOURS[colour]},
-            name="1/√N" if how == "with" else "1/√N · √((n − N)/(n − 1))",
-        )
-        drawn.add_scatter(
-            x=sizes * len(gradients),
-            y=[v / seed["deviation"] for seed in gradients for v in seed["spread"][how]["spread"]],
-            mode="markers",
-            marker={"color": COLOURS[colour], "symbol": "circle" if how == "with" else "diamond"},
-            name=f"drawn {how} replacement",
-        )
+        law, dash, symbol = styles[how]
+        add_line(drawn, sizes, [_predicted(n, size, how) for size in sizes], law, colour, dash)
+        values = [
+            v / seed["deviation"] for seed in gradients for v in seed["spread"][how]["spread"]
+        ]
+        name, x = f"drawn {how} replacement", sizes * len(gradients)
+        add_points(drawn, x, values, name, colour, symbol=symbol)
     drawn.update_yaxes(dtick="D2")  # ticks at 2 and 5 between powers of ten
     drawn.update_xaxes(tickvals=sizes, tickangle=0, ticktext=[str(size) for size in sizes])
     drawn.update_layout(height=420)
@@ -312,41 +300,35 @@ def _spread_plot(m: dict) -> Plot:
     }
     return Plot(
         drawn,
-        f"The spread of minibatch gradients goes as N to the power {slopes['with']:.3f} if drawn "
+        f"The spread of minibatch gradients scales as N to the power {slopes['with']:.3f} if drawn "
         f"with replacement, and {slopes['without']:.3f} without, up to N = {sizes[-1]} of {n} "
         "images.".replace("-", "−"),
         f"Root mean square distance of a minibatch gradient from the full gradient of {n} images, "
-        f"a mark for each of {len(gradients)} seeds. By 1/√N, to halve it takes four times the "
-        f"images. An epoch draws without replacement, and at N = n the spread is 0.",
+        f"a mark for each of {len(gradients)} seeds. By 1/√N, halving it takes four times the "
+        "images. An epoch draws without replacement, and at N = n the spread is 0.",
     )
 
 
 def _mean_plot(m: dict) -> Plot:
     gradients, batches = m["gradients"], m["gradients"][0]["batches"]
-    drawn = figure("minibatch gradients in the mean", "distance / ‖∇L‖", log_x=True, log_y=True)
+    drawn = figure("minibatch gradients averaged", "distance / ‖∇L‖", log_x=True, log_y=True)
     distances = [[d / seed["norm"] for d in seed["distance"]] for seed in gradients]
-    curves(drawn, batches, distances, "measured", mode="lines+markers")
+    add_curves(drawn, batches, distances, "measured", mode="lines+markers")
     drawn.update_xaxes(dtick=1)
     drawn.update_yaxes(dtick="D2")
     deviation = statistics.mean(seed["deviation"] / seed["norm"] for seed in gradients)
     one = deviation * _predicted(m["images"], UNBIASED, "without")
-    drawn.add_scatter(
-        x=batches,
-        y=[one / math.sqrt(count) for count in batches],
-        mode="lines",
-        line={"dash": "dash", "color": COLOURS[1]},
-        name="if unbiased",
-    )
+    unbiased = [one / math.sqrt(count) for count in batches]
+    add_line(drawn, batches, unbiased, "if unbiased", 1, "dash")
     first, last = (statistics.mean(d[i] for d in distances) for i in (0, -1))
     errors = spread([_distance_ratio(seed, m["images"]) for seed in gradients], 2)
     return Plot(
         drawn,
         f"One minibatch gradient of {UNBIASED} images is {first:.2f} ‖∇L‖ from the full gradient; "
-        f"the mean of {batches[-1]} is {last:.3f} ‖∇L‖ from it, {errors} times what the "
-        f"dashed line says.",
-        f"The mean of more and more minibatch gradients (N = {UNBIASED}, each drawn anew) should "
-        f"come as close to the full gradient as the dashed line says; a bias would bend the curve "
-        f"to a floor. Mean of {len(gradients)} seeds, band from lowest to highest.",
+        f"the mean of {batches[-1]} is {last:.3f} ‖∇L‖ from it, {errors} times the prediction.",
+        f"The mean of independent minibatch gradients (N = {UNBIASED}) should approach the full "
+        "gradient along the dashed line; a bias would bend the curve to a floor. Mean of "
+        f"{len(gradients)} seeds, band from lowest to highest.",
     )
 
 
@@ -359,9 +341,9 @@ def _race(m: dict) -> Plot:
     epochs = range(m["epochs"] + 1)
     for colour, run in enumerate(m["training"]):
         name = _name(run, m["images"])
-        curves(drawn, epochs, run["losses"], name, colour, row=1, col=1)
+        add_curves(drawn, epochs, run["losses"], name, colour, row=1, col=1)
         seconds = [epoch * run["seconds"] for epoch in epochs]
-        curves(drawn, seconds, run["losses"], name, colour, row=2, col=1, showlegend=False)
+        add_curves(drawn, seconds, run["losses"], name, colour, row=2, col=1, showlegend=False)
     drawn.update_xaxes(title="epochs", row=1, col=1)
     drawn.update_xaxes(title="seconds, as measured here", row=2, col=1)
     drawn.update_yaxes(title="training loss")
@@ -371,9 +353,9 @@ def _race(m: dict) -> Plot:
         f"Training loss after {m['epochs']} epochs: "
         + "; ".join(f"{name}: {loss:.3f}" for name, loss in last.items())
         + ". The full batch takes one step in an epoch.",
-        f"Softmax classifier on {m['images']} images by w ← w − η ∇L, each N with the best of the "
-        f"rates in the table; mean of {len(m['training_seeds'])} seeds, band from lowest to "
-        f"highest. Seconds are the median epoch's on this machine, and vary with it.",
+        f"Softmax classifier on {m['images']} images by w ← w − η ∇L, each N with the best of its "
+        f"rates (see the table); mean of {len(m['training_seeds'])} seeds, band from lowest to "
+        "highest. Seconds are the median epoch's on this machine, and vary with it.",
     )
 
 
@@ -382,7 +364,7 @@ def _final(run: dict) -> float:
 
 
 def _epochs_to_full(m: dict, run: dict) -> float:
-    """Epochs until the loss that the full batch ends at, mean over the seeds."""
+    """Epochs until the full batch's final loss is reached, mean over the seeds."""
     pairs = zip(run["losses"], m["training"][-1]["losses"], strict=True)
     return statistics.mean(_epochs_to(losses, of_full[-1]) for losses, of_full in pairs)
 
@@ -390,7 +372,7 @@ def _epochs_to_full(m: dict, run: dict) -> float:
 def _table(m: dict) -> Table:
     edge = any(run["at_edge"] for run in m["training"])
     return Table(
-        ["batch", "steps in an epoch", "η", "of", "ms an epoch", "last loss", "ms to the full's"],
+        ["batch", "steps in an epoch", "η", "tried", "ms an epoch", "final loss", "ms to full's"],
         [
             [
                 _name(run, m["images"]),
@@ -403,23 +385,23 @@ def _table(m: dict) -> Table:
             ]
             for run in m["training"]
         ],
-        f"Loss after {m['epochs']} epochs, and the time until the one that the full batch ends at. "
-        "η is the best of those tried, each twice the one before"
-        + (" (*: the last of them, so a better one may lie beyond). " if edge else ". ")
-        + "A larger batch has fewer steps in an epoch, and more work in each. Times follow the "
-        "machine and what else it does, so no finding rests on them.",
+        f"Loss after {m['epochs']} epochs, and the time to reach the full batch's final loss. η is "
+        "the best of the rates tried, each twice the one before"
+        + (" (*: the smallest or largest, so a better one may lie beyond). " if edge else ". ")
+        + "A larger batch has fewer steps in an epoch, and more work in each. Times depend on the "
+        "machine and its load, so no finding uses them.",
     )
 
 
 CLAIM = Claim(
     name="minibatch",
     title="Minibatches",
-    quote="SGD: Full sum is expensive. Common minibatch: 32,64,128",
-    text="At one W, a softmax classifier's after one epoch, gradients of many minibatches are "
+    quote=["SGD: Full sum is expensive. Common minibatch: 32,64,128"],
+    text="At one W, of a softmax classifier after one epoch, gradients of many minibatches are "
     "compared with the gradient of all images: their mean should be the full gradient, and their "
-    "spread about it should fall as 1/√N. Then the classifier is trained by batches of several "
-    "sizes and by the full batch, each at its best learning rate, for as many epochs. Look "
-    "at how many images minibatches need to come as low as the full batch does in the end.",
+    "spread around it should fall as 1/√N. Then the classifier is trained with several batch sizes "
+    "and with the full batch, each at its best learning rate, for equally many epochs. See how "
+    "many images minibatches need to reach the full batch's final loss.",
     formulas=[
         r"g_N = \frac{1}{N} \sum_{i=1}^{N} \nabla_W L_i(x_i, y_i, W)",
         r"\mathbb{E}[g_N] = \nabla_W L, \quad "

@@ -1,4 +1,4 @@
-"""Regularisation: a penalty λ R(W) against the size of the weights and what they have learned."""
+"""Regularisation: the effect of a penalty λ R(W) on the weights and on accuracy."""
 
 from itertools import pairwise
 from statistics import fmean
@@ -6,32 +6,22 @@ from statistics import fmean
 import torch
 
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Item,
-    Lab,
-    Plot,
-    Table,
-    curves,
-    paired,
-    panels,
-    resolution,
-    scores_of,
-    spread,
-)
+from lecture4.lesson.lab.finding import Claim, Finding, above_chance, paired, resolution
+from lecture4.lesson.lab.items import Item, Plot, Table
+from lecture4.lesson.lab.plots import add_curves, panels, spread
+from lecture4.lesson.lab.trainings import Lab, accuracy
 from lecture4.training.classifier import Classifier, parameter_groups, weights
 
 STRENGTHS = [0.0, 0.1, 0.3, 1.0, 10.0]
 SERIES = {"train": "training images", "val": "validation", "test": "test images"}
 BATCH = 128
-TOO_LARGE = 1e6  # what ‖W‖ of a training that diverged counts as
+TOO_LARGE = 1e6  # counts as ‖W‖ of a training that diverged
 
 Examples = tuple[torch.Tensor, torch.Tensor]  # inputs of the model (N, ...), labels (N,)
 
 
 def measure(lab: Lab) -> dict:
-    """Train a softmax classifier on few images with penalties from none to too much."""
+    """Train a softmax classifier on few images with penalties from none to too strong."""
     images = min(lab.pick(2_000, 5_000), len(lab.dataset.train_labels) // 2)
     strengths = lab.pick(STRENGTHS, sorted([*STRENGTHS, 3.0]))
     seeds, epochs = lab.seeds(lab.pick(4, 5)), lab.pick(15, 20)
@@ -60,10 +50,10 @@ def measure(lab: Lab) -> dict:
 def descend(
     classifier: Classifier, x: torch.Tensor, y: torch.Tensor, epochs: int, seed: int
 ) -> bool:
-    """Train by the classifier's own objective, optimizer and schedule, without augmentation.
+    """Train with the classifier's own objective, optimizer and schedule, without augmentation.
 
     Returns:
-        Whether the objective was finite to the end; training stops where it is not.
+        Whether the objective stayed finite; training stops where it does not.
     """
     size = min(BATCH, len(y))
     optimizer = classifier.optimizer(parameter_groups(classifier.model))
@@ -83,7 +73,7 @@ def descend(
 
 
 def _examples(lab: Lab, images: int, seed: int) -> dict[str, Examples]:
-    """Some of the training split, all of validation and test."""
+    """Some of the training split, all of the validation split and of the test set."""
     classifier, data = lab.assemble("model=softmax", seed=seed)
     train, val, d = data.sample(images, seed, 1), data.val_index, data.dataset
     parts = {
@@ -95,42 +85,41 @@ def _examples(lab: Lab, images: int, seed: int) -> dict[str, Examples]:
 
 
 def _outcome(classifier: Classifier, examples: dict[str, Examples], learned: bool) -> dict:
-    """‖W‖ and accuracies of one and the same W; if it diverged, no norm and those of chance."""
+    """‖W‖ and accuracies of the final W; if it diverged, None and the accuracy of chance."""
     norm = torch.cat([w.detach().flatten() for w in weights(classifier.model)]).norm().item()
     if not learned or not norm < TOO_LARGE:
         return {"norm": None, **dict.fromkeys(SERIES, 1 / len(classifier.class_names))}
     return {"norm": norm} | {
-        name: (scores_of(classifier.model, x).argmax(1) == y).double().mean().item()
-        for name, (x, y) in examples.items()
+        name: accuracy(classifier.model, *inputs_and_labels)
+        for name, inputs_and_labels in examples.items()
     }
 
 
 def judge(m: dict) -> list[Finding]:
-    """Is W smaller, is the gap, and does it serve any purpose?"""
+    """Is W smaller, is the gap smaller, and does the test accuracy gain?"""
     norms = [[TOO_LARGE if n is None else n for n in row] for row in _by_seed(m, "norm")]
     smaller = Finding(
-        "‖W‖ with one λ over ‖W‖ with the next smaller one, the largest such ratio (below 1: "
-        "every step of λ makes W smaller)",
+        "‖W‖ with one λ over ‖W‖ with the next smaller λ, the largest such ratio (below 1: every "
+        "increase of λ makes W smaller)",
         [max(b / a for a, b in pairwise(row)) for row in norms],
         at_most=1.0,
     )
-    return [smaller, *_of_the_gap(m), *_of_test_accuracy(m)]
+    return [smaller, *_gap(m), *_test_accuracy(m)]
 
 
-def _of_the_gap(m: dict) -> list[Finding]:
+def _gap(m: dict) -> list[Finding]:
     gaps = [paired(a, b) for a, b in zip(_by_seed(m, "train"), _by_seed(m, "val"), strict=True)]
     return [
-        # Without one there would be nothing to halve.
+        # Without a gap there would be nothing to halve.
         Finding(
             "training accuracy minus validation accuracy without a penalty",
             [gap[0] for gap in gaps],
             at_least=max(1.0, resolution(min(m["images"], m["validation_images"]))),
             unit="points",
         ),
-        # Halved: a fall that is plain beside what seeds do.
         Finding(
-            f"the gap between training and validation accuracy with λ = {m['strengths'][-1]:g} "
-            "minus half of the gap without a penalty (below 0: the gap is halved at least)",
+            f"gap between training and validation accuracy with λ = {m['strengths'][-1]:g} minus "
+            "half of the gap without a penalty (below 0: the gap is at least halved)",
             [gap[-1] - gap[0] / 2 for gap in gaps],
             at_most=0.0,
             unit="points",
@@ -138,7 +127,7 @@ def _of_the_gap(m: dict) -> list[Finding]:
     ]
 
 
-def _of_test_accuracy(m: dict) -> list[Finding]:
+def _test_accuracy(m: dict) -> list[Finding]:
     test, luck = _by_seed(m, "test"), resolution(m["test_images"])
     without, most = [row[0] for row in test], [row[-1] for row in test]
     chosen = [run["test"] for run in _chosen(m)]
@@ -150,11 +139,12 @@ def _of_test_accuracy(m: dict) -> list[Finding]:
             at_most=-max(1.0, luck),
             unit="points",
         ),
-        Finding(
-            "test accuracy with the λ > 0 of best validation accuracy minus that of chance",
-            paired(chosen, [m["chance"]] * len(chosen)),
-            at_least=max(1.0, luck),
-            unit="points",
+        above_chance(
+            "with the λ > 0 of best validation accuracy",
+            chosen,
+            m["chance"],
+            m["test_images"],
+            least=1.0,
         ),
         Finding(
             "test accuracy with the λ > 0 of best validation accuracy minus test accuracy without "
@@ -167,7 +157,7 @@ def _of_test_accuracy(m: dict) -> list[Finding]:
 
 
 def draw(m: dict) -> list[Item]:
-    """‖W‖ and accuracies over λ; below, the λ that validation chooses."""
+    """‖W‖ and accuracies against λ; the λ that validation chooses."""
     return [_plot(m), _table(m)]
 
 
@@ -175,10 +165,10 @@ def _plot(m: dict) -> Plot:
     ticks = [f"{strength:g}" for strength in m["strengths"]]
     shown = panels(2, 1, height=560, shared_xaxes=True, vertical_spacing=0.08)
     place = {"mode": "lines+markers", "col": 1}
-    curves(shown, ticks, _by_seed(m, "norm"), "‖W‖", 3, row=1, **place)
+    add_curves(shown, ticks, _by_seed(m, "norm"), "‖W‖", 3, row=1, **place)
     for colour, (series, name) in enumerate(SERIES.items()):
         percent = [[100 * v for v in row] for row in _by_seed(m, series)]
-        curves(shown, ticks, percent, name, colour, row=2, **place)
+        add_curves(shown, ticks, percent, name, colour, row=2, **place)
     shown.update_xaxes(type="category")
     shown.update_xaxes(title="λ", row=2)
     shown.update_yaxes(title="‖W‖", rangemode="tozero", row=1)
@@ -196,9 +186,9 @@ def _plot(m: dict) -> Plot:
         f"From no penalty to λ = {ticks[-1]}, ‖W‖ goes from {first} to {last}, "
         f"{', '.join(accuracies)}.",
         f"Mean and range of {len(m['seeds'])} seeds, {m['images']:,} training images, "
-        f"{m['validation_images']:,} of validation. Everything is of the last W, after "
-        f"{m['epochs']} epochs with each λ. Training minus validation accuracy is the overfitting."
-        + (f" Of {len(m['runs'])} trainings {lost} diverged; no ‖W‖ is shown there." * bool(lost)),
+        f"{m['validation_images']:,} validation images. All values are those of the final W, after "
+        f"{m['epochs']} epochs with each λ. Training minus validation accuracy is overfitting."
+        + (f" {lost} of {len(m['runs'])} trainings diverged; their ‖W‖ is not shown." * bool(lost)),
     )
 
 
@@ -217,13 +207,13 @@ def _table(m: dict) -> Table:
             ]
             for seed, run, none, gain in zip(m["seeds"], chosen, without, gains, strict=True)
         ],
-        f"What λ is for: chosen among {', '.join(f'{s:g}' for s in m['strengths'] if s)} by "
-        f"validation images, judged by {m['test_images']:,} test images.",
+        f"The benefit of λ, chosen from {', '.join(f'{s:g}' for s in m['strengths'] if s)} by "
+        f"validation images and evaluated on {m['test_images']:,} test images.",
     )
 
 
 def _norm(values: list[float | None]) -> str:
-    """Mean and range of ‖W‖ where training did not diverge."""
+    """Mean and range of ‖W‖ over the seeds that did not diverge."""
     known = [v for v in values if v is not None]
     return spread(known, 2) if known else "none (diverged)"
 
@@ -234,7 +224,7 @@ def _by_seed(m: dict, name: str) -> list[list]:
 
 
 def _chosen(m: dict) -> list[dict]:
-    """Each seed's run of best validation accuracy among those with a penalty."""
+    """Each seed's run with a penalty that has the best validation accuracy."""
     return [
         max(
             (run for run in m["runs"] if run["seed"] == seed and run["strength"]),
@@ -247,13 +237,16 @@ def _chosen(m: dict) -> list[dict]:
 CLAIM = Claim(
     name="penalty",
     title="Regularisation",
-    quote="Δ_w L(W) = 1/N Σ δ_w L_i(x_i, y_i, W) + λ Δ_w R(W)",
+    quote=[
+        r"$$\Delta_w L(W) = \frac{1}{N} \sum_{i=1}^N \delta_w L_i(x_i, y_i, W) "
+        r"+ \lambda \Delta_w R(W)$$"
+    ],
     text="The lecture adds λ R(W) to the loss and says no more about it. Here a softmax classifier "
-    "learns from so few images that it should know them much better than others, with R(W) = Σ w² "
-    "and λ from none to too much. Each λ has as many epochs, and the last W of each is compared: "
-    "to stop earlier would be another regularisation. A larger λ should make ‖W‖ smaller and bring "
-    "training and validation accuracy together; whether any λ also makes the test accuracy better "
-    "is another question, and the last one asked.",
+    "learns from so few images that it should overfit, with R(W) = Σ w² and λ from 0 to too large. "
+    "Each λ gets the same number of epochs, and the final W are compared, because stopping early "
+    "would be another regularisation. A larger λ should make ‖W‖ smaller and bring training and "
+    "validation accuracy together; whether any λ also improves the test accuracy is another "
+    "question, which the last finding answers.",
     formulas=[
         r"L(W) = \frac{1}{N} \sum_{i=1}^{N} L_i(x_i, y_i, W) + \lambda R(W)",
         r"R(W) = \sum_{k,d} w_{kd}^2, \quad \nabla_W R(W) = 2 W",

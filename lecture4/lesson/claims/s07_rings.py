@@ -1,4 +1,4 @@
-"""Not linearly separable: what a line cannot do, the polar transform can, and a net learns."""
+"""Not linearly separable: a line fails, the polar transform succeeds, and a net learns one."""
 
 import math
 import statistics
@@ -8,39 +8,29 @@ import torch
 
 from lecture4.data.preprocess import Polar
 from lecture4.data.rings import rings
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Item,
-    Lab,
-    Plot,
-    Run,
-    Table,
-    Widget,
-    panels,
-    scores_of,
-    spread,
-)
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.items import Item, Plot, Table, Widget
+from lecture4.lesson.lab.plots import COLOURS, add_points, panels, spread
+from lecture4.lesson.lab.trainings import Lab, Run, scores_of
 from lecture4.models import MLP, SoftmaxClassifier
 from lecture4.training.classifier import Classifier
 
 LINEAR = ("data=rings", "model=softmax", "optim.lr=0.3", "trainer.max_epochs=20")
 POLAR = (*LINEAR, "preprocess=polar")
-# Two units at last, to be drawn. They are tanh, for of two ReLU units both may die.
+# The last two units can be drawn. They are tanh, because two ReLU units may both die.
 NET = ("data=rings", "model=mlp", "model.hidden=[16,2]", "model.activation=tanh")
 TRAININGS = {"linear": LINEAR, "polar": POLAR, "net": NET}
 NAMES = {"linear": "linear, of (x, y)", "polar": "linear, of (r, θ)", "net": "net 2–16–2–2"}
-STEPS = 21  # of the way from (x, y) to (r, θ)
+STEPS = 21  # on the way from (x, y) to (r, θ)
 REACH = 2.2  # of the drawn plane; the ring ends at 2
-FAR = 9.0  # radius, out of the drawn plane
+FAR = 9.0  # a radius outside of the drawn plane
 GRID = 51
 DRAWN = 400  # test points in a figure
-HALFWAY = 75.0  # %, between guessing one class of two and separating them
+HALFWAY = 75.0  # %, between guessing and separating two classes
 
 
 def measure(lab: Lab) -> dict:
-    """Train the three classifiers; look for the best line on the way from (x, y) to (r, θ)."""
+    """Train the three classifiers; find the best line on the way from (x, y) to (r, θ)."""
     seeds = lab.seeds(lab.pick(5, 10))
     runs = {
         name: [lab.train(*overrides, seed=seed) for seed in seeds]
@@ -74,15 +64,15 @@ def measure(lab: Lab) -> dict:
 
 
 def last_loss(run: Run) -> float:
-    """Training loss of the last epoch; ln 2, that of guessing, if the run diverged."""
+    """Training loss of the last epoch; ln 2, the loss of guessing, if the run diverged."""
     return math.log(2) if run.diverged else run.curve("train/loss")[-1]
 
 
 def line_limit(steps: int = 2000) -> float:
-    """The share that the best straight line separates of infinitely many points of the rings.
+    """Accuracy of the best straight line on infinitely many points of the rings.
 
-    The line stands at a distance d from the centre. Of the points at radius r > d a share
-    arccos(d/r)/π lies beyond it, and is called the ring; the radius is uniform in either class.
+    The line is at distance d from the centre. A share arccos(d/r)/π of the points at radius r > d
+    lies beyond it and is classified as the ring; the radius is uniform in each class.
     """
     u = (torch.arange(steps, dtype=torch.float64) + 0.5) / steps
     d = torch.linspace(0, 2, steps, dtype=torch.float64)[:, None]
@@ -91,7 +81,7 @@ def line_limit(steps: int = 2000) -> float:
 
 
 def moved(points: torch.Tensor, t: float) -> torch.Tensor:
-    """Points (N, 2) on the straight way from (x, y), t = 0, to (r, θ), t = 1."""
+    """Points (N, 2) interpolated from (x, y) at t = 0 to (r, θ) at t = 1."""
     return torch.lerp(points, Polar((2,))(points), t)
 
 
@@ -104,7 +94,7 @@ def best_line(points: torch.Tensor, labels: torch.Tensor, directions: int = 360)
     angles = torch.arange(directions, dtype=torch.float64) * (math.pi / directions)
     normals = torch.stack([angles.cos(), angles.sin()])  # (2, A)
     sorted_, order = (points.double() @ normals).sort(0)  # (N, A)
-    ones = labels[order].cumsum(0)  # of the points up to each
+    ones = labels[order].cumsum(0)  # cumulative count
     zeros = torch.arange(1, len(labels) + 1)[:, None] - ones
     right = zeros + (labels.sum() - ones)  # class 0 below the line, class 1 above
     right = torch.maximum(right, len(labels) - right)
@@ -118,7 +108,7 @@ def best_line(points: torch.Tensor, labels: torch.Tensor, directions: int = 360)
 
 
 def plane(classify: torch.nn.Module, reach: float) -> list[list[float]]:
-    """P(class 1) on a square grid of side 2·``reach`` around the centre; a row for each y."""
+    """P(class 1) on a square grid of side 2·``reach`` around the centre, a row for each y."""
     line = torch.linspace(-reach, reach, GRID)
     y, x = torch.meshgrid(line, line, indexing="ij")
     scores = scores_of(classify, torch.stack([x, y], 2).view(-1, 2))
@@ -126,60 +116,60 @@ def plane(classify: torch.nn.Module, reach: float) -> list[list[float]]:
 
 
 def hidden_layer(classifier: Classifier) -> torch.nn.Module:
-    """What the net makes of points before its last, linear layer."""
+    """The net without its last, linear layer."""
     return torch.nn.Sequential(
         classifier.preprocess, classifier.model.flatten, classifier.model.hidden
     )
 
 
 def polar_boundary(classifier: Classifier) -> list[list[float]]:
-    """Points (r, θ) of the line where a linear classifier of (r, θ) gives both classes 1/2.
+    """Points (r, θ) where a linear classifier of (r, θ) gives both classes 1/2.
 
-    Those of radii from 0 to ``FAR``, which may be none: untrained, it may not heed the radius.
+    Only radii from 0 to ``FAR``; there may be none if the classifier ignores the radius.
     """
     layer = classifier.model.scores
     w, b = (layer.weight[1] - layer.weight[0]).detach(), (layer.bias[1] - layer.bias[0]).item()
     theta = torch.linspace(-math.pi, math.pi, 91)
-    r = -(b + w[1] * theta) / w[0]  # not finite where w[0] is 0
+    r = -(b + w[1] * theta) / w[0]  # not finite if w[0] is 0
     shown = (r >= 0) & (r <= FAR)
     return torch.stack([r[shown], theta[shown]], 1).tolist()
 
 
 def judge(m: dict) -> list[Finding]:
-    """A line fails below halfway from guessing to separating; separable is 99 % and more."""
+    """A line fails below halfway between guessing and separating; 99 % counts as separated."""
     accuracy = m["accuracy"]
     return [
         Finding(
-            "test points that the best of all straight lines in (x, y) has on the right side: "
-            "less than halfway from guessing to separating",
+            "test points on the right side of the best straight line in (x, y): less than halfway "
+            "between guessing and separating",
             [m["way"][0]["accuracy"]],
             at_most=HALFWAY,
             unit="%",
         ),
         Finding(
-            "test accuracy of the linear classifier of (x, y): less than halfway from guessing "
-            "to separating",
+            "test accuracy of the linear classifier of (x, y): less than halfway between guessing "
+            "and separating",
             accuracy["linear"],
             at_most=HALFWAY,
             unit="%",
         ),
         Finding(
             # By symmetry the best W is 0. Three numbers fitted to 1,800 points gain about
-            # 3/3600 nats by their chance; ten times that is allowed.
-            "its training loss after the last epoch, short of the ln 2 that guessing costs",
+            # 3/3600 nats by chance; ten times as much is allowed.
+            "ln 2, the loss of guessing, minus its training loss after the last epoch",
             [math.log(2) - loss for loss in m["loss"]["linear"]],
             at_most=0.01,
             unit="nats",
         ),
         Finding(
-            "test accuracy of the same classifier of (r, θ): at most one point in a hundred wrong",
+            "test accuracy of the linear classifier of (r, θ): at most one point in 100 is wrong",
             accuracy["polar"],
             at_least=99,
             unit="%",
         ),
         Finding(
-            "test accuracy of the last, linear layer of the net, on the two numbers that the net "
-            "makes of (x, y): at most one point in a hundred wrong",
+            "test accuracy of the net, whose last layer is a linear classifier of two hidden "
+            "units: at most one point in 100 is wrong",
             accuracy["net"],
             at_least=99,
             unit="%",
@@ -188,7 +178,7 @@ def judge(m: dict) -> list[Finding]:
 
 
 def draw(m: dict) -> list[Item]:
-    """Boundaries over the points, the representation, the accuracies, and the slider."""
+    """Decision boundaries and the hidden representation; accuracies; the slider."""
     return [_planes(m), _accuracies(m), _slider(m)]
 
 
@@ -198,12 +188,12 @@ def _planes(m: dict) -> Plot:
     )
     return Plot(
         _boundaries(m),
-        f"Boundaries of the classifiers over the test points; of these are right: {right}; and the "
-        "boundary of the net in the plane of its two hidden units.",
-        f"Test points and P({m['class_names'][1]}) below them, seed {m['seeds'][0]}; the line is "
-        "where it is 1/2. The first three panels show the plane (x, y): look which boundary goes "
-        "around the disc. The fourth shows the same points as the net's last layer sees them, "
-        "which is as linear as the first classifier: look whether they lie apart.",
+        f"Decision boundaries over the test points, with test accuracy: {right}; and the boundary "
+        "of the net in the plane of its two hidden units.",
+        f"Test points over P({m['class_names'][1]}), seed {m['seeds'][0]}; the line is where it is "
+        "1/2. The first three panels show the plane (x, y): see which boundary surrounds the disc. "
+        "The fourth shows the same points as the net's last layer sees them; it is as linear as "
+        "the first classifier, so see whether the classes are separated there.",
     )
 
 
@@ -220,12 +210,12 @@ def _accuracies(m: dict) -> Table:
             ]
             for key, name in NAMES.items()
         ],
-        f"Means over n = {len(m['seeds'])} seeds with lowest and highest; one that diverged counts "
-        f"as guessing. The straight line that fits the {m['test_size']:,} test points best has "
-        f"{m['way'][0]['accuracy']:.1f} % of them right; the best for infinitely many points has "
-        f"{m['line_limit']:.1f} %: it cuts off a piece of the ring and little of the disc. So a "
-        "linear classifier can be above 50 % and still know no more than guessing: compare its "
-        "loss with that of guessing, ln 2 = 0.693.",
+        f"Mean (lowest–highest) of n = {len(m['seeds'])} seeds; one that diverged counts as "
+        f"guessing. The best straight line for the {m['test_size']:,} test points classifies "
+        f"{m['way'][0]['accuracy']:.1f} % of them correctly, the best for infinitely many points "
+        f"{m['line_limit']:.1f} %: it cuts off a piece of the ring and little of the disc. A "
+        "linear classifier can therefore exceed 50 % and be no better than guessing: compare its "
+        "loss with ln 2 = 0.693.",
     )
 
 
@@ -236,11 +226,11 @@ def _slider(m: dict) -> Widget:
         {key: m[key] for key in ("points", "labels", "class_names", "circle", "way", "test_size")}
         | {"reach": REACH},
         "A slider moves the test points from (x, y) to (r, θ), with the boundary of the trained "
-        f"classifier; the best straight line has {first:.1f} % right at the start and "
+        f"classifier; the accuracy of the best straight line is {first:.1f} % at the start and "
         f"{last:.1f} % at the end.",
-        "Each point goes straight from (x, y) to (r, θ). Dashed: the boundary of the classifier "
-        "that was trained on (r, θ); at the end it is a straight line. Full: the best straight "
-        "line through the points as they lie at the moment.",
+        "Each point moves on a straight line from (x, y) to (r, θ). Dashed: the boundary of the "
+        "classifier trained on (r, θ), which becomes a straight line. Solid: the best straight "
+        "line between the points in their current position.",
     )
 
 
@@ -257,17 +247,8 @@ def _boundaries(m: dict) -> go.Figure:
         points = m["representation" if of_net else "points"]
         for k, label in enumerate(m["class_names"]):
             own = [p for p, q in zip(points, m["labels"], strict=True) if q == k]
-            made.add_scatter(
-                x=[p[0] for p in own],
-                y=[p[1] for p in own],
-                mode="markers",
-                marker={"size": 4, "color": COLOURS[k]},
-                name=label,
-                legendgroup=label,
-                showlegend=i == 0,
-                hoverinfo="skip",
-                **place,
-            )
+            options = {"legendgroup": label, "showlegend": i == 0, "hoverinfo": "skip", **place}
+            add_points(made, *zip(*own, strict=True), label, k, 4, **options)
         axis = {"range": [-reach, reach], "constrain": "domain", "dtick": 1}
         made.update_xaxes(axis, **place)
         made.update_yaxes(axis, scaleanchor=f"x{i + 1}" if i else "x", **place)
@@ -275,7 +256,7 @@ def _boundaries(m: dict) -> go.Figure:
 
 
 def _shades() -> dict:
-    """Of a contour plot: the colours of the classes, clear between them, and one line at 1/2."""
+    """Options of a contour plot: a colour for each class, and a line at 1/2."""
     clear = "rgba(127,127,127,0.06)"
     return {
         "zmin": 0,
@@ -291,13 +272,16 @@ def _shades() -> dict:
 CLAIM = Claim(
     name="rings",
     title="Not linearly separable",
-    quote="If data is not linearly separable. One Solution: feature transforms. "
-    "E.g data in circle -> polar space.",
-    text="A disc in a ring: two classes of points in the plane that no straight line separates. "
-    "One linear classifier is trained on (x, y), the same one on (r, θ), and a small net on "
-    "(x, y), with two tanh units before its last layer so that they can be drawn. Look at where "
-    "each draws its boundary, and at the plane in which the net's boundary is a straight line: "
-    "there, and in (r, θ), the classes should lie apart.",
+    quote=[
+        "If data is not linearly separable.",
+        "One Solution: feature transforms. E.g data in circle -> polar space.",
+        r"$$f(x,y) = (r(x,y), \theta(x,y))$$",
+    ],
+    text="A disc in a ring: two classes of points in the plane that no straight line separates. A "
+    "linear classifier is trained on (x, y), another on (r, θ), and a small net on (x, y); its "
+    "last hidden layer has two tanh units, so that it can be drawn. See the boundary of each, and "
+    "the plane in which the net's boundary is a straight line: there, and in (r, θ), the classes "
+    "should be separated.",
     formulas=[
         r"f(x, y) = (r(x, y), \theta(x, y))",
         r"r = \sqrt{x^2 + y^2}, \quad \theta = \text{atan2}(y, x)",

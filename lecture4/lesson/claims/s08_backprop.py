@@ -1,4 +1,4 @@
-"""Backprop: a small graph with each node's value, forward, and gradient, backward."""
+"""Backprop: a small graph with the value (forward) and the gradient (backward) of each node."""
 
 import plotly.graph_objects as go
 import torch
@@ -6,15 +6,12 @@ from torch.nn import functional as F
 
 from lecture4.byhand import functional as byhand
 from lecture4.byhand.numerical import gradient, relative_error
-from lecture4.lesson.lab import Claim, Finding, Item, Lab, Plot, Table, figure
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.items import Item, Plot, Table
+from lecture4.lesson.lab.plots import COLOURS, figure
+from lecture4.lesson.lab.trainings import Lab
 
-NET = (
-    "data=rings",
-    "model=mlp",
-    "model.hidden=[1]",
-    "trainer.max_epochs=2",
-)
+NET = ("data=rings", "model=mlp", "model.hidden=[1]", "trainer.max_epochs=2")
 # Column and row of each node, on a grid that a phone can show.
 PLACES = {
     "x₁": (0, 0),
@@ -45,7 +42,7 @@ VALUE, GRADIENT = COLOURS[2], COLOURS[6]
 
 
 def measure(lab: Lab) -> dict:
-    """Send a point through a net that ``train.py`` trained, forward and backward, in float64."""
+    """Run points forward and backward through a trained net, in float64."""
     run = lab.train(*NET, seed=lab.seed)
     classifier, data = lab.restore(run, *NET)
     model = classifier.model.double()
@@ -58,7 +55,7 @@ def measure(lab: Lab) -> dict:
     points, labels = data.dataset.test_inputs.double(), data.dataset.test_labels
     with torch.no_grad():
         z = model.hidden[0](points)[:, 0]
-    # A point well on either side of the kink of ReLU, the gate; a dead unit has one side alone.
+    # A point well on each side of ReLU's kink; a dead unit has points on one side only.
     found = {"open": (z - 1).abs().argmin().item(), "closed": (z + 1).abs().argmin().item()}
     chosen = {name: i for name, i in found.items() if (z[i] > 0) == (name == "open")}
     return {
@@ -71,7 +68,7 @@ def measure(lab: Lab) -> dict:
 
 
 def example(inputs: dict[str, torch.Tensor], label: torch.Tensor) -> dict:
-    """Value and gradient of each node for one point, the latter by hand, torch and differences."""
+    """Value and gradient of each node for one point; gradients by hand, torch and differences."""
     leaves = {name: value.detach().clone().requires_grad_() for name, value in inputs.items()}
     hand = forward(leaves, label, byhand)
     for node in hand.values():
@@ -91,7 +88,7 @@ def example(inputs: dict[str, torch.Tensor], label: torch.Tensor) -> dict:
         keys = ("value", "gradient", "torch", "numerical")
         for own, row in zip(names, numbers, strict=True):
             nodes[own] = dict(zip(keys, row, strict=True))
-    through = hand["s"].grad * leaves["u"].detach()  # what each score sends back to h
+    through = hand["s"].grad * leaves["u"].detach()  # gradient that each score sends back to h
     return {"label": label.item(), "nodes": nodes, "through": through.flatten().tolist()}
 
 
@@ -99,9 +96,9 @@ def forward(given: dict[str, torch.Tensor], label: torch.Tensor, of) -> dict[str
     """The graph: z = w·x + b, h = max(0, z), s = u h + c, L = −log softmax(s) of the label.
 
     Args:
-        given: x, w, u, c (2,) and b (1,); a later node that is given, too, is not computed.
+        given: x, w, u, c (2,) and b (1,); a later node that is given is not computed.
         label: (1,).
-        of: what computes, ``lecture4.byhand.functional`` or ``torch.nn.functional``.
+        of: ``lecture4.byhand.functional`` or ``torch.nn.functional``.
     """
     operations = {
         "z": lambda v: of.linear(v["x"], v["w"][None], v["b"]),  # (1,)
@@ -117,14 +114,14 @@ def forward(given: dict[str, torch.Tensor], label: torch.Tensor, of) -> dict[str
 
 
 def judge(m: dict) -> list[Finding]:
-    """By hand against finite differences and torch, and the sum over branches."""
+    """Gradients by hand against finite differences and torch; the sum over branches."""
     return [
         finding for name, example in m["examples"].items() for finding in _findings(name, example)
     ]
 
 
 def _findings(name: str, example: dict) -> list[Finding]:
-    nodes, place = example["nodes"], f"point with the gate of ReLU {name}"
+    nodes, place = example["nodes"], f"point with ReLU's gate {name}"
     columns = {
         key: torch.tensor([node[key] for node in nodes.values()], dtype=torch.float64)
         for key in ("gradient", "torch", "numerical")
@@ -132,19 +129,19 @@ def _findings(name: str, example: dict) -> list[Finding]:
     branches = sum(example["through"]) - nodes["h"]["gradient"]
     return [
         Finding(
-            # Centred differences with h = 1e-5 in float64 err by about 1e-10.
-            f"{place}: gradient at every node by hand, against finite differences, relative error",
+            # Central differences with h = 1e-5 have an error of about 1e-10 in float64.
+            f"{place}: gradient of every node by hand against finite differences, relative error",
             [relative_error(columns["gradient"], columns["numerical"])],
             at_most=1e-6,
         ),
         Finding(
-            # A few operations of relative precision 2e-16 each.
+            # A few operations, each of relative precision 2e-16.
             f"{place}: the same against torch's autograd, relative error",
             [relative_error(columns["gradient"], columns["torch"])],
             at_most=1e-12,
         ),
         Finding(
-            f"{place}: ∂L/∂h less the sum of what its branches send back, ∂L/∂s₁ u₁ + ∂L/∂s₂ u₂",
+            f"{place}: ∂L/∂h minus the sum over its branches, ∂L/∂s₁ u₁ + ∂L/∂s₂ u₂",
             [abs(branches)],
             at_most=1e-12,
         ),
@@ -152,7 +149,7 @@ def _findings(name: str, example: dict) -> list[Finding]:
 
 
 def draw(m: dict) -> list[Item]:
-    """The graph for each point, and the numbers with the finite differences beside them."""
+    """The graph for each point; the numbers beside finite differences."""
     return [_graph(name, e) for name, e in m["examples"].items()] + [
         Table(
             ["node", "value", "gradient", "finite differences"],
@@ -165,8 +162,8 @@ def draw(m: dict) -> list[Item]:
                 ]
                 for name, node in next(iter(m["examples"].values()))["nodes"].items()
             ],
-            "The numbers of the first graph, and beside each gradient what the loss does when this "
-            "one node is moved by ±0.00001: ΔL / 0.00002.",
+            "The numbers of the first graph; beside each gradient, ΔL / 0.00002, the change of the "
+            "loss when this node alone is moved by ±0.00001.",
         )
     ]
 
@@ -182,27 +179,27 @@ def _graph(name: str, example: dict) -> Plot:
     z, h, loss = (signed(nodes[n]["value"]) for n in "zhL")
     return Plot(
         made,
-        f"A graph of {len(nodes)} nodes: x, w and b make z = {z}, then h = {h}, two scores and a "
+        f"A graph of {len(nodes)} nodes: x, w and b give z = {z}, then h = {h}, two scores and a "
         f"loss of {loss}; {flow}.",
-        f"One test point of class {label} through z = w₁x₁ + w₂x₂ + b, h = max(0, z), "
-        f"sₖ = uₖh + cₖ, L = −log P(class {label}). Read the upper number of a box downwards, the "
-        f"lower one, ∂L/∂node, upwards: {flow}.",
+        f"One test point of class {label} through z = w₁x₁ + w₂x₂ + b, h = max(0, z), sₖ = uₖh + "
+        f"cₖ, L = −log P(class {label}). In each box the upper number is the value, computed "
+        f"downwards, and the lower one is ∂L/∂node, computed upwards: {flow}.",
     )
 
 
 def _flow(name: str, through: list[float]) -> str:
-    """What becomes of the gradient on its way back from the scores."""
+    """How the gradient flows back from the scores, in words."""
     if name == "closed":
         return "z is negative, the gate is closed: w, b and x get no gradient"
     first, second = map(signed, through)
     return (
-        f"both branches send a gradient back to h, {first} and {second}, and their sum goes on "
+        f"both branches send a gradient back to h, {first} and {second}, and their sum passes "
         "through the open gate to w, b and x"
     )
 
 
 def _connect(made: go.Figure) -> None:
-    """The boxes of the nodes, and arrows from what each is computed from."""
+    """Draw the boxes of the nodes, and arrows from the inputs of each."""
     for end, starts in EDGES.items():
         for start in starts:
             (x0, y0), (x1, y1) = PLACES[start], PLACES[end]
@@ -232,7 +229,7 @@ def _connect(made: go.Figure) -> None:
 
 
 def _fill(made: go.Figure, nodes: dict[str, dict]) -> None:
-    """The name of each node, its value in one colour, its gradient in another."""
+    """Write each node's name, value and gradient."""
     for title, shift, texts, style in (
         ("node", -0.2, list(PLACES), {}),
         ("value, forward", 0.01, [signed(nodes[n]["value"]) for n in PLACES], {"color": VALUE}),
@@ -257,18 +254,18 @@ def _fill(made: go.Figure, nodes: dict[str, dict]) -> None:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """A number in decimals, with a proper minus, and none before zero."""
+    """A number with fixed decimals, a typographic minus, and no sign before zero."""
     return f"{value:z.{digits}f}".replace("-", "−")
 
 
 CLAIM = Claim(
     name="backprop",
     title="Backprop",
-    quote="How to compute gradient?",
-    text="One point goes through the smallest net that has it all: one hidden unit with ReLU, two "
-    "scores, softmax and loss, with weights that two epochs of training left. Forward, each node "
-    "computes its value from those before it; backward, each passes on the gradient that it "
-    "receives times its own derivative, and where a node feeds two others, the two add up.",
+    quote=["How to compute gradient?"],
+    text="One point passes through a minimal net, trained for two epochs: one hidden unit with "
+    "ReLU, two scores, softmax and loss. Forward, each node computes its value from its inputs. "
+    "Backward, each node passes on the gradient that it receives times its own derivative; where a "
+    "node feeds two others, the two gradients add up.",
     formulas=[
         r"\frac{\partial L}{\partial h} = \frac{\partial L}{\partial s_1}"
         r"\frac{\partial s_1}{\partial h} + \frac{\partial L}{\partial s_2}"

@@ -1,4 +1,4 @@
-"""Preserve spatial structure: what a convolution saves, and what it asks of the pixels' order."""
+"""Preserve spatial structure: what a convolution saves, and how it needs the pixels' order."""
 
 import dataclasses
 
@@ -10,27 +10,16 @@ from lecture4.data.cifar10 import cifar10
 from lecture4.data.dataset import Dataset
 from lecture4.data.randomness import generator
 from lecture4.data.shapes import shapes
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Gallery,
-    Item,
-    Lab,
-    Plot,
-    Table,
-    paired,
-    panels,
-    png,
-    resolution,
-    spread,
-)
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.finding import Claim, Finding, above_chance, paired, resolution
+from lecture4.lesson.lab.items import Gallery, Item, Plot, Table, png
+from lecture4.lesson.lab.plots import add_chance, add_line, panels, spread
+from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import MLP, ConvNet, layer_table
 
 IMAGE, MAPS = (3, 32, 32), (6, 28, 28)  # the lecture's example: six 5×5 filters
 VAL_SIZE = 1000
 BLOCK = "{{channels: {}, kernel_size: 3, padding: 1, norm: batch, pool: {{kernel_size: 2}}}}"
-# The head sees each position by itself: an average over positions would lose by any order.
+# The head flattens: an average over positions could lose accuracy in any order of pixels.
 NETS = {
     "MLP": (["model=mlp", "model.hidden=[256,256]"], 0.05),
     "ConvNet": (
@@ -45,23 +34,23 @@ NETS = {
 
 
 def pixel_order(size: int) -> torch.Tensor:
-    """The one permutation of ``size`` pixels that every image goes through."""
+    """The one permutation of ``size`` pixels that is applied to every image."""
     return torch.randperm(size, generator=generator(int.from_bytes(b"pixels"), size))
 
 
 def shuffled(images: torch.Tensor) -> torch.Tensor:
-    """Images (N, C, H, W) with their pixels in ``pixel_order``, the same one in each channel."""
+    """Images (N, C, H, W) with their pixels in ``pixel_order``, in each channel the same."""
     pixels = images.flatten(2)
     return pixels.index_select(2, pixel_order(pixels.shape[2])).view_as(images)
 
 
 def shuffled_cifar10(root: str = "data") -> Dataset:
-    """``cifar10`` with every image shuffled, those of training and test alike."""
+    """``cifar10`` with all images shuffled, training and test."""
     return _shuffled_dataset(cifar10(root))
 
 
 def shuffled_shapes(train_size: int, test_size: int, seed: int) -> Dataset:
-    """``shapes`` with every image shuffled, those of training and test alike."""
+    """``shapes`` with all images shuffled, training and test."""
     return _shuffled_dataset(shapes(train_size, test_size, seed))
 
 
@@ -106,14 +95,16 @@ def _costs() -> list[dict]:
 
 
 def _convolution_as_matrix() -> dict:
-    """A convolution is a fully connected layer whose matrix is mostly zero and repeats itself."""
-    side = 12  # a matrix of the lecture's size would have 14 million entries
+    """Build the fully connected layer that equals a convolution; count its distinct weights."""
+    side = 12  # the matrix of the lecture's example would have 14 million entries
     draw = generator(int.from_bytes(b"matrix"))
     weight = torch.randn(MAPS[0], IMAGE[0], 5, 5, generator=draw, dtype=torch.float64)
     x = torch.randn(8, IMAGE[0], side, side, generator=draw, dtype=torch.float64)
     pixels = x[0].numel()
     basis = torch.eye(pixels, dtype=torch.float64).view(pixels, *x.shape[1:])
-    matrix = F.conv2d(basis, weight).flatten(1).T  # (outputs, pixels): column i is pixel i's part
+    matrix = (
+        F.conv2d(basis, weight).flatten(1).T
+    )  # (outputs, pixels); column i is the image of pixel i
     difference = F.linear(x.flatten(1), matrix) - F.conv2d(x, weight).flatten(1)
     return {
         "side": side,
@@ -125,7 +116,7 @@ def _convolution_as_matrix() -> dict:
 
 
 def _permuted_columns(lab: Lab) -> float:
-    """How far the scores of an MLP with permuted columns, on permuted pixels, are from its own."""
+    """Largest change of an MLP's scores when pixels and its first columns are permuted alike."""
     classifier, data = lab.assemble(*NETS["MLP"][0], "augment=none")
     images = data.dataset.test_inputs[:200].double() / 255
     model = classifier.model.double().eval()
@@ -149,7 +140,7 @@ def _shuffled_source(lab: Lab) -> str:
 
 
 def _tuned(lab: Lab, net: list[str], rates: list[float], seeds: list[int]) -> dict:
-    """Every seed at the best of the rates."""
+    """Train every seed at the best of the rates."""
     split = f"data.val_size={VAL_SIZE}"
     length = lab.length(lab.pick(13_500, 45_000), split)
     settings = [(f"optim.lr={rate:.3g}",) for rate in rates]
@@ -164,29 +155,29 @@ def _tuned(lab: Lab, net: list[str], rates: list[float], seeds: list[int]) -> di
 
 
 def judge(m: dict) -> list[Finding]:
-    """The cost and the identities are exact; accuracies are compared seed by seed."""
+    """Costs and identities are exact; accuracies are compared seed by seed."""
     convolution, full = m["cost"]
     return [
         Finding(
-            "parameters of a fully connected layer for 28×28×6 outputs of 32×32×3 inputs, over "
-            "those of six 5×5 filters (an order of magnitude at least)",
+            "parameters of a fully connected layer from 32×32×3 to 28×28×6, over those of six 5×5 "
+            "filters (at least an order of magnitude)",
             [full["parameters"] / convolution["parameters"]],
             at_least=10,
         ),
         Finding(
-            "multiply-adds of the same two layers, fully connected over convolution (likewise)",
+            "multiply-adds of the same layers, fully connected over convolution (the same bound)",
             [full["multiply_adds"] / convolution["multiply_adds"]],
             at_least=10,
         ),
         Finding(
-            "greatest difference between a convolution and the fully connected layer whose matrix "
+            "largest difference between a convolution and the fully connected layer whose matrix "
             "repeats its filters at each position, in float64",
             [m["same_function"]["difference"]],
             at_most=1e-12,
         ),
         Finding(
-            "greatest difference of scores when pixels and the MLP's first columns are put into "
-            "the same new order, in float64",
+            "largest change of an MLP's scores when the pixels and its first columns are permuted "
+            "alike, in float64",
             [m["same_scores"]],
             at_most=1e-12,
         ),
@@ -195,33 +186,26 @@ def judge(m: dict) -> list[Finding]:
 
 
 def _lost(m: dict) -> list[Finding]:
-    """What shuffling costs each net, the MLP once it is known to have learned anything."""
-    luck = resolution(m["tested"])
-    same = max(2, luck)  # points: nothing to care about, and within luck
+    """The accuracy that shuffling costs each net, given that the MLP has learned something."""
+    same = max(2, resolution(m["tested"]))  # points that do not matter, or may be luck
     lost = {
         net: paired(*(side["accuracy"] for side in sides.values()))
         for net, sides in m["nets"].items()
     }
     learned = m["nets"]["MLP"]["in order"]["accuracy"]
     return [
+        above_chance("of the MLP on images in order", learned, m["chance"], m["tested"]),
         Finding(
-            f"MLP: test accuracy on images in order minus chance ({luck:.2g} points: more than "
-            f"luck on {m['tested']:,} test images; without it there is nothing to lose)",
-            paired(learned, [m["chance"]] * len(learned)),
-            at_least=luck,
-            unit="points",
-        ),
-        Finding(
-            f"MLP: test accuracy on images in order minus that on shuffled ones (within "
-            f"{same:.2g} points either way it does not care)",
+            f"MLP: test accuracy on images in order minus shuffled ones (within ±{same:.2g} points "
+            "the order does not matter)",
             lost["MLP"],
             at_least=-same,
             at_most=same,
             unit="points",
         ),
         Finding(
-            f"ConvNet: test accuracy on images in order minus that on shuffled ones (a loss well "
-            f"above the {same:.2g} points that count as none)",
+            "ConvNet: test accuracy on images in order minus shuffled ones (a loss well above the "
+            f"{same:.2g} points that do not matter)",
             lost["ConvNet"],
             at_least=max(5, 2 * same),
             unit="points",
@@ -230,8 +214,8 @@ def _lost(m: dict) -> list[Finding]:
 
 
 def draw(m: dict) -> list[Item]:
-    """What shuffling looks like, what it costs each net, and the two layers' bill."""
-    return [_pictures(m), _accuracies(m), _bill(m)]
+    """Shuffled images, the accuracy of each net, and the cost of the two layers."""
+    return [_pictures(m), _accuracies(m), _cost_table(m)]
 
 
 def _pictures(m: dict) -> Gallery:
@@ -240,8 +224,8 @@ def _pictures(m: dict) -> Gallery:
         [(image, "in order") for image in in_order]
         + [(image, "shuffled") for image in out_of_order],
         alt="Four test images, and the same four with their pixels shuffled: coloured noise.",
-        caption="One fixed permutation of the pixels, the same for every image of training and "
-        "test: nothing is lost, but neighbours are neighbours no more.",
+        caption="One fixed permutation of the pixels, the same for every training and test image: "
+        "no information is lost, but neighbours are no longer neighbours.",
     )
 
 
@@ -251,38 +235,30 @@ def _accuracies(m: dict) -> Plot:
     for column, sides in enumerate(nets.values(), 1):
         pairs = zip(*(side["accuracy"] for side in sides.values()), strict=True)
         for i, (seed, pair) in enumerate(zip(m["seeds"], pairs, strict=True)):
-            drawn.add_scatter(
-                x=list(sides),
-                y=[100 * accuracy for accuracy in pair],
-                mode="lines+markers",
-                line={"color": COLOURS[i % len(COLOURS)]},
-                marker={"size": 9},
-                name=f"seed {seed}",
-                legendgroup=f"seed {seed}",
-                showlegend=column == 1,
-                row=1,
-                col=column,
-            )
-    drawn.add_hline(100 * m["chance"], line={"dash": "dot", "color": COLOURS[7]})
+            name, percent = f"seed {seed}", [100 * accuracy for accuracy in pair]
+            place = {"legendgroup": name, "showlegend": column == 1, "row": 1, "col": column}
+            style = {"mode": "lines+markers", "marker": {"size": 9}}
+            add_line(drawn, sides, percent, name, i, **style, **place)
+    add_chance(drawn, 100 * m["chance"])
     drawn.update_xaxes(range=[-0.4, 1.4])
     drawn.update_yaxes(rangemode="tozero")
     drawn.update_yaxes(title="test accuracy (%)", col=1)
-    told = "; ".join(
+    accuracies = "; ".join(
         f"{net} "
         + ", ".join(f"{spread([100 * a for a in of['accuracy']])} % {s}" for s, of in sides.items())
         for net, sides in nets.items()
     )
     return Plot(
         drawn,
-        alt=f"Test accuracy on images in order and on shuffled ones, mean and range: {told}.",
-        caption=f"Each line is one seed; a level line does not care; dotted: chance. Each net was "
+        alt=f"Test accuracy on images in order and on shuffled ones, mean and range: {accuracies}.",
+        caption="Each line is one seed; a level line: the order does not matter. Each net was "
         f"trained on about {m['training_images']:,} images, in order or shuffled, and tested on "
         f"the same kind. {' '.join(_trained(net, sides) for net, sides in nets.items())}",
     )
 
 
 def _trained(net: str, sides: dict) -> str:
-    """Size and learning rates of a net, as part of the caption."""
+    """Size and learning rates of a net, in words."""
     rates = [f"{rate:.3g}" for rate in sides["in order"]["rates"]]
     text = f"{net}: {sides['in order']['parameters']:,} parameters, learning rate "
     if len(rates) == 1:
@@ -291,10 +267,10 @@ def _trained(net: str, sides: dict) -> str:
         f"{of['rate']:.3g}{' (at the edge)' if of['at_edge'] else ''} {side}"
         for side, of in sides.items()
     )
-    return f"{text}the best of {', '.join(rates)} by the first seed's validation: {best}."
+    return f"{text}the best of {', '.join(rates)} by the first seed's validation accuracy: {best}."
 
 
-def _bill(m: dict) -> Table:
+def _cost_table(m: dict) -> Table:
     same = m["same_function"]
     return Table(
         ["layer from 32×32×3 to 28×28×6", "parameters", "multiply-adds for one image"],
@@ -302,25 +278,28 @@ def _bill(m: dict) -> Table:
             [row["layer"], f"{row['parameters']:,}", f"{row['multiply_adds']:,}"]
             for row in m["cost"]
         ],
-        caption=f"A convolution is a fully connected layer under two constraints: a weight is zero "
-        f"outside of the window, and the same at every position. The matrix that does the same for "
-        f"{same['side']}×{same['side']}×3 pixels, {same['shape'][0]} × {same['shape'][1]}, is "
-        f"{100 * same['zeros']:.1f} % zeros and holds {same['distinct']} distinct other numbers.",
+        caption="A convolution is a fully connected layer under two constraints: weights are zero "
+        "outside of the window, and the same at every position. The equivalent matrix for "
+        f"{same['side']}×{same['side']}×3 pixels, {same['shape'][0]} × {same['shape'][1]}, has "
+        f"{100 * same['zeros']:.1f} % zeros and {same['distinct']} distinct other numbers.",
     )
 
 
 CLAIM = Claim(
     name="structure",
     title="Preserve spatial structure",
-    quote="Fully connected layer e.g stretch 32x32x3 image to 3072x1. … Convolution layer: "
-    "preserve spatial structure.",
-    text="A convolution makes as many outputs as a fully connected layer with a fraction of the "
-    "weights and of the work, because it looks at neighbours only, and everywhere with the same "
-    "filter. It stands on the order of the pixels: shuffle them by one fixed permutation, and a "
-    "net of convolutions should lose accuracy, while an MLP, which never knew which pixels are "
-    "neighbours, should not care: look whether its lines stay level. Both are trained without "
-    "flips and crops, which would mean nothing on shuffled pixels; the ConvNet's last layer sees "
-    "every position, so that no average over positions could explain a loss.",
+    quote=[
+        "Fully connected layer",
+        "e.g stretch 32x32x3 image to 3072x1.",
+        "Convolution layer: preserve spatial structure.",
+    ],
+    text="A convolution computes as many outputs as a fully connected layer with a fraction of the "
+    "weights and of the work, because it combines only neighbours, with the same filter at every "
+    "position. It depends on the order of the pixels: after one fixed permutation of all images a "
+    "ConvNet should lose accuracy. An MLP does not know which pixels are neighbours, so its lines "
+    "should stay level. Both are trained without flips and crops, which are meaningless on "
+    "shuffled pixels; the ConvNet's last layer sees every position, so that no average over "
+    "positions could explain a loss.",
     formulas=[
         r"\text{fully connected:}\quad s = W x + b, \quad W \in \mathbb{R}^{4704 \times 3072}",
         r"\text{convolution:}\quad s_{kij} = \sum_{c=1}^{3} \sum_{a=1}^{5} \sum_{e=1}^{5} "

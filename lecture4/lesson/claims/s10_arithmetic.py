@@ -1,4 +1,4 @@
-"""Convolution arithmetic: (N + 2P − F)/S + 1 against the sizes that real layers make."""
+"""Convolution arithmetic: (N + 2P − F)/S + 1 against the output sizes of real layers."""
 
 from collections.abc import Callable
 from itertools import product
@@ -9,8 +9,10 @@ from torch.nn import functional
 from lecture4.byhand import functional as F
 from lecture4.byhand.functional.windows import Windows, output_size
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab import Claim, Finding, Item, Lab, Plot, Table, Widget, figure
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.items import Item, Plot, Table, Widget
+from lecture4.lesson.lab.plots import add_line, figure
+from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import layer_table
 
 LAYERS = {
@@ -37,7 +39,7 @@ FILTERS = (3, 5, 7)  # F of the stacks of layers
 
 
 def measure(lab: Lab) -> dict:
-    """Sizes by the formula and by layers; the lecture's example number by number."""
+    """Sizes by the formula and by layers; each number of the lecture's example."""
     lab.note("output sizes by the formula and by real layers")
     return {
         "seeds": [lab.seed],
@@ -57,23 +59,23 @@ def _example(layer: str, n: int, f: int, s: int, p: int) -> dict:
         "exact": (n + 2 * p - f) / s + 1,
         "formula": _size(output_size, n, f, s, p),
         **{
-            kind: [_size(_made_by(layer), n, f, s, p) for layer in layers]
+            kind: [_size(_side_of(layer), n, f, s, p) for layer in layers]
             for kind, layers in LAYERS.items()
-            if kind == "convolution" or 2 * p <= f  # more would let a pool see padding alone
+            if kind == "convolution" or 2 * p <= f  # with more, a window could contain padding only
         },
     }
 
 
-def _size(of: Callable[..., int], *setting: int, **more: int) -> int | None:
-    """A size, or None where it is refused."""
+def _size(size: Callable[..., int], *setting: int, **more: int) -> int | None:
+    """A size, or None if the setting is refused."""
     try:
-        return of(*setting, **more)
+        return size(*setting, **more)
     except (ValueError, RuntimeError):  # ours, torch's
         return None
 
 
-def _made_by(layer: Callable) -> Callable[..., int]:
-    """N, F, S, P -> the side of the map that a real layer leaves of N × N pixels."""
+def _side_of(layer: Callable) -> Callable[..., int]:
+    """N, F, S, P -> the side of a real layer's output for N × N pixels."""
     weight = layer in LAYERS["convolution"]
 
     def side(n: int, f: int, s: int, p: int, dilation: int = 1) -> int:
@@ -85,14 +87,14 @@ def _made_by(layer: Callable) -> Callable[..., int]:
 
 
 def _every(largest: int) -> dict:
-    """All small settings: how many there are, and in how many a layer leaves the formula."""
+    """Count all small settings, and those in which a layer deviates from the formula."""
     count = {"settings": 0, "refused": 0, "rounded": 0, "differ": 0, "same_changes": 0}
     for n, f, s, p, d in product(
         range(1, largest + 1), range(1, 6), range(1, 4), range(3), range(1, 3)
     ):
         expected = _size(output_size, n, f, s, p, dilation=d)
         layers = LAYERS["convolution"] + (LAYERS["pooling"] if 2 * p <= f else ())
-        sizes = {_size(_made_by(layer), n, f, s, p, dilation=d) for layer in layers}
+        sizes = {_size(_side_of(layer), n, f, s, p, dilation=d) for layer in layers}
         whole = (n + 2 * p - d * (f - 1) - 1) % s == 0
         count["settings"] += 1
         count["refused"] += expected is None
@@ -103,7 +105,7 @@ def _every(largest: int) -> dict:
 
 
 def _lecture_example(seed: int) -> dict:
-    """Six 5×5 filters on 32×32×3: the maps' shape, and each number against wᵀx + b."""
+    """Six 5×5 filters on 32×32×3: shape of the maps, and each number against wᵀx + b."""
     draw = generator(int.from_bytes(b"filters"), seed)
     x = torch.randn(3, 32, 32, generator=draw, dtype=torch.float64)
     weight = torch.randn(6, 3, 5, 5, generator=draw, dtype=torch.float64)
@@ -126,44 +128,44 @@ def _lecture_example(seed: int) -> dict:
 def _stack(n: int, f: int, p: int, layers: int = 12) -> list[int]:
     """The side of the maps after 0, 1, 2, … convolutions, until one is refused."""
     sides = [n]
-    conv = _made_by(F.conv2d)
+    conv = _side_of(F.conv2d)
     while len(sides) <= layers and (side := _size(conv, sides[-1], f, 1, p)) is not None:
         sides.append(side)
     return sides
 
 
 def judge(m: dict) -> list[Finding]:
-    """Counts of disagreements, which must be none, and wᵀx + b to the precision of float64."""
+    """No disagreement is allowed; wᵀx + b must agree to float64's precision."""
     every, lecture = m["every"], m["lecture"]
     shape = "×".join(map(str, (*lecture["shape"][1:], lecture["shape"][0])))
     return [
         Finding(
-            f"sides and depth in which the maps of six 5×5 filters on 32×32×3, {shape}, are not "
-            "28×28×6",
+            f"sides and depth in which the maps of six 5×5 filters on 32×32×3, {shape}, differ "
+            "from 28×28×6",
             [sum(a != b for a, b in zip(lecture["shape"], (6, 28, 28), strict=True))],
             at_most=0,
         ),
         Finding(
-            f"greatest difference between one of them and wᵀx + b of its 5×5×3 chunk, "
+            "largest difference between a number of these maps and wᵀx + b of its 5×5×3 chunk, "
             f"{lecture['terms']} terms, in float64",
             [lecture["difference"]],
             at_most=1e-12,  # 75 products of size 1 in another order: about 75 · 2e-16
         ),
         Finding(
             f"of {every['settings']} settings with N ≤ {every['largest']}, F ≤ 5, S ≤ 3, P ≤ 2 and "
-            f"dilation ≤ 2, those in which a convolution or a pooling, torch's or that by hand, "
-            f"leaves another size than ⌊(N + 2P − F)/S⌋ + 1, or refuses another (dilation D "
-            "makes D(F − 1) + 1 of F)",
+            "dilation ≤ 2, those in which a convolution or pooling, torch's or by hand, has "
+            "another output size than ⌊(N + 2P − F)/S⌋ + 1 or refuses another setting (with "
+            "dilation D, D(F − 1) + 1 replaces F)",
             [every["differ"]],
             at_most=0,
         ),
         Finding(
-            "of the settings with P = (F − 1)/2 and S = 1 among them, those that change the size",
+            "of these settings with P = (F − 1)/2 and S = 1, those that change the size",
             [every["same_changes"]],
             at_most=0,
         ),
         Finding(
-            "rows of the table in which a real layer leaves another size than the formula",
+            "rows of the table in which a real layer has another output size than the formula",
             [sum(_sizes_of(row) != {row["formula"]} for row in m["examples"])],
             at_most=0,
         ),
@@ -175,7 +177,7 @@ def _sizes_of(row: dict) -> set[int | None]:
 
 
 def draw(m: dict) -> list[Item]:
-    """The calculator, the table, and why borders are padded."""
+    """The calculator, the table, and the size after many layers."""
     return [_calculator(), _table(m), _shrinking(m)]
 
 
@@ -183,10 +185,10 @@ def _calculator() -> Widget:
     return Widget(
         "sizes",
         {"n": 32, "f": 5, "s": 1, "p": 0, "d": 1},
-        alt="A calculator: enter N, F, S, P and the dilation, and read the output size, whether "
-        "the windows tile the padded side, which settings near them do, and see the windows.",
-        caption="One side of the image: pixels of the image, of the padding, and below them the "
-        "first 60 windows, one below the other. A window with dilation looks at its dots only.",
+        alt="A calculator: enter N, F, S, P and the dilation to see the output size, the windows, "
+        "whether they tile the padded side, and similar settings that do.",
+        caption="One side of the image: pixels of the image and of the padding, and below them the "
+        "first 60 windows, one below the other. A window with dilation covers only its dots.",
     )
 
 
@@ -195,16 +197,11 @@ def _table(m: dict) -> Table:
     return Table(
         ["layer", "(N + 2P − F)/S + 1", "convolution", "pooling"],
         [
-            [
-                row["layer"],
-                _arithmetic(row),
-                *(_shown(row.get(kind, ["–"])) for kind in LAYERS),
-            ]
+            [row["layer"], _arithmetic(row), *(_shown(row.get(kind, ["–"])) for kind in LAYERS)]
             for row in m["examples"]
         ],
-        caption="The size by the formula, with ⌊ ⌋ where it rounds down, and what real layers with "
-        "these settings leave (torch's and those by hand; – where a pool's window could see "
-        "padding alone). Of "
+        caption="Output size by the formula, with ⌊ ⌋ where it rounds down, and of real layers "
+        "(torch's and by hand; –: a pool's window could contain padding only). Of "
         f"{every['settings']} settings tried, {every['rounded']} are rounded down and "
         f"{every['refused']} refused, because the window is larger than the padded side.",
     )
@@ -227,16 +224,9 @@ def _shown(sizes: list) -> str:
 def _shrinking(m: dict) -> Plot:
     drawn = figure("convolution layers", "side of the maps (pixels)")
     for stack in m["stacks"]:
-        drawn.add_scatter(
-            x=list(range(len(stack["sides"]))),
-            y=stack["sides"],
-            mode="lines+markers",
-            line={
-                "color": COLOURS[FILTERS.index(stack["f"])],
-                "dash": "dot" if stack["p"] else "solid",
-            },
-            name=f"F = {stack['f']}, P = {stack['p']}",
-        )
+        x, name = range(len(stack["sides"])), f"F = {stack['f']}, P = {stack['p']}"
+        colour, dash = FILTERS.index(stack["f"]), "dot" if stack["p"] else "solid"
+        add_line(drawn, x, stack["sides"], name, colour, dash, mode="lines+markers")
     drawn.update_yaxes(rangemode="tozero")
     last = "; ".join(
         f"F = {stack['f']}, P = {stack['p']}: {stack['sides'][-1]} pixels after "
@@ -246,21 +236,27 @@ def _shrinking(m: dict) -> Plot:
     return Plot(
         drawn,
         alt=f"Side of the maps after each convolution, from 32 pixels. {last}.",
-        caption="Why it is common to zero pad the border: without, each layer of stride 1 takes "
-        "F − 1 pixels off the side, until the next window is refused; P = (F − 1)/2 keeps it.",
+        caption="Why it is common to zero pad the border: without padding, each layer of stride 1 "
+        "removes F − 1 pixels from the side, until a window no longer fits; P = (F − 1)/2 keeps "
+        "the size.",
     )
 
 
 CLAIM = Claim(
     name="arithmetic",
     title="Convolution arithmetic",
-    quote="If we get 6 such filter, we stack each activation map and got a result of new imge "
-    "28x28x6. … In practice: common to zero pad the border. Dimension: N + 2P - F / stride + 1 "
-    "(each side)",
-    text="How many positions a window of F pixels has on a side of N pixels, with P zeros on each "
-    "border and steps of S (read as a fraction: (N + 2P − F)/S, plus 1). Real layers round down "
-    "what is not whole: the last pixels are then seen by no window. Every small setting is tried "
-    "with convolution and pooling, torch's and those by hand.",
+    quote=[
+        r"Each number - we calculate dot product between filter and 5x5x3 chunk of image -> "
+        r"$$w^Tx + b$$",
+        "If we get 6 such filter, we stack each activation map and got a result of new imge "
+        "28x28x6.",
+        "In practice: common to zero pad the border.",
+        "Dimension: N + 2P - F / stride + 1 (each side)",
+    ],
+    text="The number of positions of a window of F pixels on a side of N pixels, with P zeros on "
+    "each border and steps of S; the lecture's formula means (N + 2P − F)/S + 1. Real layers round "
+    "a fraction down, and the last pixels are then in no window. Every small setting is tried with "
+    "convolution and pooling, torch's and by hand.",
     formulas=[
         r"\left\lfloor \frac{N + 2P - F}{S} \right\rfloor + 1",
         r"\frac{32 + 2 \cdot 0 - 5}{1} + 1 = 28",

@@ -1,4 +1,4 @@
-"""Pooling: smaller maps, each by itself, less to compute, and a shift of a few pixels forgiven."""
+"""Pooling: smaller maps, each on its own, less computation, and robustness to small shifts."""
 
 import time
 
@@ -7,47 +7,36 @@ from torch.nn import functional
 
 from lecture4.byhand import functional as F
 from lecture4.data.randomness import generator
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Item,
-    Lab,
-    Plot,
-    Run,
-    Table,
-    curves,
-    figure,
-    paired,
-    resolution,
-    scores_of,
-    spread,
-)
+from lecture4.lesson.lab.finding import Claim, Finding, above_chance
+from lecture4.lesson.lab.items import Item, Plot, Table
+from lecture4.lesson.lab.plots import add_curves, figure, mean_curve, spread
+from lecture4.lesson.lab.trainings import Lab, Run, scores_of
 from lecture4.models import ConvNet, layer_table
 from lecture4.models.convnet import Block
 from lecture4.models.geometry import make_pool
 
 CHANNELS = (16, 32, 64)
-# The last layer sees every position: an average over them all would itself be a pooling.
+# The head flattens: an average over positions would itself be a pooling.
 COMMON = ["model=convnet", "model.head=flatten", "augment=none", "data.val_size=1000"]
-# Three ways out of a block: the first two leave maps of the same size with as many parameters.
+# Three ends of a block; the first two give maps of the same size with equally many parameters.
 REDUCTIONS = {
     "pooling": "pool: {kind: max, kernel_size: 2}",
     "stride": "stride: 2",
     "neither": "stride: 1",
 }
 SHIFTS = (0, 1, 2, 3, 4)
-TIMED, PASSES = 64, 4  # images in a pass, and passes, of which the fastest counts
+TIMED, PASSES = 64, 4  # images in a pass; number of passes, of which the fastest counts
 
 
 def blocks(reduction: str) -> str:
-    """The override that makes a ConvNet of three blocks, each with this reduction of its maps."""
+    """The override for a ConvNet of three blocks, each with this reduction of its maps."""
     shared = "kernel_size: 3, padding: 1, norm: batch"
     settings = ",".join(f"{{channels: {c}, {shared}, {REDUCTIONS[reduction]}}}" for c in CHANNELS)
     return f"model.blocks=[{settings}]"
 
 
 def measure(lab: Lab) -> dict:
-    """What pooling does to maps and cost, and how predictions bear a shift with and without it."""
+    """Measure pooling's effect on maps and cost, and predictions of shifted images."""
     seeds, dataset = lab.seeds(lab.pick(4, 5)), lab.dataset
     images, n = lab.pick(10_000, 45_000), min(lab.pick(1_500, 4_000), len(dataset.test_labels))
     lab.note("pooling the maps of one image")
@@ -73,7 +62,7 @@ def measure(lab: Lab) -> dict:
 def _compared(
     runs: dict[str, list[Run]], classes: dict[str, list[list[torch.Tensor]]], labels: torch.Tensor
 ) -> dict:
-    """Shares of the test images, for each net, seed and shift."""
+    """Shares of the test images, for each net, seed and shift, in %."""
     right = [[seed[0] == labels for seed in classes[name]] for name in ("pooling", "stride")]
     both = [a & b for a, b in zip(*right, strict=True)]
     return {
@@ -94,12 +83,12 @@ def _compared(
 
 
 def _share(which: torch.Tensor) -> float:
-    """Percent that are true; 100 of none."""
+    """Percentage that is true; 100 if there are none."""
     return 100 * which.double().mean().item() if len(which) else 100.0
 
 
 def _maps(lab: Lab) -> dict:
-    """One image's maps: their size after each operation, and where a change in one spreads."""
+    """One image's maps: size after each operation, and how a change of one map spreads."""
     classifier, data = lab.assemble(*COMMON, blocks("neither"))
     with torch.no_grad():
         image = classifier.preprocess(data.dataset.test_inputs[:1])
@@ -121,7 +110,7 @@ def _maps(lab: Lab) -> dict:
 
 
 def _spread(operation, x: torch.Tensor) -> dict:
-    """Change each map in turn: how many numbers change in that map, and in all the others?"""
+    """Change each map in turn; count the outputs that change in that map and in the others."""
     before, own, others = operation(x), 0, 0
     for k in range(x.shape[1]):
         changed = x.clone()
@@ -154,14 +143,14 @@ def _seconds(model: torch.nn.Module, images: torch.Tensor) -> float:
 
 
 def _classes(lab: Lab, run: Run, net: list[str], n: int) -> list[torch.Tensor]:
-    """The classes that a run's net predicts for n test images, (n,) for each shift."""
+    """The predicted classes (n,) of n test images, for each shift."""
     classifier, data = lab.restore(run, *net)
     images = data.dataset.test_inputs[:n]
     return [scores_of(classifier, shifted(images, d)).argmax(1) for d in SHIFTS]
 
 
 def shifted(images: torch.Tensor, pixels: int) -> torch.Tensor:
-    """Images (N, C, H, W), each moved up, down, left or right; the reflection fills the border."""
+    """Images (N, C, H, W), each moved up, down, left or right, and reflected at the border."""
     way = torch.randint(4, (len(images),), generator=generator(int.from_bytes(b"shift")))
     moved = images.clone()
     for k, (down, right) in enumerate(((pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels))):
@@ -171,61 +160,55 @@ def shifted(images: torch.Tensor, pixels: int) -> torch.Tensor:
 
 
 def _source(side: int, shift: int) -> torch.Tensor:
-    """Where each position of a moved side comes from."""
+    """The source of each position of a shifted side."""
     position = (torch.arange(side) - shift).abs()
     return side - 1 - (side - 1 - position).abs()
 
 
 def judge(m: dict) -> list[Finding]:
-    """Maps and multiply-adds are exact; what nets predict is compared seed by seed."""
+    """Maps and multiply-adds are exact; predictions are compared seed by seed."""
     pools = {name: o for name, o in m["maps"]["operations"].items() if "pooling" in name}
     size = torch.Size(m["maps"]["before"]).numel()
     cost = {name: c["multiply_adds"] for name, c in m["cost"].items()}
     return [
         Finding(
-            "share of the numbers in an image's maps that pooling 2×2 leaves (max and average, by "
-            "hand and torch's: the largest)",
+            "size of an image's maps after pooling 2×2 (max and average, by hand and torch's: the "
+            "largest), as a share of the size before",
             [max(100 * torch.Size(o["after"]).numel() / size for o in pools.values())],
             at_least=25,
             at_most=25,
             unit="%",
         ),
         Finding(
-            "numbers that change in pooled maps other than the one that was changed",
+            "outputs of pooling that change in maps other than the one that was changed",
             [sum(o["others"] for o in pools.values())],
             at_most=0,
         ),
         Finding(
-            "multiply-adds of the net whose maps keep their size, over those with pooling (at "
-            "least half of the work saved)",
+            "multiply-adds of the net whose maps keep their size, over those with pooling (2: half "
+            "of the work is saved)",
             [cost["neither"] / cost["pooling"]],
             at_least=2,
         ),
-        *_of_shifts(m),
+        *_robustness(m),
     ]
 
 
-def _of_shifts(m: dict) -> list[Finding]:
-    """The comparisons mean nothing where the net with pooling has learned nothing."""
-    n, accuracy = m["all_test_images"], m["nets"]["pooling"]["accuracy"]
+def _robustness(m: dict) -> list[Finding]:
+    """The comparisons are meaningful only if the net with pooling has learned something."""
+    accuracy = m["nets"]["pooling"]["accuracy"]
     return [
+        above_chance("of the net with pooling", accuracy, m["chance"], m["all_test_images"]),
         Finding(
-            "test accuracy of the net with pooling minus chance, against what the draw of "
-            f"{n:,} test images alone could make",
-            paired(accuracy, [m["chance"]] * len(accuracy)),
-            at_least=resolution(n),
-            unit="points",
-        ),
-        Finding(
-            "predictions that stay the same when the image moves by one to four pixels: with "
-            "pooling minus with stride (less than one in a hundred would not matter)",
+            "predictions that stay the same when the image moves by one to four pixels: pooling "
+            "minus stride (less than one in 100 would not matter)",
             _differences(m, "same"),
             at_least=1,
             unit="points",
         ),
         Finding(
-            "of the images that both nets classify rightly, those still right when moved by one to "
-            "four pixels: with pooling minus with stride (likewise)",
+            "of the images that both nets classify correctly, those still correct when moved by "
+            "one to four pixels: pooling minus stride (the same bound)",
             _differences(m, "kept"),
             at_least=1,
             unit="points",
@@ -234,7 +217,7 @@ def _of_shifts(m: dict) -> list[Finding]:
 
 
 def _differences(m: dict, measured: str) -> list[float]:
-    """For each seed, pooling minus stride, mean over the shifts of a pixel and more."""
+    """Pooling minus stride for each seed, mean over the shifts of at least a pixel."""
     pooling, stride = (m["nets"][name][measured] for name in ("pooling", "stride"))
     return [
         sum(p - s for p, s in zip(with_pool[1:], without[1:], strict=True)) / (len(with_pool) - 1)
@@ -243,23 +226,23 @@ def _differences(m: dict, measured: str) -> list[float]:
 
 
 def draw(m: dict) -> list[Item]:
-    """Predictions against the shift, and the bill."""
+    """Predictions against the shift, and the cost."""
     return [
         _against_shift(
             m,
             "same",
             "predictions unchanged (%)",
-            "Share of the test images whose predicted class stays what it was before the move",
+            "Share of the test images whose predicted class does not change when they move",
         ),
         _against_shift(
             m,
             "kept",
-            "still right (%)",
-            f"Share still classified rightly, of the {min(m['both_right']):,} to "
-            f"{max(m['both_right']):,} images, by seed, that both nets classify rightly unmoved",
+            "still correct (%)",
+            f"Share still classified correctly, of the {min(m['both_right']):,} to "
+            f"{max(m['both_right']):,} images (by seed) that both nets classify correctly unmoved",
         ),
         _against_shift(m, "shifted_accuracy", "accuracy (%)", "Accuracy on the moved images"),
-        _bill(m),
+        _cost_table(m),
         _alone(m),
     ]
 
@@ -270,22 +253,22 @@ def _against_shift(m: dict, measured: str, axis: str, what: str) -> Plot:
     means = {}
     for i, (name, net) in enumerate(m["nets"].items()):
         values = net[measured]
-        curves(drawn, m["shifts"], values, f"with {name}", i, mode="lines+markers")
-        means[name] = [sum(column) / len(column) for column in zip(*values, strict=True)]
-    told = "; ".join(
-        f"with {name} {values[0]:.1f} % unmoved, {values[1]:.1f} % at one pixel, "
-        f"{values[-1]:.1f} % at {m['shifts'][-1]}"
+        add_curves(drawn, m["shifts"], values, f"with {name}", i, mode="lines+markers")
+        means[name] = mean_curve(values)
+    shares = "; ".join(
+        f"with {name} {values[0]:.1f} % unmoved, {values[1]:.1f} % at one pixel, {values[-1]:.1f} "
+        f"% at {m['shifts'][-1]}"
         for name, values in means.items()
     )
     return Plot(
         drawn,
-        alt=f"{what}: {told}.",
+        alt=f"{what}: {shares}.",
         caption=f"{what}. Mean and range of {len(m['seeds'])} seeds on {m['test_images']:,} test "
-        f"images, each moved up, down, left or right.",
+        "images, each moved up, down, left or right.",
     )
 
 
-def _bill(m: dict) -> Table:
+def _cost_table(m: dict) -> Table:
     base = m["cost"]["pooling"]
     return Table(
         ["each block ends with", "maps", "parameters", "multiply-adds", "time", "test accuracy, %"],
@@ -300,11 +283,11 @@ def _bill(m: dict) -> Table:
             ]
             for name, cost in m["cost"].items()
         ],
-        caption="For one image, and as multiples of the net with pooling; time is that of the "
-        f"scores of {TIMED} images on this machine, the fastest of {PASSES} passes, without a "
-        "verdict. Accuracy is on the whole test set after about "
-        f"{m['training_images']:,} images of training, mean (lowest–highest) of "
-        f"{len(m['seeds'])} seeds; the net whose maps keep their size is not trained.",
+        caption=f"For one image, and as multiples of the net with pooling. Time: scores of {TIMED} "
+        f"images on this machine, the fastest of {PASSES} passes; no finding uses it. Accuracy: on "
+        f"the whole test set after about {m['training_images']:,} training images, mean "
+        f"(lowest–highest) of {len(m['seeds'])} seeds; the net whose maps keep their size is not "
+        "trained.",
     )
 
 
@@ -323,32 +306,30 @@ def _alone(m: dict) -> Table:
     return Table(
         ["operation", "maps before", "after", "changed in the same map", "in other maps"],
         [
-            [
-                name,
-                *map(_shape, (m["maps"]["before"], o["after"])),
-                o["own"],
-                o["others"],
-            ]
+            [name, *map(_shape, (m["maps"]["before"], o["after"])), o["own"], o["others"]]
             for name, o in m["maps"]["operations"].items()
         ],
         caption="Each of six maps of one image is changed in turn; the last columns count the "
-        "numbers that change in what the operation makes of them. Pooling operates over each map "
-        "by itself; a convolution, for contrast, extends over them all.",
+        "outputs that change. Pooling operates over each map independently; a convolution, in "
+        "contrast, extends over all of them.",
     )
 
 
 CLAIM = Claim(
     name="pooling",
     title="Pooling",
-    quote="make representation smaller and more manageable. operates over each activation map "
-    "independently. E.g max pooling (take max)",
-    text="Pooling 2×2 leaves a quarter of the numbers and mixes no maps, so that what follows has "
-    "less to compute. A maximum also stays the same while it moves within its window, which should "
-    "help an image that moves by a few pixels. To see that, two nets are trained without flips and "
-    "crops: one reduces its maps by max pooling 2×2, the other convolves in steps of two, which is "
-    "the same as to convolve everywhere and keep every second row and column. So filters, "
-    "parameters and map sizes agree, and only the maximum is missing; in both, the last layer sees "
-    "every position, and both have the learning rate of the ConvNet's recipe.",
+    quote=[
+        "make representation smaller and more manageable.",
+        "operates over each activation map independently.",
+        "E.g max pooling (take max)",
+    ],
+    text="Pooling 2×2 keeps a quarter of the numbers and mixes no maps, so later layers have less "
+    "to compute. A maximum also stays the same while it moves within its window, which should make "
+    "predictions robust to shifts by a few pixels. To test that, two nets are trained without "
+    "flips and crops: one reduces its maps by max pooling 2×2, the other convolves with stride 2, "
+    "which equals convolving everywhere and keeping every second row and column. Filters, "
+    "parameters and map sizes agree; only the maximum is missing. In both, the last layer sees "
+    "every position, and the learning rate is that of the ConvNet's recipe.",
     formulas=[
         r"y_{kij} = \max_{0 \le a, e < F} x_{k,\, S i + a,\, S j + e}",
         r"\left\lfloor \frac{28 - 2}{2} \right\rfloor + 1 = 14",

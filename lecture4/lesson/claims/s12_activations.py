@@ -1,4 +1,4 @@
-"""Activation functions: what reaches the first of ten layers, and what training makes of it."""
+"""Activation functions: the gradient that reaches the first of ten layers, and training."""
 
 import math
 
@@ -6,21 +6,10 @@ import torch
 from torch import nn
 
 from lecture4.byhand import functional as F
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Item,
-    Lab,
-    Plot,
-    Run,
-    Table,
-    curves,
-    figure,
-    paired,
-    resolution,
-    spread,
-)
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.finding import Claim, Finding, above_chance, paired, resolution
+from lecture4.lesson.lab.items import Item, Plot, Table
+from lecture4.lesson.lab.plots import add_chance, add_curves, figure, mean_curve, spread
+from lecture4.lesson.lab.trainings import Lab, Run
 from lecture4.models import MLP
 
 DEPTH, WIDTH = 10, 100
@@ -30,7 +19,7 @@ NAMES = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "ReLU"}
 
 
 def measure(lab: Lab) -> dict:
-    """Gradients before the first step; then each activation at the best of several rates."""
+    """Gradients before training; then train each activation at the best of several rates."""
     lab.note("gradients of ten layers before the first step")
     classifier, data = lab.assemble("model=mlp")
     seeds, index = lab.seeds(3), data.train_index[:IMAGES]
@@ -44,13 +33,13 @@ def measure(lab: Lab) -> dict:
     }
     epochs, images = lab.pick((3, 4_500), (4, 22_500))
     share = round(min(1, images / len(data.train_index)), 3)
-    length = [f"trainer.max_epochs={epochs}", f"+trainer.limit_train_batches={share}"]
-    steps = int(share * (len(data.train_index) // data.batch_size))
+    length = [f"trainer.max_epochs={epochs}", f"data.train_share={share}"]
+    each = lab.images_an_epoch("model=mlp", *length)
     return {
         "seeds": seeds,
         "batch": len(y),
         "gradients": gradients,
-        "examples": [(epoch + 1) * steps * data.batch_size for epoch in range(epochs)],
+        "examples": [(epoch + 1) * each for epoch in range(epochs)],
         "chance": 1 / len(data.dataset.class_names),
         "tested": len(data.dataset.test_labels),
         "trainings": {a: _trainings(lab, a, length, seeds, epochs) for a in SCHEMES},
@@ -68,7 +57,7 @@ def gradient_norms(
 
 
 def _trainings(lab: Lab, activation: str, length: list[str], seeds: list[int], epochs: int) -> dict:
-    """Each optimizer and rate on the first seed, and the best of them on all."""
+    """Train with each optimizer and rate on the first seed, with the best on all seeds."""
     net = [
         "model=mlp",
         f"model.hidden=[{','.join([str(WIDTH)] * DEPTH)}]",
@@ -78,8 +67,7 @@ def _trainings(lab: Lab, activation: str, length: list[str], seeds: list[int], e
         *length,
     ]
     rates = lab.pick(
-        {"sgd": (0.01, 0.03, 0.1)},
-        {"sgd": (0.01, 0.03, 0.1), "adam": (0.001, 0.003, 0.01)},
+        {"sgd": (0.01, 0.03, 0.1)}, {"sgd": (0.01, 0.03, 0.1), "adam": (0.001, 0.003, 0.01)}
     )
     steps = [(optim, rate) for optim, several in rates.items() for rate in several]
     tuned = lab.tune(net, [(f"optim={optim}", f"optim.lr={rate}") for optim, rate in steps], seeds)
@@ -99,21 +87,21 @@ def _trainings(lab: Lab, activation: str, length: list[str], seeds: list[int], e
 
 def _curve(run: Run, epochs: int) -> list[float]:
     reached = run.curve("val/accuracy")
-    return reached + [run.accuracy] * (epochs - len(reached))  # chance, once it diverged
+    return reached + [run.accuracy] * (epochs - len(reached))  # chance after it diverged
 
 
 def judge(m: dict) -> list[Finding]:
-    """Gradients between two hidden layers of equal shape; accuracies seed by seed."""
+    """Compare gradients of two hidden layers of equal shape, and accuracies seed by seed."""
     return [
         Finding(
-            "sigmoid, before the first step: gradient norm of the second hidden layer over that of "
-            "the tenth, as a power of ten (−2: a hundredth, so that the second would need a "
-            "hundred times the steps)",
+            "sigmoid, before training: gradient norm of the second hidden layer over the tenth's, "
+            "as a power of ten (−2: a hundredth, so the second layer would need 100 times as many "
+            "steps)",
             _decades(m["gradients"]["sigmoid"]),
             at_most=-2,
         ),
         Finding(
-            "ReLU, the same (from −1 to 1 the gradient comes through, neither a tenth nor tenfold)",
+            "ReLU, the same (from −1 to 1: the two differ by at most a factor of ten)",
             _decades(m["gradients"]["relu"]),
             at_least=-1,
             at_most=1,
@@ -128,20 +116,13 @@ def _decades(of_seeds: list[list[float]]) -> list[float]:
 
 def _accurate(m: dict) -> list[Finding]:
     accuracy = {a: of["accuracy"] for a, of in m["trainings"].items()}
-    luck, seeds = resolution(m["tested"]), len(m["seeds"])
-    least = max(1, luck)  # more than luck, and about what an advice must bring to be worth it
+    least = max(1, resolution(m["tested"]))  # more than luck, and enough to be worth the advice
     return [
-        Finding(
-            f"test accuracy of ReLU, ten layers, minus chance ({luck:.2g} points: more than luck "
-            f"on {m['tested']:,} test images; without it there is nothing to compare)",
-            paired(accuracy["relu"], [m["chance"]] * seeds),
-            at_least=luck,
-            unit="points",
-        ),
+        above_chance("of ReLU, ten layers,", accuracy["relu"], m["chance"], m["tested"]),
         *(
             Finding(
-                f"test accuracy of ReLU minus that of {NAMES[other]}, ten layers ({least:.2g} "
-                f"points: more than luck, and about what an advice must bring)",
+                f"test accuracy of ReLU minus {NAMES[other]}, ten layers ({least:.2g} points: more "
+                "than luck, and enough to be worth the advice)",
                 paired(accuracy["relu"], accuracy[other]),
                 at_least=least,
                 unit="points",
@@ -152,7 +133,7 @@ def _accurate(m: dict) -> list[Finding]:
 
 
 def draw(m: dict) -> list[Item]:
-    """Gradients by layer, training curves, and the rates that were tried."""
+    """Gradients by layer, training curves, and the rates tried."""
     return [_gradients(m), _curves(m), _sweep(m)]
 
 
@@ -160,21 +141,21 @@ def _gradients(m: dict) -> Plot:
     layers = list(range(1, DEPTH + 2))
     drawn = figure("layer", "gradient norm ‖∂L/∂W‖", log_y=True)
     for colour, (activation, of_seeds) in enumerate(m["gradients"].items()):
-        curves(drawn, layers, of_seeds, NAMES[activation], colour, mode="lines+markers")
+        add_curves(drawn, layers, of_seeds, NAMES[activation], colour, mode="lines+markers")
     drawn.update_xaxes(tickvals=layers[::2], ticktext=[*layers[:-2:2], "scores"], tickangle=0)
     drawn.update_yaxes(exponentformat="power")
-    told = "; ".join(
-        f"{NAMES[a]} {_mean(of_seeds, 1):.1e} in the second layer, {_mean(of_seeds, -2):.1e} in "
-        f"the tenth"
+    norms = "; ".join(
+        f"{NAMES[a]} {mean_curve(of_seeds)[1]:.1e} in the second layer, "
+        f"{mean_curve(of_seeds)[-2]:.1e} in the tenth"
         for a, of_seeds in m["gradients"].items()
     )
     return Plot(
         drawn,
-        alt=f"Gradient norm of each layer before the first step: {told}.",
+        alt=f"Gradient norm of each layer before training: {norms}.",
         caption=f"Mean of {len(m['seeds'])} seeds and their range, over {m['batch']:,} training "
-        f"images. The gradient goes from right to left, and each sigmoid it passes multiplies it "
-        f"by at most a quarter. Hidden layers 2 to 10 have the same shape, {WIDTH} × {WIDTH}, so "
-        f"that their norms may be compared; the first has more weights, the scores fewer.",
+        "images. The gradient flows from right to left, and each sigmoid multiplies it by at most "
+        f"a quarter. Hidden layers 2 to 10 have the same shape, {WIDTH} × {WIDTH}, so their norms "
+        "can be compared; the first has more weights, the scores have fewer.",
     )
 
 
@@ -182,18 +163,18 @@ def _curves(m: dict) -> Plot:
     drawn = figure("training images seen", "validation accuracy (%)")
     for colour, (activation, of) in enumerate(m["trainings"].items()):
         values = [[100 * v for v in curve] for curve in of["validation"]]
-        curves(drawn, m["examples"], values, NAMES[activation], colour, mode="lines+markers")
-    drawn.add_hline(100 * m["chance"], line={"dash": "dot", "color": COLOURS[7]})
+        add_curves(drawn, m["examples"], values, NAMES[activation], colour, mode="lines+markers")
+    add_chance(drawn, 100 * m["chance"])
     drawn.update_yaxes(rangemode="tozero")
-    told = "; ".join(
+    accuracies = "; ".join(
         f"{NAMES[a]} {spread([100 * v for v in of['accuracy']])} %"
         for a, of in m["trainings"].items()
     )
     return Plot(
         drawn,
-        alt=f"Validation accuracy while training. Test accuracy, mean and range: {told}.",
+        alt=f"Validation accuracy while training. Test accuracy, mean and range: {accuracies}.",
         caption="Each activation with the best of the optimizers and rates in the table below: "
-        "mean of the seeds and their range; dotted: chance.",
+        "mean and range of the seeds.",
     )
 
 
@@ -209,25 +190,21 @@ def _sweep(m: dict) -> Table:
         ["activation", *(f"{optim} {rate:g}" for optim, rate in steps), "best", "test, each seed"],
         rows,
         caption="Best validation accuracy (%) of the first seed with each optimizer and learning "
-        "rate; then the best of them, and its test accuracy (%). *: at the edge of that "
-        "optimizer's rates, so that a better one may lie beyond. A training that diverges counts "
+        "rate; then the best setting, and its test accuracy (%). *: the smallest or largest of "
+        "that optimizer's rates, so a better one may lie beyond. A training that diverges counts "
         "as chance.",
     )
-
-
-def _mean(of_seeds: list[list[float]], layer: int) -> float:
-    return sum(of[layer] for of in of_seeds) / len(of_seeds)
 
 
 CLAIM = Claim(
     name="activations",
     title="Activation functions",
-    quote="In practice: use ReLu, don't use sigmoid or tanh.",
-    text="A net of ten hidden layers of 100 units, with sigmoid, tanh or ReLU between them, each "
-    "drawn with the scheme that the lecture gives it: Xavier for sigmoid and tanh, He for ReLU. "
-    "First the gradient of each layer is measured before any step; then the three nets are "
-    "trained alike, each at the best of the rates tried. Look whether the gradient reaches the "
-    "first layers, and whether each net leaves chance behind.",
+    quote=["In practice: use ReLu, don't use sigmoid or tanh."],
+    text="A net of ten hidden layers of 100 units with sigmoid, tanh or ReLU, each initialised as "
+    "the lecture advises: Xavier for sigmoid and tanh, He for ReLU. The gradient of each layer is "
+    "measured before training; then the three nets are trained alike, each at the best of the "
+    "rates tried. See whether the gradient reaches the first layers, and whether each net exceeds "
+    "chance.",
     formulas=[
         r"\sigma(z) = \frac{1}{1 + e^{-z}}",
         r"\sigma'(z) = \sigma(z) (1 - \sigma(z)) \le \frac{1}{4}",

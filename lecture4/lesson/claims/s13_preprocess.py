@@ -1,10 +1,18 @@
-"""Data preprocessing: how well the inputs are conditioned, and the accuracy that it brings."""
+"""Data preprocessing: conditioning of the inputs, and the accuracy that it brings."""
 
 import torch
 
-from lecture4.data.preprocess import ChannelMean, ChannelStandardize, FullScale, MeanImage
-from lecture4.lesson.lab import Claim, Finding, Item, Lab, Plot, Table, figure, paired, resolution
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.data.preprocess import (
+    ChannelMean,
+    ChannelStandardize,
+    FullScale,
+    MeanImage,
+    Preprocess,
+)
+from lecture4.lesson.lab.finding import Claim, Finding, above_chance, paired, resolution
+from lecture4.lesson.lab.items import Item, Plot, Table
+from lecture4.lesson.lab.plots import add_line, figure
+from lecture4.lesson.lab.trainings import Lab
 
 KINDS = {
     "none": FullScale,
@@ -18,12 +26,13 @@ NAMES = {
     "channel_mean": "channel mean",
     "channel_standardize": "channel mean and std",
 }
+DASHES = ("solid", "dash", "solid", "dot")
 MLP, SOFTMAX = ["model=mlp", "model.hidden=[100]"], ["model=softmax"]
-RANKS = 60  # points of a drawn spectrum
+RANKS = 60  # points of a plotted spectrum
 
 
 def measure(lab: Lab) -> dict:
-    """The eigenvalues of E[x̃ x̃ᵀ] under each preprocessing, and trainings under each."""
+    """Eigenvalues of E[x̃ x̃ᵀ] and trainings, for each preprocessing."""
     lab.note("the eigenvalues of the inputs' second moments")
     _, data = lab.assemble(*SOFTMAX, "preprocess=none")
     index = data.train_index[: lab.pick(5000, None)]
@@ -49,7 +58,7 @@ def measure(lab: Lab) -> dict:
 
 
 def second_moments(inputs: torch.Tensor) -> torch.Tensor:
-    """E[x̃ x̃ᵀ] of x̃ = (x, 1), x = image/255 stretched: (D + 1, D + 1), float64."""
+    """E[x̃ x̃ᵀ] of x̃ = (x, 1) with x = image/255 flattened: (D + 1, D + 1), float64."""
     total = 0.0
     for chunk in inputs.split(5000):
         x = torch.nn.functional.pad(chunk.flatten(1).double() / 255, (0, 1), value=1.0)
@@ -57,8 +66,8 @@ def second_moments(inputs: torch.Tensor) -> torch.Tensor:
     return total / len(inputs)
 
 
-def transformed(moments: torch.Tensor, preprocess: FullScale) -> torch.Tensor:
-    """E[x̃ x̃ᵀ] after preprocessing, A E[x̃ x̃ᵀ] Aᵀ, where A x̃ = ((x − mean)/std, 1)."""
+def transformed(moments: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
+    """E[x̃ x̃ᵀ] after preprocessing: A E[x̃ x̃ᵀ] Aᵀ with A x̃ = ((x − mean)/std, 1)."""
     shape = preprocess.input_shape
     ones = moments.new_ones(1)
     scale = torch.cat([(1 / preprocess.std.double()).expand(shape).flatten(), ones])
@@ -70,9 +79,9 @@ def transformed(moments: torch.Tensor, preprocess: FullScale) -> torch.Tensor:
 
 
 def _spectrum(values: torch.Tensor) -> dict:
-    """Largest and smallest eigenvalue, their quotient, and some between, of descending values."""
+    """Largest and smallest of descending eigenvalues, their ratio, and some values between."""
     largest = values[0].item()
-    values = values.clamp(min=1e-15 * largest)  # what float64 tells from zero
+    values = values.clamp(min=1e-15 * largest)  # float64 resolves no smaller ones
     last = len(values) - 1
     ranks = sorted({round(last ** (i / (RANKS - 1))) for i in range(RANKS)} | {0})
     return {
@@ -85,7 +94,7 @@ def _spectrum(values: torch.Tensor) -> dict:
 
 
 def _compare(lab: Lab, net: list[str], rates: tuple[float, ...], seeds: list[int]) -> dict:
-    """For each kind the rates on the first seed, and the best of them on all seeds."""
+    """Train with each kind: all rates on the first seed, the best of them on every seed."""
     length = lab.length(lab.pick(11_250, 45_000))
     settings = [(f"optim.lr={rate}",) for rate in rates]
     compared = {}
@@ -102,18 +111,18 @@ def _compare(lab: Lab, net: list[str], rates: tuple[float, ...], seeds: list[int
 
 
 def judge(m: dict) -> list[Finding]:
-    """Conditioning is exact; accuracies of the net are paired (the heading is Training NN)."""
+    """Condition numbers are exact; the net's accuracies are compared seed by seed."""
     condition = {kind: spectrum["condition"] for kind, spectrum in m["spectra"].items()}
     return [
         Finding(
-            "condition number of E[x̃ x̃ᵀ] with none over that with the channel mean subtracted "
-            "(gradient descent needs steps in proportion: half of them)",
+            "condition number of E[x̃ x̃ᵀ] with none over the channel mean's (2: gradient descent "
+            "needs half as many steps)",
             [condition["none"] / condition["channel_mean"]],
             at_least=2,
         ),
         Finding(
-            "the same number with the channel mean over that with channel mean and std (less than "
-            "a factor of two either way counts as nothing)",
+            "condition number with the channel mean over that with channel mean and std (less than "
+            "a factor of two either way does not matter)",
             [condition["channel_mean"] / condition["channel_standardize"]],
             at_least=0.5,
             at_most=2,
@@ -123,22 +132,19 @@ def judge(m: dict) -> list[Finding]:
 
 
 def _accurate(m: dict) -> list[Finding]:
-    net, luck = m["nets"]["MLP"], resolution(m["tested"])
-    accuracy = {kind: of["accuracy"] for kind, of in net.items()}
-    least = max(1, luck)  # more than luck, and about what an advice must bring to be worth it
+    accuracy = {kind: of["accuracy"] for kind, of in m["nets"]["MLP"].items()}
+    least = max(1, resolution(m["tested"]))  # more than luck, and enough to be worth the advice
     return [
-        Finding(
-            f"MLP: test accuracy with the channel mean subtracted minus chance ({luck:.2g} points: "
-            f"more than luck on {m['tested']:,} test images; without it there is nothing to "
-            f"compare)",
-            paired(accuracy["channel_mean"], [1 / m["classes"]] * len(m["seeds"])),
-            at_least=luck,
-            unit="points",
+        above_chance(
+            "of the MLP with the channel mean subtracted",
+            accuracy["channel_mean"],
+            1 / m["classes"],
+            m["tested"],
         ),
         *(
             Finding(
-                f"MLP: test accuracy with the {NAMES[kind]} subtracted minus that with none "
-                f"({least:.2g} points: more than luck, and about what an advice must bring)",
+                f"MLP: test accuracy with the {NAMES[kind]} subtracted minus none ({least:.2g} "
+                "points: more than luck, and enough to be worth the advice)",
                 paired(accuracy[kind], accuracy["none"]),
                 at_least=least,
                 unit="points",
@@ -146,8 +152,8 @@ def _accurate(m: dict) -> list[Finding]:
             for kind in ("mean_image", "channel_mean")
         ),
         Finding(
-            "MLP: test accuracy with channel mean and std minus that with the channel mean alone "
-            "(within the same bound either way, dividing adds nothing)",
+            "MLP: test accuracy with channel mean and std minus the channel mean alone (within the "
+            "same bound either way dividing does not matter)",
             paired(accuracy["channel_standardize"], accuracy["channel_mean"]),
             at_least=-least,
             at_most=least,
@@ -157,53 +163,42 @@ def _accurate(m: dict) -> list[Finding]:
 
 
 def draw(m: dict) -> list[Item]:
-    """Spectra, accuracy over learning rate, and all numbers in one table."""
+    """Spectra, accuracy against learning rate, and a table of all numbers."""
     return [_spectra(m), *(_rates(name, net) for name, net in m["nets"].items()), _table(m)]
 
 
 def _spectra(m: dict) -> Plot:
     drawn = figure("rank of the eigenvalue", "eigenvalue over the largest", log_x=True, log_y=True)
     for i, (kind, spectrum) in enumerate(m["spectra"].items()):
-        drawn.add_scatter(
-            x=spectrum["ranks"],
-            y=[v / spectrum["largest"] for v in spectrum["values"]],
-            mode="lines",
-            name=NAMES[kind],
-            line={"color": COLOURS[i], "width": 2, "dash": ("solid", "dash", "solid", "dot")[i]},
-        )
+        values = [v / spectrum["largest"] for v in spectrum["values"]]
+        add_line(drawn, spectrum["ranks"], values, NAMES[kind], i, DASHES[i])
     drawn.update_yaxes(exponentformat="power")
     drawn.update_xaxes(dtick=1)
-    told = "; ".join(f"{NAMES[k]} {s['condition']:.3g}" for k, s in m["spectra"].items())
+    conditions = "; ".join(f"{NAMES[k]} {s['condition']:.3g}" for k, s in m["spectra"].items())
     return Plot(
         drawn,
-        alt=f"Eigenvalues of E[x̃ x̃ᵀ], from the largest down. Condition numbers: {told}.",
-        caption=f"Over {m['images']:,} training images and the column of ones for the bias. Each "
-        f"line ends, on the right, at 1/κ. Where the mean image is large beside the differences "
-        f"between images, its eigenvalue is the largest, and without centring all others should "
-        f"lie low beside it; dividing all channels by one number would move none of them.",
+        alt=f"Eigenvalues of E[x̃ x̃ᵀ], from the largest down. Condition numbers: {conditions}.",
+        caption=f"Of {m['images']:,} training images and a column of ones for the bias. Each line "
+        "ends, on the right, at 1/κ. If the mean image is large compared with the differences "
+        "between images, its eigenvalue is the largest, and without centring it dwarfs all others. "
+        "Dividing all channels by one number would not change the lines.",
     )
 
 
 def _rates(name: str, net: dict) -> Plot:
     drawn = figure("learning rate", "validation accuracy (%)", log_x=True)
     for i, (kind, of) in enumerate(net.items()):
-        drawn.add_scatter(
-            x=of["rates"],
-            y=[100 * v for v in of["validation"]],
-            mode="lines+markers",
-            name=NAMES[kind],
-            line={"color": COLOURS[i], "width": 2, "dash": ("solid", "dash", "solid", "dot")[i]},
-        )
+        percent = [100 * v for v in of["validation"]]
+        add_line(drawn, of["rates"], percent, NAMES[kind], i, DASHES[i], mode="lines+markers")
     rates = next(iter(net.values()))["rates"]
     drawn.update_xaxes(tickvals=rates, ticktext=[f"{rate:g}" for rate in rates])
-    told = "; ".join(f"{NAMES[k]} {100 * max(of['validation']):.1f} %" for k, of in net.items())
+    best = "; ".join(f"{NAMES[k]} {100 * max(of['validation']):.1f} %" for k, of in net.items())
     return Plot(
         drawn,
-        alt=f"{name}: validation accuracy at each learning rate; the best: {told}.",
-        caption=f"{name}, first seed; a training that diverges counts as chance. One above the "
-        f"other: the same rate for all. Dividing by a std below one makes the inputs larger, so "
-        f"that the best rate should lie lower."
-        + ("" if name == "MLP" else " Shown for comparison: no finding rests on it."),
+        alt=f"{name}: validation accuracy at each learning rate; the best: {best}.",
+        caption=f"{name}, first seed; a training that diverges counts as chance. Dividing by a std "
+        "below 1 makes the inputs larger, so the best rate should be lower."
+        + ("" if name == "MLP" else " Shown for comparison: no finding uses it."),
     )
 
 
@@ -230,23 +225,27 @@ def _table(m: dict) -> Table:
         header,
         rows,
         caption="κ = λ max / λ min of E[x̃ x̃ᵀ]. Rate limit: 2K/λ max, above which plain gradient "
-        "descent on a softmax classifier overshoots where it curves most, by the curvature at "
-        f"W = 0. Best rate: the best, by validation accuracy of the first seed, of {tried} (*: at "
-        f"the edge of these, so that a better one may lie beyond).",
+        "descent on a softmax classifier overshoots in the direction of highest curvature, at W = "
+        f"0. Best rate: by validation accuracy of the first seed, from {tried} (*: the smallest or "
+        "largest, so a better one may lie beyond).",
     )
 
 
 CLAIM = Claim(
     name="preprocess",
     title="Data preprocessing",
-    quote="In practice: center only. … Subtract mean image … Subtract per channel mean … Subtract "
-    "per channel mean and divide by per channel std.",
-    text="The Hessian of a softmax classifier at W = 0 is, up to a fixed factor, the second "
-    "moments of its inputs, the bias counted as an input that is always one; the first layer "
-    "of any net sees the same matrix. The quotient of its largest and smallest eigenvalue "
-    "says how many steps gradient descent needs. It is computed for the four preprocessings; "
-    "then one MLP of 100 hidden units is trained under each, from the same seeds, each at "
-    "the best of the rates tried.",
+    quote=[
+        "In practice: center only.",
+        "* Subtract mean image",
+        "* Subtract per channel mean",
+        "* Subtract per channel mean and divide by per channel std.",
+    ],
+    text="The Hessian of a softmax classifier at W = 0 is, up to a fixed factor, the matrix of "
+    "second moments of its inputs, with the bias as an input that is always 1; the first layer of "
+    "any net has the same inputs. The number of steps that gradient descent needs grows with the "
+    "ratio of the largest to the smallest eigenvalue. This ratio is computed for four kinds of "
+    "preprocessing; then an MLP of 100 hidden units is trained with each, from the same seeds and "
+    "at the best of the rates tried.",
     formulas=[
         r"x' = \frac{x - \mu}{\sigma}, \quad \tilde{x} = (x', 1)",
         r"\nabla^2_W L \,\big|_{W = 0} = \left(\frac{1}{K} I - \frac{1}{K^2} 1 1^T\right) \otimes "

@@ -1,7 +1,8 @@
-"""Weight initialisation: what becomes of signal and gradient in ten layers, by initial scale."""
+"""Weight initialisation: signal and gradient through ten layers, by initial scale."""
 
 import math
 from dataclasses import dataclass
+from statistics import fmean
 
 import plotly.graph_objects as go
 import torch
@@ -9,18 +10,10 @@ from torch import nn
 
 from lecture4.byhand import functional as F
 from lecture4.byhand.init import initialize_
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Item,
-    Lab,
-    Plot,
-    Table,
-    Widget,
-    panels,
-    resolution,
-)
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.finding import Claim, Finding, resolution
+from lecture4.lesson.lab.items import Item, Plot, Table, Widget
+from lecture4.lesson.lab.plots import add_line, add_points, panels
+from lecture4.lesson.lab.trainings import Lab
 from lecture4.models import MLP
 
 DEPTH, WIDTH = 10, 100
@@ -35,8 +28,8 @@ DERIVATIVES = {
     "relu": lambda z: (z > 0).to(z.dtype),
 }
 FLAT = 0.01  # a derivative below this counts as saturated
-REST = 1e-16  # what is less than this part of the whole counts as this part
-FLOOR = 1e-15  # of what is drawn and compared with the prediction: about what float64 tells from 0
+REST = 1e-16  # smaller ratios count as this, about float64's resolution
+FLOOR = 1e-15  # smaller values are not drawn, and count as this when compared with predictions
 MULTIPLES = [10 ** (k / 4 - 2) for k in range(13)]  # of the advised std, for the slider
 BINS = 24
 RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, 4.0)}
@@ -45,7 +38,7 @@ GRADIENT_DECADES = (-12.0, 6.0)
 
 @dataclass
 class Passed:
-    """What one forward and backward pass left: z, h and ∂L/∂z (N, width) of each hidden layer."""
+    """z, h and ∂L/∂z (N, width) of each hidden layer, from one forward and backward pass."""
 
     z: list[torch.Tensor]
     h: list[torch.Tensor]
@@ -54,7 +47,7 @@ class Passed:
 
 
 def measure(lab: Lab) -> dict:
-    """Passes through untrained nets, their prediction, and a short training from each."""
+    """Forward and backward passes of untrained nets, their prediction, and short trainings."""
     lab.note("activations and gradients of ten layers before the first step")
     classifier, data = lab.assemble("model=mlp")
     index = data.train_index[:IMAGES]
@@ -89,7 +82,7 @@ def untrained(
     seed: int,
     multiple: float = 1.0,
 ) -> MLP:
-    """A net of ten hidden layers as ``scheme`` draws it, every weight times ``multiple``."""
+    """A net of ten hidden layers initialised by ``scheme``, with all weights times ``multiple``."""
     torch.manual_seed(seed)
     model = MLP(x.shape[1:], num_classes, [WIDTH] * DEPTH, activation, init=scheme).to(x.dtype)
     with torch.no_grad():
@@ -112,7 +105,7 @@ def passed(model: MLP, x: torch.Tensor, y: torch.Tensor) -> Passed:
 
 
 def _statistics(activation: str, model: MLP, x: torch.Tensor, y: torch.Tensor) -> dict:
-    """Of each hidden layer; ``flat`` is the share of saturated units, or of zeros for ReLU."""
+    """Statistics of each hidden layer; ``flat`` is the share of derivatives near zero."""
     p = passed(model, x, y)
     return {
         "spread": [h.var(0, correction=0).mean().sqrt().item() for h in p.h],
@@ -136,7 +129,7 @@ def _through(
 ) -> dict:
     models = [untrained(activation, scheme, x, k, seed) for seed in seeds]
     measured = [_statistics(activation, model, x, y) for model in models]
-    of_scores = _mean([of["scores_gradient"] for of in measured])
+    of_scores = fmean([of["scores_gradient"] for of in measured])
     expected = predicted(activation, _stds(models[0]), x, k, of_scores)
     return {
         **{key: [of[key] for of in measured] for key in ("spread", "gradient", "flat")},
@@ -152,12 +145,12 @@ def _stds(model: MLP) -> list[float]:
 def predicted(
     activation: str, stds: list[float], x: torch.Tensor, num_classes: int, scores_gradient: float
 ) -> dict:
-    """Spread between images, std and gradient of each hidden layer, were every z Gaussian.
+    """Predict spread between images, std and gradient of each hidden layer, for Gaussian z.
 
     With q = E[z²] and d = E[(z − z′)²]/2 for two images,
 
         qₗ₊₁ = σ² n E[f(z)²],   dₗ₊₁ = σ² n E[(f(z) − f(z′))²]/2,   z, z′ ~ N(0, qₗ),
-        gₗ² = σ² m E[f′(z)²] gₗ₊₁²,   m units in the layer after.
+        gₗ² = σ² m E[f′(z)²] gₗ₊₁²,   m units in the next layer.
 
     Source: Poole et al. 2016, arXiv:1606.05340, eq. 3 and 5; Schoenholz et al. 2017,
     arXiv:1611.01232, eq. 10.
@@ -186,7 +179,7 @@ def predicted(
 
 
 def _normal(points: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points in ±8 and their weights: the trapezoid rule for an average over N(0, 1)."""
+    """Points in ±8 and weights of the trapezoid rule for an expectation over N(0, 1)."""
     t = torch.linspace(-8, 8, points, dtype=torch.float64)
     weights = torch.exp(-t.square() / 2)
     return t, weights / weights.sum()
@@ -206,7 +199,7 @@ def _expected_difference(f, q: float, d: float) -> float:
 
 
 def _histograms(activation: str, x: torch.Tensor, y: torch.Tensor, k: int, seed: int) -> dict:
-    """For each multiple and layer, thousandths of activations and gradients in each bin."""
+    """Histograms of activations and gradients, in thousandths, for each multiple and layer."""
     low, high = RANGES[activation]
     edges = torch.linspace(low, high, BINS + 1, dtype=torch.float64)
     decades = torch.linspace(*GRADIENT_DECADES, BINS + 1, dtype=torch.float64)
@@ -232,7 +225,7 @@ def _histograms(activation: str, x: torch.Tensor, y: torch.Tensor, k: int, seed:
 
 
 def _thousandths(values: torch.Tensor, edges: torch.Tensor) -> list[int]:
-    """What falls into each bin; the first and the last take what lies beyond them."""
+    """Histogram in thousandths; values beyond the edges count in the first or last bin."""
     inside = values.flatten().clamp(edges[0].item(), edges[-1].item())
     counts = torch.histogram(inside, edges).hist
     return (1000 * counts / len(inside)).round().int().tolist()
@@ -246,7 +239,7 @@ def _predicted_bins(activation: str, q: float, edges: torch.Tensor) -> list[int]
 
 
 def _trainings(lab: Lab) -> dict:
-    """Short trainings from each scheme: one seed in the quick budget, rates and more in full."""
+    """Short trainings from each scheme; only the full budget has several seeds and rates."""
     seeds, rates = lab.seeds(lab.pick(1, 3)), lab.pick((0.01,), (0.0003, 0.003, 0.03, 0.3))
     hidden = ",".join([str(WIDTH)] * DEPTH)
     common = ["model=mlp", f"model.hidden=[{hidden}]", "augment=none"]
@@ -266,30 +259,30 @@ def _trainings(lab: Lab) -> dict:
 
 
 def judge(m: dict) -> list[Finding]:
-    """Powers of ten between layers and between schemes, for each seed; −2 counts as gone."""
+    """Compare layers and schemes in powers of ten, for each seed; −2 counts as vanished."""
     schemes = m["schemes"]
     just_right = [
         Finding(
-            f"just right, {SCHEMES[ADVISED[activation]]} with {NAMES[activation]}: how far spread "
-            f"or gradient, whichever changes more, goes up or down between first and tenth layer, "
-            f"in powers of ten (1: tenfold)",
+            f"just right, {SCHEMES[ADVISED[activation]]} with {NAMES[activation]}: change of "
+            "spread or gradient, whichever is larger, between the first and tenth layer, up or "
+            "down, in powers of ten (1: tenfold)",
             _change(schemes[activation][ADVISED[activation]]),
             at_most=1,
         )
         for activation in ("sigmoid", "relu")
     ]
     factor = Finding(
-        "ReLU without He's factor 2 in the variance: rms activation of the tenth layer over that "
-        "of the first, as a power of ten (9 layers that halve it predict −1.35)",
+        "ReLU without He's factor 2 in the variance: rms activation of the tenth layer over the "
+        "first, as a power of ten (9 layers that halve the square predict −1.35)",
         _decades(m["relu_without_factor"]),
         at_most=-1,
     )
-    # The squares of 100 ReLU units add up to within √(5/100) of what is expected: in ten layers
-    # √(10 · 0.05)/2 of the rms, 0.15 powers of ten. The worst of all should lie within three times.
+    # The sum of 100 ReLU units' squares has a relative deviation of √(5/100); over ten layers the
+    # rms has √(10 · 0.05)/2, which is 0.15 powers of ten. The largest should be within three times.
     predicted_well = Finding(
-        "measured over predicted spread or gradient, as a power of ten, up or down, in the layer, "
-        "scheme and activation where it is largest (half a power of ten: what the chance of 100 "
-        "units does in ten layers, three times over)",
+        "measured over predicted spread or gradient, up or down, in powers of ten, the largest of "
+        "all layers, schemes and activations (0.5: three times the random deviation of 100 units "
+        "over ten layers)",
         _gaps(schemes),
         at_most=0.5,
     )
@@ -301,16 +294,15 @@ def _too_small(m: dict) -> list[Finding]:
     schemes = m["schemes"]
     return [
         Finding(
-            "too small: spread of the activations between images in the tenth layer over that in "
-            "the first, as a power of ten, whichever of the three activations keeps most (−2: one "
-            "part in a hundred is left; −16, what float64 tells from zero, is the least that is "
-            "counted)",
+            "too small: spread of the activations between images in the tenth layer over the "
+            "first, as a power of ten, the largest of the three activations (−2: a hundredth is "
+            "left; −16, float64's resolution, is the least that is counted)",
             _worst([_decades(of["small"]["spread"]) for of in schemes.values()]),
             at_most=-2,
         ),
         Finding(
-            "too small: gradient of the first layer over the one with the advised scheme, as a "
-            "power of ten, likewise",
+            "too small: gradient of the first layer over that of the advised scheme, as a power of "
+            "ten, the largest of the three activations",
             _worst([_against_advised(m, activation, "small") for activation in schemes]),
             at_most=-2,
         ),
@@ -321,9 +313,9 @@ def _too_big(m: dict) -> list[Finding]:
     schemes = m["schemes"]
     saturated = [
         Finding(
-            f"too big: share of {activation} units whose derivative is below {FLAT}, over all "
-            f"layers (saturated: most of them)",
-            [100 * _mean(flat) for flat in schemes[activation]["large"]["flat"]],
+            f"too big: share of {activation} units, in all layers, whose derivative is below "
+            f"{FLAT} (saturated: most of them)",
+            [100 * fmean(flat) for flat in schemes[activation]["large"]["flat"]],
             at_least=50,
             unit="%",
         )
@@ -331,8 +323,8 @@ def _too_big(m: dict) -> list[Finding]:
     ]
     gradients = [
         Finding(
-            f"too big (“gradients 0”): gradient of the first layer over the one with the advised "
-            f"scheme, {NAMES[activation]}, as a power of ten (above 0 it is larger)",
+            "too big (“gradients 0”): gradient of the first layer over that of the advised scheme, "
+            f"{NAMES[activation]}, as a power of ten (above 0 it is larger)",
             _against_advised(m, activation, "large"),
             at_most=-2,
         )
@@ -342,11 +334,11 @@ def _too_big(m: dict) -> list[Finding]:
 
 
 def _trained(m: dict) -> list[Finding]:
-    """None with the quick budget's one seed, whose runs the table shows."""
+    """No findings with the quick budget's single seed; the table shows its runs."""
     trainings = m["trainings"]["schemes"]
     if len(m["trainings"]["seeds"]) < 3:
         return []
-    least = max(1, resolution(m["tested"]))  # more than luck, and what an advice must bring
+    least = max(1, resolution(m["tested"]))  # more than luck, and enough to be worth the advice
     found = []
     for activation, of in trainings.items():
         triples = zip(
@@ -356,8 +348,8 @@ def _trained(m: dict) -> list[Finding]:
             Finding(
                 f"test accuracy of ten layers of {NAMES[activation]} from "
                 f"{SCHEMES[ADVISED[activation]]} minus the best of too small, too big and chance "
-                f"({least:.2g} points: more than luck on {m['tested']:,} test images, and about "
-                f"what an advice must bring)",
+                f"({least:.2g} points: more than luck on {m['tested']:,} test images, and enough "
+                "to be worth the advice)",
                 [100 * (right - max(*wrong, m["chance"])) for right, *wrong in triples],
                 at_least=least,
                 unit="points",
@@ -371,7 +363,7 @@ def _ratio_decades(value: float, whole: float) -> float:
 
 
 def _decades(of_seeds: list[list[float]]) -> list[float]:
-    """log₁₀ of last over first layer, for each seed."""
+    """log₁₀ of the last over the first layer, for each seed."""
     return [_ratio_decades(layers[-1], layers[0]) for layers in of_seeds]
 
 
@@ -391,10 +383,7 @@ def _worst(of_activations: list[list[float]]) -> list[float]:
 
 
 def _gaps(schemes: dict) -> list[float]:
-    """Largest |log₁₀ measured/predicted| of all schemes and layers, for each seed.
-
-    What is below ``FLOOR`` counts as ``FLOOR``.
-    """
+    """Largest |log₁₀ measured/predicted| of all schemes and layers, for each seed."""
 
     def gap(measured: float, expected: float) -> float:
         return abs(math.log10(max(measured, FLOOR) / max(expected, FLOOR)))
@@ -412,58 +401,49 @@ def _gaps(schemes: dict) -> list[float]:
 
 
 def draw(m: dict) -> list[Item]:
-    """Signal and gradient by layer over their prediction, the slider, and what training made."""
+    """Signal and gradient by layer with their prediction, the slider, and the trainings."""
     return [_by_layer(m), _widget(m), _table(m)]
 
 
 def _by_layer(m: dict) -> Plot:
     schemes = m["schemes"]
-    told = "; ".join(
-        f"{NAMES[a]} with {SCHEMES[s]} {_mean([o[-1] for o in schemes[a][s]['spread']]):.1e} "
-        f"in the tenth layer, gradient of the first "
-        f"{_mean([o[0] for o in schemes[a][s]['gradient']]):.1e}"
+    ends = "; ".join(
+        f"{NAMES[a]} with {SCHEMES[s]} {fmean([o[-1] for o in schemes[a][s]['spread']]):.1e} in "
+        "the tenth layer, gradient of the first "
+        f"{fmean([o[0] for o in schemes[a][s]['gradient']]):.1e}"
         for a in schemes
         for s in (ADVISED[a], "large")
     )
     return Plot(
         _layers(schemes),
-        alt=f"Spread of the activations between images and rms gradient of ten layers, measured "
+        alt="Spread of the activations between images and rms gradient of ten layers, measured "
         f"points and predicted lines, at most {max(_gaps(schemes)):.2f} powers of ten apart: "
-        f"{told}.",
+        f"{ends}.",
         caption=f"Points: measured on {m['batch']} training images, {len(m['seeds'])} seeds. "
-        f"Lines: predicted layer by layer from the weights' std; the first layer starts from the "
-        f"images' mean square and their differences, the backward pass from the measured gradient "
-        f"of the scores. Left: how far a unit's activation varies from image to image (for "
-        f"sigmoid, around one half). Right: rms of ∂L/∂z, which the backward pass carries from "
-        f"layer 10 to layer 1. A curve that leaves the frame has vanished or exploded.",
+        "Lines: predicted layer by layer from the weights' std, starting from the images' mean "
+        "square and differences, and backward from the measured gradient of the scores. Left: "
+        "standard deviation of a unit's activation between images (for sigmoid, around one half). "
+        "Right: rms of ∂L/∂z, which flows backward from layer 10 to layer 1. A curve that leaves "
+        "the frame has vanished or exploded.",
     )
 
 
 def _layers(schemes: dict) -> go.Figure:
     titles = [f"{NAMES[a]}: {what}" for a in schemes for what in ("spread", "gradient")]
+    layers = list(range(1, DEPTH + 1))
     drawn = panels(
         len(schemes), 2, titles, vertical_spacing=0.09, horizontal_spacing=0.2, height=840
     )
     for row, of_activation in enumerate(schemes.values(), 1):
         for colour, (scheme, of) in enumerate(of_activation.items()):
             for col, key in ((1, "spread"), (2, "gradient")):
-                place = {"row": row, "col": col, "legendgroup": scheme, "name": SCHEMES[scheme]}
-                drawn.add_scatter(
-                    x=list(range(1, DEPTH + 1)),
-                    y=_drawable(of["predicted"][key]),
-                    mode="lines",
-                    line={"color": COLOURS[colour], "width": 2},
-                    showlegend=False,
-                    **place,
-                )
-                drawn.add_scatter(
-                    x=list(range(1, DEPTH + 1)) * len(of[key]),
-                    y=_drawable([v for of_seed in of[key] for v in of_seed]),
-                    mode="markers",
-                    marker={"color": COLOURS[colour], "size": 5},
-                    showlegend=(row, col) == (1, 1),
-                    **place,
-                )
+                name = SCHEMES[scheme]
+                place = {"row": row, "col": col, "legendgroup": scheme, "showlegend": False}
+                line = _drawable(of["predicted"][key])
+                add_line(drawn, layers, line, name, colour, **place)
+                place["showlegend"] = (row, col) == (1, 1)
+                points = _drawable([v for of_seed in of[key] for v in of_seed])
+                add_points(drawn, layers * len(of[key]), points, name, colour, 5, **place)
     drawn.update_yaxes(type="log", exponentformat="power", nticks=6)
     drawn.update_yaxes(range=[-8, 4], col=1)
     drawn.update_yaxes(range=[-12, 9], col=2)
@@ -489,10 +469,10 @@ def _widget(m: dict) -> Widget:
         data,
         alt="A slider over the initial scale and a choice of activation redraw the histograms of "
         "the activations, or of the gradients, of ten layers.",
-        caption=f"Measured on {m['batch']} training images with seed {m['seeds'][0]}, weights "
-        f"drawn by the advised scheme and multiplied by the factor chosen. Filled: measured; line: "
-        f"predicted. Each layer is drawn to its own height; the bins at both ends hold what lies "
-        f"beyond. Saturated: a derivative below {FLAT}.",
+        caption=f"Measured on {m['batch']} training images with seed {m['seeds'][0]}; weights are "
+        "drawn by the advised scheme and multiplied by the chosen factor. Filled: measured; line: "
+        "predicted. Each layer is scaled to its own height; the outermost bins include values "
+        f"beyond them. Saturated: a derivative below {FLAT}.",
     )
 
 
@@ -507,8 +487,8 @@ def _table(m: dict) -> Table:
                     NAMES[activation],
                     SCHEMES[scheme],
                     f"{of['std']:.2g}",
-                    f"{100 * _mean([_mean(layers) for layers in of['flat']]):.0f} %",
-                    f"{_mean([layers[0] for layers in of['gradient']]):.1e}",
+                    f"{100 * fmean([fmean(layers) for layers in of['flat']]):.0f} %",
+                    f"{fmean([layers[0] for layers in of['gradient']]):.1e}",
                     f"{trained['rate']:g}" + "*" * trained["at_edge"],
                     accuracies + (" (diverged)" if trained["diverged"] else ""),
                 ]
@@ -516,39 +496,39 @@ def _table(m: dict) -> Table:
     return Table(
         ["activation", "scheme", "std, layer 2", "flat", "gradient, layer 1", "rate", "test (%)"],
         rows,
-        caption=f"Flat: share of derivatives below {FLAT}, all layers (for ReLU, of zeros). Test "
+        caption=f"Flat: share of derivatives below {FLAT}, all layers (for ReLU: zeros). Test "
         f"accuracy after a short training, {_tried(m['trainings'])}. Between layers of equal width "
-        f"Xavier and He are the same std: both take the gain of the activation; they differ in the "
-        f"first layer and in that of the scores.",
+        "Xavier and He have the same std, since both use the activation's gain; they differ in the "
+        "first layer and in the scores.",
     )
 
 
 def _tried(trainings: dict) -> str:
-    """Seeds and learning rates, as part of the caption."""
+    """Seeds and learning rates, in words."""
     seeds, rates = trainings["seeds"], [f"{rate:g}" for rate in trainings["rates"]]
     text = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     if len(rates) == 1:
-        return f"{text}, at learning rate {rates[0]} alone, which may not suit every scheme"
+        return f"{text}, at learning rate {rates[0]} only, which may not suit every scheme"
     return (
         f"{text}, at the best of the learning rates {', '.join(rates)} by validation accuracy of "
-        f"the first seed (*: at the edge of these, so that a better one may lie beyond)"
+        "the first seed (*: the smallest or largest, so a better one may lie beyond)"
     )
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
 
 
 CLAIM = Claim(
     name="init",
     title="Weight initialisation",
-    quote="Xavier (Sigmoid) / He initialization (ReLU) … Too small -> activations go zero, "
-    "gradients also 0 … Too big -> saturate, gradients 0 … Just right",
-    text="Ten hidden layers of 100 units are drawn too small (std 0.001), too big (std 1), by "
-    "Xavier and by He, with sigmoid, tanh and ReLU, and images are sent through before any "
-    "training. Look at how far apart two images still are in the last layer, at how much of "
-    "the gradient reaches the first, and at whether saturated units stop it: each passes "
-    "little back, but through large weights.",
+    quote=[
+        "Xavier (Sigmoid) / He initialization (ReLU)",
+        "* Too small -> activations go zero, gradients also 0",
+        "* Too big -> saturate, gradients 0",
+        "* Just right",
+    ],
+    text="Ten hidden layers of 100 units, with sigmoid, tanh and ReLU, are initialised too small "
+    "(std 0.001), too big (std 1), by Xavier and by He. Images pass through them before training. "
+    "See how far apart two images still are in the last layer, how much of the gradient reaches "
+    "the first layer, and whether saturated units stop it: each passes little back, but through "
+    "large weights.",
     formulas=[
         r"\text{Xavier: } \sigma_w^2 = g^2 \frac{2}{n_{\text{in}} + n_{\text{out}}}",
         r"\text{He: } \sigma_w^2 = \frac{g^2}{n_{\text{in}}}, \quad g^2_{\text{ReLU}} = 2",

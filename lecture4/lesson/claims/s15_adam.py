@@ -1,45 +1,40 @@
-"""Adam against SGD: how wide the range of good learning rates is, and what bias correction does."""
+"""Adam against SGD: the range of good learning rates, and the effect of bias correction."""
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 
 import plotly.graph_objects as go
 import torch
-from omegaconf import DictConfig
 from torch import nn
 
 from lecture4.byhand import optim
 from lecture4.data.randomness import generator
 from lecture4.lesson import planted_bugs
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Item,
-    Lab,
-    Plot,
-    Table,
-    Widget,
-    curves,
+from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.items import Item, Plot, Table, Widget
+from lecture4.lesson.lab.plots import (
+    COLOURS,
+    add_chance,
+    add_curves,
+    add_line,
+    add_points,
     figure,
-    paired,
+    mean_curve,
     panels,
-    resolution,
-    scores_of,
     spread,
 )
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.trainings import Lab, accuracy
 from lecture4.models import MLP
-from lecture4.training import assemble
 
 OPTIMIZERS = ("sgd", "adam")
 BATCH = 128
-SHARE = 0.9  # of what the best rate gains over chance: what a rate must reach to count as good
-TWICE = math.log10(2)  # decades; less than that, nobody who doubles a rate to try it would notice
-NO_WORSE = 1  # point that Adam may lack at its best rate
-A_TENTH = 0.1  # nats: e^−0.1 ≈ 0.9, so the right class has a tenth less probability
+SHARE = 0.9  # of the best rate's gain over chance; a rate that reaches it counts as good
+TWICE = math.log10(2)  # decades: who tries rates by doubling would not notice a smaller difference
+NO_WORSE = 1  # point by which Adam may be worse at its best rate
+A_TENTH = 0.1  # nats: e^−0.1 ≈ 0.9, a tenth less probability for the right class
 SURFACE = {"curvatures": [1.0, 25.0], "start": [-4.0, 1.5], "steps": 100}
 
 
@@ -52,9 +47,9 @@ def measure(lab: Lab) -> dict:
     }
     task, sweep, built = _Task(lab), {}, {}
     for name in OPTIMIZERS:
-        settings = lab.compose(f"optim=byhand_{name}").optim
-        built[name] = assemble.build("optim", settings)
-        sweep[name] = {"title": title(settings), "rates": rates[name]}
+        words = "model=mlp", f"optim={name}", "formulas=byhand"
+        built[name] = lab.assemble(*words)[0].optimizer
+        sweep[name] = {"title": title(built[name].keywords), "rates": rates[name]}
         sweep[name] |= _accuracies(lab, task, built[name], sweep[name], steps, seeds)
     first = _first_steps(lab, task, built["adam"], best_rate(sweep["adam"]), seeds)
     betas = list(built["adam"].keywords["betas"])
@@ -76,7 +71,7 @@ def measure(lab: Lab) -> dict:
 def _accuracies(
     lab: Lab, task: "_Task", make: Callable, sweep: dict, steps: int, seeds: Sequence[int]
 ) -> dict[str, list[list[float]]]:
-    """Validation and test accuracy: for each seed, of each rate."""
+    """Validation and test accuracy of each seed at each rate."""
     rows = []
     for rate in sweep["rates"]:
         lab.note(f"{sweep['title']}, η = {rate:.2g}")
@@ -87,22 +82,22 @@ def _accuracies(
     }
 
 
-def title(settings: DictConfig) -> str:
-    """What an optimizer is called, by its configuration."""
+def title(settings: Mapping) -> str:
+    """An optimizer's name on the page, from its settings."""
     if "betas" in settings:
         return "Adam"
-    return f"SGD, {'Nesterov ' if settings.nesterov else ''}momentum {settings.momentum}"
+    return f"SGD, {'Nesterov ' * settings['nesterov']}momentum {settings['momentum']}"
 
 
 def _decades(low: float, high: float) -> list[float]:
-    """Rates from 10^low to 10^high, √10 from one to the next."""
+    """Rates from 10^low to 10^high in steps of a factor √10."""
     return [10 ** (low + i / 2) for i in range(round(2 * (high - low)) + 1)]
 
 
 def _first_steps(
     lab: Lab, task: "_Task", make: Callable, rate: float, seeds: Sequence[int]
 ) -> dict[str, float | int | list[list[float]]]:
-    """Losses of Adam's first steps; of a run that diverges, those before."""
+    """Losses of Adam's first steps, up to where a run diverges."""
     steps = lab.pick(60, 100)
     first = {"rate": rate, "steps": steps}
     for key, plant in (
@@ -116,7 +111,7 @@ def _first_steps(
 
 
 class _Task:
-    """What every optimizer is given: an MLP, standardised images, and their order."""
+    """The training that every optimizer does: an MLP, standardised images, and their order."""
 
     hidden = [64]
 
@@ -136,7 +131,7 @@ class _Task:
     def losses(
         self, optimizer: Callable[[Iterable], torch.optim.Optimizer], steps: int, seed: int
     ) -> tuple[list[float], nn.Module | None]:
-        """Loss before each step, and the model; no model if a loss was no number."""
+        """Loss before each step, and the model; None for the model if training diverged."""
         torch.manual_seed(seed)
         model = MLP(self.shape, self.classes, self.hidden)
         update, losses = optimizer(model.parameters()), []
@@ -153,23 +148,20 @@ class _Task:
         return losses, model
 
     def accuracies(self, optimizer: Callable, steps: int, seed: int) -> tuple[float, float]:
-        """On validation and test images; chance if training diverged."""
+        """Accuracy on validation and test images; chance if training diverged."""
         _, model = self.losses(optimizer, steps, seed)
         if model is None:
             return 1 / self.classes, 1 / self.classes
-        return tuple(
-            (scores_of(model, inputs).argmax(1) == labels).double().mean().item()
-            for inputs, labels in (self.val, self.test)
-        )
+        return accuracy(model, *self.val), accuracy(model, *self.test)
 
 
 def factor(t: int, betas: Sequence[float]) -> float:
-    """How many times too long Adam's step t is without bias correction."""
+    """By how much Adam's step t is too long without bias correction."""
     return (1 - betas[0] ** t) / math.sqrt(1 - betas[1] ** t)
 
 
 def step_ratio(steps: int, betas: Sequence[float]) -> list[float]:
-    """Length of each step without over that with correction, of the same gradients, as ε → 0."""
+    """Length of each step without correction over that with it, same gradients, ε → 0."""
     gradients = torch.randn(steps, 1000, generator=generator(0), dtype=torch.float64)
     lengths = []
     for plant in (planted_bugs.adam_without_bias_correction, nullcontext):
@@ -185,13 +177,9 @@ def step_ratio(steps: int, betas: Sequence[float]) -> list[float]:
     return (lengths[0] / lengths[1]).tolist()
 
 
-def _means(curves_of_seeds: Sequence[Sequence[float]]) -> list[float]:
-    return [statistics.fmean(of_seeds) for of_seeds in zip(*curves_of_seeds, strict=True)]
-
-
 def best_rate(sweep: dict) -> float:
-    """The rate of the best validation accuracy, mean over seeds."""
-    means = _means(sweep["val"])
+    """The rate of the highest mean validation accuracy."""
+    means = mean_curve(sweep["val"])
     return sweep["rates"][means.index(max(means))]
 
 
@@ -201,14 +189,14 @@ def reached(sweep: dict) -> list[float]:
     return [accuracy[i] for accuracy in sweep["test"]]
 
 
-def floor(accuracy: Sequence[float], chance: float) -> float:
-    """What a good rate reaches; above all of them where none is better than chance."""
-    gain = max(accuracy) - chance
-    return chance + SHARE * gain if gain > 1e-9 else math.inf  # not the rounding of a mean
+def floor(reached: Sequence[float], chance: float) -> float:
+    """Accuracy from which a rate counts as good; infinite if no rate is better than chance."""
+    gain = max(reached) - chance
+    return chance + SHARE * gain if gain > 1e-9 else math.inf  # more than a mean's rounding error
 
 
 def width(rates: Sequence[float], accuracy: Sequence[float], chance: float) -> float:
-    """Decades of rates on which accuracy, straight between those tried, is good."""
+    """Decades of rates with good accuracy, interpolated linearly between those tried."""
     least, x = floor(accuracy, chance), [math.log10(rate) for rate in rates]
     total = 0.0
     for i in range(len(x) - 1):
@@ -225,20 +213,20 @@ def widths(m: dict, name: str) -> list[float]:
 
 
 def good(m: dict, name: str) -> list[float]:
-    """The rates tried whose mean test accuracy is good."""
-    means = _means(m["sweep"][name]["test"])
+    """The rates whose mean test accuracy is good."""
+    means = mean_curve(m["sweep"][name]["test"])
     least = floor(means, 1 / m["classes"])
     return [r for r, a in zip(m["sweep"][name]["rates"], means, strict=True) if a >= least]
 
 
 def at_edge(m: dict, name: str) -> bool:
-    """Whether a seed's good rates reach the lowest or highest tried, and may go on beyond."""
+    """Whether a seed's good rates include the lowest or highest tried, so more may lie beyond."""
     chance = 1 / m["classes"]
     return any(max(a[0], a[-1]) >= floor(a, chance) for a in m["sweep"][name]["test"])
 
 
 def first_losses(m: dict, key: str) -> list[float]:
-    """Mean loss of each seed's first steps; steps after it diverged count as its worst, or ln K."""
+    """Each seed's mean loss of the first steps; once diverged, its worst loss or ln K counts."""
     n, blank = m["first"]["steps"], math.log(m["classes"])
     return [
         statistics.fmean([*losses, *[max(blank, *losses)] * (n - len(losses))])
@@ -247,47 +235,47 @@ def first_losses(m: dict, key: str) -> list[float]:
 
 
 def excess(m: dict) -> list[float]:
-    """By how much the first steps' loss is higher without bias correction, seed by seed."""
+    """Increase of the first steps' loss without bias correction, seed by seed."""
     pairs = zip(first_losses(m, "without"), first_losses(m, "with"), strict=True)
     return [a - b for a, b in pairs]
 
 
 def judge(m: dict) -> list[Finding]:
-    """Sensitivity, what is reached, and the first steps, exactly and in training."""
+    """Sensitivity, best accuracy, and the first steps, by formula and in training."""
     adam, sgd = reached(m["sweep"]["adam"]), reached(m["sweep"]["sgd"])
     wide = zip(widths(m, "adam"), widths(m, "sgd"), strict=True)
     errors = [abs(r / factor(t, m["betas"]) - 1) for t, r in enumerate(m["ratio"], 1)]
     return [
-        Finding(  # a range of rates that all learn nothing would be wide, and mean nothing
-            f"test accuracy at the own best rate minus chance, the lower of both, against what "
-            f"luck makes of {m['test_images']:,} images",
-            paired(map(min, adam, sgd), [1 / m["classes"]] * len(adam)),
+        Finding(  # a range of rates that all learn nothing would be wide, but meaningless
+            "test accuracy at its best rate minus chance, the worse of the two optimizers (more "
+            f"than luck on {m['test_images']:,} images)",
+            paired(list(map(min, adam, sgd)), 1 / m["classes"]),
             at_least=resolution(m["test_images"]),
             unit="points",
         ),
         Finding(
-            f"range of learning rates that gain at least {SHARE:.0%} of what the own best gains "
-            f"over chance: Adam's minus SGD's, against a factor of two",
+            f"width of the range of rates with at least {SHARE:.0%} of the best rate's gain over "
+            "chance: Adam's minus SGD's (at least a factor of two)",
             [a - b for a, b in wide],
             at_least=TWICE,
             unit="decades",
         ),
         Finding(
-            "test accuracy at the own best rate: Adam's minus SGD's",
+            "test accuracy at its best rate: Adam's minus SGD's",
             paired(adam, sgd),
             at_least=-NO_WORSE,
             unit="points",
         ),
-        Finding(  # float64 on both sides: rounding alone
-            f"steps 1 to {len(errors)} without bias correction are "
-            f"(1 − β₁ᵗ)/√(1 − β₂ᵗ) times as long: largest relative error",
+        Finding(  # float64 on both sides, so only rounding differs
+            f"steps 1 to {len(errors)} without bias correction are (1 − β₁ᵗ)/√(1 − β₂ᵗ) times as "
+            "long: largest relative error",
             [max(errors)],
             at_most=1e-6,
         ),
         Finding(
-            f"mean training loss of the first {m['first']['steps']} steps at the rate that is best "
-            f"with bias correction, without it minus with it, against a tenth less probability for "
-            f"the right class",
+            f"mean training loss of the first {m['first']['steps']} steps at the best rate with "
+            "bias correction: without correction minus with it (0.1: a tenth less probability for "
+            "the right class)",
             excess(m),
             at_least=A_TENTH,
             unit="nats",
@@ -296,7 +284,7 @@ def judge(m: dict) -> list[Finding]:
 
 
 def draw(m: dict) -> list[Item]:
-    """The sweep, its summary, the first steps, and steps to play with."""
+    """The sweep, its summary, the first steps, and the widget."""
     return [_sweep(m), _table(m), _start(m), _widget()]
 
 
@@ -305,22 +293,22 @@ def _sweep(m: dict) -> Plot:
     made.update_xaxes(dtick=1, exponentformat="power")
     for i, (name, sweep) in enumerate(m["sweep"].items()):
         runs = [[100 * a for a in accuracy] for accuracy in sweep["test"]]
-        curves(made, sweep["rates"], runs, sweep["title"], i, mode="lines+markers")
+        add_curves(made, sweep["rates"], runs, sweep["title"], i, mode="lines+markers")
         if rates := good(m, name):
             made.add_vrect(rates[0], rates[-1], fillcolor=COLOURS[i], opacity=0.12, line_width=0)
-    made.add_hline(y=100 / m["classes"], line_dash="dash", line_color=COLOURS[7])
+    add_chance(made, 100 / m["classes"])
     wide = ", ".join(
         f"{sweep['title']} over {_wide(m, name, statistics.fmean(widths(m, name)))} decades"
         for name, sweep in m["sweep"].items()
     )
     return Plot(
         made,
-        f"Test accuracy against learning rate: at least {SHARE:.0%} of the best gain over chance "
-        f"is reached by {wide}.",
+        f"Test accuracy against learning rate. At least {SHARE:.0%} of the best gain over chance: "
+        f"{wide}.",
         f"MLP with {m['hidden'][0]} hidden units after {m['steps']} steps of {m['batch']} images "
-        f"at a constant rate; mean, lowest and highest of {len(m['seeds'])} seeds. Dashed: chance. "
-        f"Shaded: from the lowest to the highest rate whose mean gains at least {SHARE:.0%} of "
-        f"what the best mean gains over chance.",
+        f"at a constant rate; mean, lowest and highest of {len(m['seeds'])} seeds. Shaded: from "
+        f"the lowest to the highest rate whose mean has at least {SHARE:.0%} of the best mean's "
+        "gain over chance.",
     )
 
 
@@ -344,16 +332,16 @@ def _table(m: dict) -> Table:
             ]
         )
     notes = {
-        "*": " * The lowest or highest rate tried: a better one may lie beyond.",
-        "†": " † For a seed at least, the range reaches the lowest or highest rate tried, and may "
-        "be wider.",
+        "*": " * The lowest or highest rate tried; a better one may lie beyond.",
+        "†": " † For at least one seed the range includes the lowest or highest rate tried, so it "
+        "may be wider.",
     }
     return Table(
         ["optimizer", "best η", "test accuracy there", "decades of good rates"],
         rows,
         f"Mean (lowest–highest) of {len(m['seeds'])} seeds; the best rate is chosen by "
-        f"{m['val_images']:,} validation images, accuracy is of {m['test_images']:,} test images. "
-        f"Good: at least {SHARE:.0%} of the best gain over chance."
+        f"{m['val_images']:,} validation images, accuracy measured on {m['test_images']:,} test "
+        f"images. Good: at least {SHARE:.0%} of the best gain over chance."
         + "".join(note for mark, note in notes.items() if mark in marks),
     )
 
@@ -365,7 +353,7 @@ def _start(m: dict) -> Plot:
         runs = m["first"][key]
         shortest = min(map(len, runs))
         steps = range(1, shortest + 1)
-        curves(made, steps, [r[:shortest] for r in runs], name, i, row=2, col=1)
+        add_curves(made, steps, [r[:shortest] for r in runs], name, i, row=2, col=1)
     made.update_xaxes(title="step t")
     made.update_yaxes(title="times as long", row=1, rangemode="tozero")
     made.update_yaxes(title="training loss (nats)", row=2)
@@ -376,7 +364,7 @@ def _start(m: dict) -> Plot:
         f"{m['ratio'].index(top) + 1} is {top:.2f} times; the mean loss of the first "
         f"{m['first']['steps']} steps is {'higher' if difference > 0 else 'lower'} by "
         f"{abs(difference):.2f} nats.",
-        f"Above: length of each step without correction over that with, of the same gradients. "
+        "Above: length of each step without correction over that with it, for the same gradients. "
         f"Below: loss at η = {m['first']['rate']:.2g}, the best with correction; mean, lowest and "
         f"highest of {len(m['seeds'])} seeds.{_diverged(m)}",
     )
@@ -384,31 +372,17 @@ def _start(m: dict) -> Plot:
 
 def _ratio(made: go.Figure, m: dict) -> None:
     t = list(range(1, len(m["ratio"]) + 1))
-    made.add_scatter(
-        x=t,
-        y=[factor(i, m["betas"]) for i in t],
-        name="(1 − β₁ᵗ)/√(1 − β₂ᵗ)",
-        line={"color": COLOURS[7], "dash": "dash"},
-        row=1,
-        col=1,
-    )
-    made.add_scatter(
-        x=t,
-        y=m["ratio"],
-        name="measured",
-        mode="markers",
-        marker={"color": COLOURS[6], "size": 5},
-        row=1,
-        col=1,
-    )
+    law = [factor(i, m["betas"]) for i in t]
+    add_line(made, t, law, "(1 − β₁ᵗ)/√(1 − β₂ᵗ)", 7, "dash", row=1, col=1)
+    add_points(made, t, m["ratio"], "measured", 6, 5, row=1, col=1)
 
 
 def _diverged(m: dict) -> str:
     first = m["first"]
     lost = [(key, sum(len(r) < first["steps"] for r in first[key])) for key in ("with", "without")]
     return "".join(
-        f" {n} of {len(m['seeds'])} runs {key} correction diverged; from there they count as their "
-        f"worst loss, or ln K if that is worse, and the curves end."
+        f" {n} of {len(m['seeds'])} runs {key} correction diverged; from there on their worst loss "
+        "or ln K counts, whichever is higher, and the curves end."
         for key, n in lost
         if n
     )
@@ -419,26 +393,25 @@ def _widget() -> Widget:
     return Widget(
         "steps",
         SURFACE,
-        "Steps of SGD or Adam on a long valley, drawn over its contour lines; sliders choose the "
-        "learning rate, momentum, β₁, β₂, the number of steps and how the valley lies.",
-        f"The valley is {across / along:g} times as curved across as along. Raise η until SGD "
-        "jumps from wall to wall; give it momentum; then try Adam, with and without bias "
-        "correction, and turn the valley: Adam scales each coordinate by itself, which helps while "
-        "it lies along an axis.",
+        "Steps of SGD or Adam in a long valley, drawn over its contour lines; sliders set the "
+        "learning rate, momentum, β₁, β₂, the number of steps and the direction of the valley.",
+        f"The curvature across the valley is {across / along:g} times the curvature along it. "
+        "Raise η until SGD jumps from wall to wall; add momentum; then try Adam, with and without "
+        "bias correction, and turn the valley: Adam scales each coordinate separately, which helps "
+        "while the valley is parallel to an axis.",
     )
 
 
 CLAIM = Claim(
     name="adam",
     title="Adam against SGD with Nesterov momentum",
-    quote="Fancier optimizer: Adam.",
+    quote=["Fancier optimizer: Adam."],
     text=(
-        "The same MLP takes the same number of steps at each of a range of learning rates, by SGD "
-        "with Nesterov momentum and by Adam. How sensitive an optimizer is, is the width of the "
-        "range of rates that come near its own best: the wider, the less a rate has to be tuned. "
-        "Then Adam goes without its bias correction: at first its means m and v are too small, √v "
-        "more than m, so that the steps are too long. Look whether Adam's range is the wider, and "
-        "what the long steps do to the loss."
+        "The same MLP takes the same number of steps at each of several learning rates, with SGD "
+        "(Nesterov momentum) and with Adam. The wider the range of rates that come close to an "
+        "optimizer's best, the less its rate needs tuning. Then Adam runs without its bias "
+        "correction: at first its averages m and v are too small, √v more so than m, and the steps "
+        "are too long. See whether Adam's range is wider, and what the long steps do to the loss."
     ),
     formulas=[
         r"m \leftarrow \beta_1 m + (1-\beta_1)\, g",

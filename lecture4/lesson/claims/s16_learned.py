@@ -1,4 +1,4 @@
-"""What was learned: templates of the classes, first filters, and the maps of one image."""
+"""What was learned: class templates, first filters, and the activation maps of one image."""
 
 import copy
 import statistics
@@ -8,39 +8,27 @@ import torch
 
 from lecture4.data.dataset import Dataset
 from lecture4.lesson.claims.s17_models import overrides
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Gallery,
-    Item,
-    Lab,
-    Plot,
-    curves,
-    figure,
-    paired,
-    panels,
-    png,
-    resolution,
-    scores_of,
-)
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.finding import Claim, Finding, above_chance, paired, resolution
+from lecture4.lesson.lab.items import Gallery, Item, Plot, png
+from lecture4.lesson.lab.plots import COLOURS, add_curves, figure, panels
+from lecture4.lesson.lab.trainings import Lab, accuracy
 from lecture4.models import ConvNet, SoftmaxClassifier
 from lecture4.models.convnet import Block
 from lecture4.training.classifier import Classifier
 from lecture4.training.datamodule import DataModule
 
-# Of independent weights the correlation is 0 ± 0.004, which is 1/√pairs; of 0.1, each weight tells
-# a hundredth of the variance of the next, and less would be no picture.
+# Independent weights have a correlation of 0 ± 0.004 (1/√pairs). At 0.1 a weight explains a
+# hundredth of its neighbour's variance; with less there would be no visible structure.
 STRUCTURE = 0.1
-LOSS = 1.0  # points of accuracy; less would not matter
-# Points of variance. By chance K classes explain (K − 1)/(n − 1) of n images, about 1 %; ten times
-# as much is no chance, and a tenth of what there is to explain.
+LOSS = 1.0  # points of accuracy; less does not matter
+# Percentage points of variance. By chance K classes explain (K − 1)/(n − 1) of n images' variance,
+# about 1 %; ten times as much is not chance, and is a tenth of all variance.
 RISE = 10.0
-MEASURED = 500  # training images from which batch norm's statistics are measured anew
+MEASURED = 500  # training images for re-estimating batch norm's statistics
 
 
 def measure(lab: Lab) -> dict:
-    """Train softmax and ConvNet as the claim ``models`` does; compare with initial weights."""
+    """Train softmax and ConvNet as the claim ``models`` does; compare with the initial weights."""
     seeds, settings = lab.seeds(), overrides(lab)
     dataset = lab.dataset
     tested, explained = (
@@ -78,7 +66,7 @@ def measure(lab: Lab) -> dict:
 def _weights(
     trained: dict[str, Classifier], untrained: dict[str, Classifier], dataset: Dataset
 ) -> dict[str, float]:
-    """What became of templates and first filters."""
+    """Structure of the templates, and change of the first filters."""
     cosines = cosine(filters(trained["convnet"]), filters(untrained["convnet"]))
     return {
         "own_template": 100 * own_template(trained["softmax"], dataset),
@@ -96,12 +84,12 @@ def templates(classifier: Classifier) -> torch.Tensor:
 
 
 def filters(classifier: Classifier) -> torch.Tensor:
-    """Those of the first block: (channels, C, F, F)."""
+    """The filters of the first block: (channels, C, F, F)."""
     return classifier.model.blocks[0].conv.weight.detach()
 
 
 def neighbours(weights: torch.Tensor) -> float:
-    """The correlation of weights that lie beside or below each other, of (N, C, H, W)."""
+    """Correlation of horizontally or vertically adjacent weights (N, C, H, W)."""
     w = weights.double()
     pairs = [(w[..., 1:], w[..., :-1]), (w[..., 1:, :], w[..., :-1, :])]
     both = torch.stack([torch.cat([p[side].flatten() for p in pairs]) for side in (0, 1)])
@@ -109,30 +97,29 @@ def neighbours(weights: torch.Tensor) -> float:
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """The cosine of the angle between each filter in a and the same in b, (channels,)."""
+    """Cosine of the angle between corresponding filters of a and b: (channels,)."""
     return torch.cosine_similarity(a.flatten(1), b.flatten(1))
 
 
 def put_back(
     classifier: Classifier, initial: torch.Tensor, data: DataModule, images: int
 ) -> dict[str, float]:
-    """Test accuracy, with the first filters as trained, and put back to what they were.
+    """Test accuracy with the first filters as trained, and reset to their initial weights.
 
-    Either time batch norm measures its statistics anew, on training images, so that no later block
-    suffers from another scale of the maps alone.
+    In both cases batch norm's statistics are re-estimated on training images, so that later blocks
+    do not suffer merely from another scale of the maps.
     """
     classifier = copy.deepcopy(classifier)
     seen = data.dataset.train_inputs[data.train_index[:MEASURED]]
-    accuracy = {}
+    found = {}
     for name in ("filters_trained", "filters_put_back"):
         if name == "filters_put_back":
             filters(classifier).copy_(initial)
         with torch.no_grad():
             _measure_norms(classifier.model, classifier.preprocess(seen))
-        scores = scores_of(classifier, data.dataset.test_inputs[:images])
-        right = scores.argmax(1) == data.dataset.test_labels[:images]
-        accuracy[name] = right.double().mean().item()
-    return accuracy
+        tests = data.dataset.test_inputs[:images], data.dataset.test_labels[:images]
+        found[name] = accuracy(classifier, *tests)
+    return found
 
 
 def _measure_norms(model: torch.nn.Module, x: torch.Tensor) -> None:
@@ -147,7 +134,7 @@ def _measure_norms(model: torch.nn.Module, x: torch.Tensor) -> None:
 
 
 def own_template(classifier: Classifier, dataset: Dataset) -> float:
-    """The share of classes whose mean image gives the largest w·x with their own template."""
+    """Share of classes whose mean image has the largest w·x with their own template."""
     labels = dataset.test_labels
     classes = range(len(dataset.class_names))
     with torch.no_grad():
@@ -158,7 +145,7 @@ def own_template(classifier: Classifier, dataset: Dataset) -> float:
 
 
 def maps(classifier: Classifier, inputs: torch.Tensor) -> list[torch.Tensor]:
-    """The activation maps that each block makes of images: (N, channels, H, W) each."""
+    """The activation maps of each block: (N, channels, H, W) each."""
     made = []
     with torch.no_grad():
         x = classifier.preprocess(inputs)
@@ -169,9 +156,9 @@ def maps(classifier: Classifier, inputs: torch.Tensor) -> list[torch.Tensor]:
 
 
 def selectivity(classifier: Classifier, dataset: Dataset, images: int) -> list[float]:
-    """For each block, how much of the variance of a map's average over images its class explains.
+    """Share of the variance of a map's average that the image's class explains, for each block.
 
-    In %, the mean over the maps: variance between the means of the classes, over the total.
+    In %, mean over the maps: variance of the class means over the total variance.
     """
     labels = dataset.test_labels[:images]
     chunks = [maps(classifier, part) for part in dataset.test_inputs[:images].split(500)]
@@ -214,24 +201,24 @@ def _pictures(
 
 
 def grey(weights: torch.Tensor) -> torch.Tensor:
-    """Weights (C, H, W) as a picture: grey is zero, the largest of them white or black."""
+    """Weights (C, H, W) as a picture: zero is grey, the largest weight white or black."""
     scaled = weights / weights.abs().max().clamp(min=1e-12)
     return ((scaled + 1) * 127.5).round().to(torch.uint8)
 
 
 def enlarged(picture: torch.Tensor, times: int = 4) -> torch.Tensor:
-    """Each pixel of (C, H, W) as a square of pixels."""
+    """Enlarge each pixel of (C, H, W) to a square."""
     return picture.repeat_interleave(times, 1).repeat_interleave(times, 2)
 
 
 def bright(activations: torch.Tensor) -> torch.Tensor:
-    """One map (H, W) as a picture: black is zero, its own largest activation white."""
+    """A map (H, W) as a picture: zero is black, its largest activation white."""
     scaled = activations.clamp(min=0) / activations.max().clamp(min=1e-12)
     return (scaled * 255).round().to(torch.uint8).expand(3, -1, -1)
 
 
 def mosaic(pictures: torch.Tensor) -> str:
-    """Pictures (N, 3, H, W) side by side in one, a clear pixel between them, as ``png``."""
+    """Pictures (N, 3, H, W) side by side in one ``png``, separated by a transparent pixel."""
     n, _, height, width = pictures.shape
     columns = max(c for c in range(1, n + 1) if n % c == 0 and c * c <= 2 * n)
     made = torch.zeros(4, (n // columns) * (height + 1) - 1, columns * (width + 1) - 1)
@@ -243,45 +230,37 @@ def mosaic(pictures: torch.Tensor) -> str:
 
 
 def judge(m: dict) -> list[Finding]:
-    """Structure that initial weights have not, and maps that tell the classes apart."""
+    """Trained weights must have structure that initial ones lack; maps must separate classes."""
 
     def of(key: str) -> list[float]:
         return [row[key] for row in m["per_seed"]]
 
-    accuracy = [row["convnet"] for row in of("accuracy")]
+    reached = [row["convnet"] for row in of("accuracy")]
     return [
         Finding(
-            f"of the {len(m['class_names'])} classes, those whose mean test image fits their own "
-            "template best: at least half",
+            f"share of the {len(m['class_names'])} classes whose mean test image fits their own "
+            "template best (at least half)",
             of("own_template"),
             at_least=50,
             unit="%",
         ),
         Finding(
-            "correlation of neighbouring weights in the templates, less that of the initial "
-            "weights, which is chance: enough for one weight to tell a hundredth of the variance "
-            "of the next",
+            "correlation of neighbouring weights in the templates, minus that of the initial "
+            "weights (0.1: a weight explains a hundredth of its neighbour's variance)",
             _differences(of("template_neighbours"), of("template_neighbours_untrained")),
             at_least=STRUCTURE,
         ),
-        Finding(  # without it, the two below tell nothing
-            "test accuracy of the ConvNet minus chance, against what the draw of "
-            f"{m['test_images']:,} test images alone could make",
-            paired(accuracy, [1 / len(m["class_names"])] * len(accuracy)),
-            at_least=resolution(m["test_images"]),
-            unit="points",
-        ),
+        above_chance("of the ConvNet", reached, 1 / len(m["class_names"]), m["test_images"]),
         Finding(
-            "test accuracy that the ConvNet loses when its first filters are put back to their "
-            f"initial weights, against what the draw of {m['tested']:,} test images alone could "
-            "make of equal nets",
+            "test accuracy that the ConvNet loses when its first filters are reset to their "
+            f"initial weights (more than equal nets differ by luck on {m['tested']:,} test images)",
             paired(of("filters_trained"), of("filters_put_back")),
             at_least=max(LOSS, resolution(m["tested"])),
             unit="points",
         ),
         Finding(
-            "how much of the variance of a map's average the class explains, last block less "
-            "first, and less the same of the untrained net: a tenth of the variance",
+            "share of the variance of a map's average that the class explains: last block minus "
+            "first block, minus the same for the untrained net (10: a tenth of the variance)",
             _differences(_rises(of("selectivity")), _rises(of("selectivity_untrained"))),
             at_least=RISE,
             unit="points",
@@ -294,13 +273,13 @@ def _differences(a: list[float], b: list[float]) -> list[float]:
 
 
 def _rises(shares: list[list[float]]) -> list[float]:
-    """From the first block to the last, for each seed."""
+    """Increase from the first block to the last, for each seed."""
     return [blocks[-1] - blocks[0] for blocks in shares]
 
 
 def draw(m: dict) -> list[Item]:
-    """Templates, filters before and after, maps of one image, and what they know of the class."""
-    known = " (the first in the test set that it gets right)" if m["image_right"] else ""
+    """Templates, filters before and after, maps of one image, and variance explained by class."""
+    known = " (the first in the test set that is classified correctly)" if m["image_right"] else ""
     image = Gallery(
         [(m["image"], m["image_class"])],
         f"The test image whose maps are shown below, of class {m['image_class']}.",
@@ -321,9 +300,9 @@ def _templates(m: dict) -> Gallery:
         f"The templates of {', '.join(m['class_names'])}; their neighbouring weights correlate by "
         f"{_mean(m, 'template_neighbours'):z.2f}, and by "
         f"{_mean(m, 'template_neighbours_untrained'):z.2f} before training.",
-        f"A row of W each, seen as an image, seed {m['seeds'][0]}; grey is zero. One template "
-        f"must stand for all images of a class: test accuracy {accuracy:.1f} %. Of the mean "
-        f"images of the classes, {_mean(m, 'own_template'):.0f} % fit their own template best "
+        f"Each is a row of W as an image, seed {m['seeds'][0]}; grey is zero. One template has to "
+        f"represent all images of a class: test accuracy {accuracy:.1f} %. "
+        f"{_mean(m, 'own_template'):.0f} % of the classes' mean images fit their own template best "
         f"(means of n = {len(m['seeds'])} seeds).",
     )
 
@@ -333,21 +312,21 @@ def _filters(m: dict) -> Plot:
     turned, along = _mean(m, "filter_cosine"), _mean(m, "filter_along_start")
     trained, back = (100 * _mean(m, f"filters_{name}") for name in ("trained", "put_back"))
     most = (
-        "so most of what is seen after training is still the draw that they began with"
+        "so most of what is visible after training is the initial draw"
         if along > 50
-        else "so most of what is seen after training was learned"
+        else "so most of what is visible after training was learned"
     )
     return Plot(
         _side_by_side(list(m["filters"].values()), list(m["filters"]), 420),
         f"{channels} first filters of the ConvNet, before and after training, at a cosine of "
-        f"{turned:z.2f} to each other, and their change; with them put back, test accuracy goes "
-        f"from {trained:.1f} % to {back:.1f} %.",
-        f"All {channels} filters of the first block before and after training, and the change "
-        f"alone; each scaled by its largest weight, grey is zero; seed {m['seeds'][0]}. The cosine "
-        f"of the angle between a filter and its start is {turned:z.2f} in the mean (1: not turned, "
-        f"0: nothing left of it); {along:.0f} % of a filter's squared length lies along its start, "
-        f"{most}. Test accuracy is {trained:.1f} %, and {back:.1f} % with the filters put back and "
-        f"batch norm's statistics measured anew (on {m['tested']:,} test images, "
+        f"{turned:z.2f} to each other, and their change; resetting them changes test accuracy from "
+        f"{trained:.1f} % to {back:.1f} %.",
+        f"All {channels} filters of the first block before and after training, and their change; "
+        f"each scaled by its largest weight, grey is zero; seed {m['seeds'][0]}. The mean cosine "
+        f"of the angle between a filter and its initial weights is {turned:z.2f} (1: same "
+        f"direction, 0: orthogonal); {along:.0f} % of a filter's squared length lies along its "
+        f"initial direction, {most}. Test accuracy is {trained:.1f} %, and {back:.1f} % with the "
+        f"filters reset and batch norm's statistics re-estimated (on {m['tested']:,} test images, "
         f"n = {len(m['seeds'])}).",
     )
 
@@ -357,9 +336,9 @@ def _maps(m: dict) -> Plot:
     titles = [f"block {i}: {h}×{w}" for i, (_, h, w) in enumerate(m["map_shapes"], 1)]
     return Plot(
         _side_by_side(m["maps"], titles, 540),
-        f"What each block makes of the image: {sizes}.",
-        "Every map of every block, black is zero, white the map's own largest activation. "
-        f"From block to block: {sizes}.",
+        f"The maps of the image in each block: {sizes}.",
+        "All maps of each block; black is zero, white the map's largest activation. By block: "
+        f"{sizes}.",
     )
 
 
@@ -370,10 +349,10 @@ def _selectivity(m: dict) -> Plot:
         _shares(m),
         f"The class explains {first:.1f} % of the variance of the first block's maps and "
         f"{last:.1f} % of the last's; in the untrained net {flat[0]:.1f} % and {flat[1]:.1f} %.",
-        f"Each map is averaged to one number for each of {m['explained']:,} test images; how much "
-        "of that number's variance lies between the classes, mean over the maps. Bands: lowest to "
-        f"highest of n = {len(m['seeds'])} seeds. Dashed: what the last trained block must "
-        f"reach, the first, plus the rise (or fall) of the untrained net, plus {RISE:.0f} points.",
+        f"Each map is averaged to one number for each of {m['explained']:,} test images; the share "
+        "of its variance that lies between the classes, mean over the maps. Bands: lowest to "
+        f"highest of n = {len(m['seeds'])} seeds. Dashed: threshold for the last trained block, "
+        f"which is the first block plus the untrained net's change plus {RISE:.0f} points.",
     )
 
 
@@ -390,7 +369,7 @@ def _shares(m: dict) -> go.Figure:
         [("selectivity", "trained"), ("selectivity_untrained", "untrained")]
     ):
         runs = [row[key] for row in m["per_seed"]]
-        curves(made, blocks, runs, name, colour=(0, 7)[i], mode="lines+markers")
+        add_curves(made, blocks, runs, name, colour=(0, 7)[i], mode="lines+markers")
     untrained = statistics.fmean(_rises([row["selectivity_untrained"] for row in m["per_seed"]]))
     must = _explained(m, "selectivity", 0) + untrained + RISE
     made.add_hline(must, line={"dash": "dash", "color": COLOURS[6]})
@@ -412,11 +391,14 @@ def _side_by_side(pictures: list[str], titles: list[str], height: int) -> go.Fig
 CLAIM = Claim(
     name="learned",
     title="What was learned",
-    quote="Convolve the filter with image e.g slide over image spatially, computing dot products.",
-    text="The weights of two trained models, seen as pictures. A softmax classifier has one "
-    "template for each class; a ConvNet has small filters, and maps of where they answer. Look "
-    "at what was noise before training and how much of it is left, and whether the maps, from "
-    "block to block, know more of the class than those of an untrained net.",
+    quote=[
+        "Convolve the filter with image e.g slide over image spatially, computing dot products. "
+        "Filter always extend to full depth of the input."
+    ],
+    text="The weights of two trained models as pictures. A softmax classifier has one template for "
+    "each class; a ConvNet has small filters, and maps that show where they respond. See how much "
+    "of the initial noise is left after training, and whether the maps, from block to block, carry "
+    "more information about the class than those of an untrained net.",
     formulas=[r"s_k = w_k^T x + b_k", r"w^T x + b"],
     code=[SoftmaxClassifier, ConvNet, Block],
     measure=measure,

@@ -1,28 +1,14 @@
-"""Softmax classifier, MLP, ConvNet: their accuracies, and which images each gets right."""
+"""Softmax classifier, MLP, ConvNet: accuracies, and the images each classifies correctly."""
 
 import statistics
 
 import torch
 
 from lecture4 import models
-from lecture4.lesson.lab import (
-    Claim,
-    Finding,
-    Gallery,
-    Item,
-    Lab,
-    Plot,
-    Run,
-    Table,
-    figure,
-    paired,
-    panels,
-    png,
-    resolution,
-    scores_of,
-    spread,
-)
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution
+from lecture4.lesson.lab.items import Gallery, Item, Plot, Table, png
+from lecture4.lesson.lab.plots import COLOURS, add_chance, add_points, figure, panels, spread
+from lecture4.lesson.lab.trainings import Lab, Run, scores_of
 
 TITLES = {"softmax": "softmax classifier", "mlp": "MLP", "convnet": "ConvNet"}
 PAIRS = (("mlp", "softmax"), ("convnet", "mlp"))
@@ -30,7 +16,7 @@ WORST, PICTURES = 5, 15
 
 
 def overrides(lab: Lab) -> dict[str, tuple[str, ...]]:
-    """What ``lab.train`` is given for each model: its own recipe, cut to the budget."""
+    """The overrides of each model's training: its own recipe, shortened to the budget."""
     if lab.budget == "full":
         epochs = {"softmax": 12, "mlp": 10, "convnet": 4}
         return {name: (f"model={name}", f"trainer.max_epochs={n}") for name, n in epochs.items()}
@@ -39,7 +25,7 @@ def overrides(lab: Lab) -> dict[str, tuple[str, ...]]:
 
 
 def measure(lab: Lab) -> dict:
-    """Train the three on each seed's split; let those of the first seed classify the test set."""
+    """Train the three on each seed's split; the first seed's classify the test set."""
     seeds, labels = lab.seeds(3), lab.dataset.test_labels
     m = {
         "seeds": seeds,
@@ -50,7 +36,7 @@ def measure(lab: Lab) -> dict:
     right, said = {}, {}
     for name, words in overrides(lab).items():
         runs = [lab.train(*words, seed=seed) for seed in seeds]
-        images = images_an_epoch(lab, words)
+        images = lab.images_an_epoch(*words)
         predicted = classify(lab, runs[0], words)
         right[name], said[name] = predicted == labels, predicted
         m["models"][name] = {
@@ -68,29 +54,20 @@ def measure(lab: Lab) -> dict:
 
 
 def classify(lab: Lab, run: Run, words: tuple[str, ...]) -> torch.Tensor:
-    """Predicted classes of the test set (N,); of a run that diverged, the first class."""
+    """Predicted classes (N,) of the test set; always the first class if the run diverged."""
     if run.diverged:
         return torch.zeros_like(lab.dataset.test_labels)
     classifier, data = lab.restore(run, *words)
     return scores_of(classifier, data.dataset.test_inputs).argmax(1)
 
 
-def images_an_epoch(lab: Lab, words: tuple[str, ...]) -> int:
-    """How many training images a run shows in each epoch, in whole batches."""
-    cfg = lab.compose(*words)
-    batches = (len(lab.dataset.train_labels) - cfg.data.val_size) // cfg.data.batch_size
-    limit = cfg.trainer.get("limit_train_batches", batches)
-    steps = int(limit * batches) if isinstance(limit, float) else min(limit, batches)
-    return steps * cfg.data.batch_size
-
-
 def confusion(predicted: torch.Tensor, labels: torch.Tensor, k: int) -> list[list[int]]:
-    """How many images of each class (row) were called each class (column)."""
+    """Number of images of each class (row) that were classified as each class (column)."""
     return torch.bincount(labels * k + predicted, minlength=k * k).view(k, k).tolist()
 
 
 def _together(right: dict[str, torch.Tensor]) -> list[dict]:
-    """How many images each subset of the models, and no other, gets right."""
+    """Number of images that exactly each subset of the models classifies correctly."""
     code = sum(r.long() << i for i, r in enumerate(right.values()))
     counts = torch.bincount(code, minlength=2 ** len(right)).tolist()
     return [
@@ -109,12 +86,12 @@ def _picture(lab: Lab, i: int, said: dict[str, torch.Tensor]) -> dict:
 
 
 def judge(m: dict) -> list[Finding]:
-    """Each model against the one before, seed by seed."""
+    """Compare each model with the one before, seed by seed."""
     n = m["test_images"]
     return [
-        Finding(  # less than this, another test set of the same size might turn it round
-            f"test accuracy of the {TITLES[a]} minus that of the {TITLES[b]}, on the same split, "
-            f"against what the draw of {n:,} test images alone could make of equal models",
+        Finding(
+            f"test accuracy of the {TITLES[a]} minus the {TITLES[b]} on the same split (more than "
+            f"equal models differ by luck on {n:,} test images)",
             paired(m["models"][a]["accuracy"], m["models"][b]["accuracy"]),
             at_least=max(1, resolution(n)),
             unit="points",
@@ -124,7 +101,7 @@ def judge(m: dict) -> list[Finding]:
 
 
 def draw(m: dict) -> list[Item]:
-    """Accuracies, what they cost, what is taken for what, and what the ConvNet alone knows."""
+    """Accuracies, costs, confusions, and the images that only the ConvNet classifies correctly."""
     items = [_accuracies(m), _costs(m), _confusions(m), _pairs(m), _agreement(m)]
     return [*items, _gallery(m)] if m["pictures"] else items
 
@@ -138,15 +115,10 @@ def _accuracies(m: dict) -> Plot:
     for i, (name, title) in enumerate(TITLES.items()):
         values = [100 * a for a in m["models"][name]["accuracy"]]
         made.add_bar(x=[title], y=[_mean(m, name)], marker_color=COLOURS[i], opacity=0.45)
-        made.add_scatter(
-            x=[title] * len(values),
-            y=values,
-            mode="markers",
-            marker={"color": COLOURS[i], "size": 9},
-            text=[f"seed {seed}" for seed in m["seeds"]],
-        )
+        seeds = [f"seed {seed}" for seed in m["seeds"]]
+        add_points(made, [title] * len(values), values, title, i, 9, text=seeds)
     chance = 100 / len(m["class_names"])
-    made.add_hline(chance, line_dash="dash", annotation_text=f"chance, {chance:.0f} %")
+    add_chance(made, chance)
     means = ", ".join(f"{title} {_mean(m, name):.1f} %" for name, title in TITLES.items())
     return Plot(
         made,
@@ -175,8 +147,8 @@ def _costs(m: dict) -> Table:
         rows,
         f"Accuracy on {m['test_images']:,} test images at the epoch of best validation accuracy, "
         f"mean (lowest–highest) of n = {len(m['seeds'])} seeds, {m['seeds'][0]} to "
-        f"{m['seeds'][-1]}. Images seen in training: one that is seen again is counted again; the "
-        "models may have been shown unlike numbers of them. Time of training, validation and test.",
+        f"{m['seeds'][-1]}. Images seen: in training, repeated ones counted each time; it may "
+        "differ between models. Time: training, validation and test.",
     )
 
 
@@ -193,7 +165,7 @@ def _confusions(m: dict) -> Plot:
             text=counts,
             texttemplate="%{text}",
             textfont={"size": 9},
-            hovertemplate="%{y} called %{x}: %{text} (%{z:.1f} %)<extra></extra>",
+            hovertemplate="%{y} classified as %{x}: %{text} (%{z:.1f} %)<extra></extra>",
             zmin=0,
             zmax=100,
             colorscale=[[0, "rgba(47,127,193,0)"], [1, COLOURS[0]]],  # light or dark below
@@ -212,13 +184,13 @@ def _confusions(m: dict) -> Plot:
     return Plot(
         made,
         f"Confusion matrices; on the diagonal, of {m['test_images']:,} images: {means}.",
-        f"Rows: true class; columns: what seed {m['seeds'][0]}'s model said in float32; numbers of "
-        f"images.",
+        f"Rows: true class; columns: prediction of seed {m['seeds'][0]}'s model, in float32; "
+        "numbers of images.",
     )
 
 
 def confused(counts: list[list[int]], names: list[str]) -> list[tuple[str, int]]:
-    """The pairs of classes most often taken for each other, both ways added up."""
+    """The pairs of classes most often confused, both directions added up."""
     k = range(len(names))
     both = [
         (f"{names[i]} / {names[j]}", counts[i][j] + counts[j][i]) for i in k for j in k if i < j
@@ -232,8 +204,8 @@ def _pairs(m: dict) -> Table:
     return Table(
         list(TITLES.values()),
         [[f"{pair}: {n}" for pair, n in row] for row in zip(*columns, strict=True)],
-        f"The pairs of classes most often taken for each other, seed {m['seeds'][0]}, with the "
-        f"number of test images, both ways added up.",
+        f"The pairs of classes most often confused, seed {m['seeds'][0]}, with the number of test "
+        "images, both directions added up.",
     )
 
 
@@ -247,9 +219,9 @@ def _agreement(m: dict) -> Table:
         for row in sorted(m["right"], key=lambda row: -row["images"])
     ]
     return Table(
-        ["right: these and no other", "test images", "share"],
+        ["correct: exactly these", "test images", "share"],
         rows,
-        f"Which of the three models of seed {m['seeds'][0]} get an image right.",
+        f"Test images by the models of seed {m['seeds'][0]} that classify them correctly.",
     )
 
 
@@ -261,25 +233,27 @@ def _gallery(m: dict) -> Gallery:
     total = next(row["images"] for row in m["right"] if row["models"] == ["convnet"])
     return Gallery(
         pictures,
-        f"Test images that only the ConvNet gets right: {total:,} of {m['test_images']:,}, of "
-        f"which {len(pictures)} are shown.",
+        f"Test images that only the ConvNet classifies correctly: {total:,} of "
+        f"{m['test_images']:,}, of which {len(pictures)} are shown.",
         f"The first {len(pictures)}, in the order of the test set, of {total:,} that only the "
-        f"ConvNet gets right (seed {m['seeds'][0]}): what it is, not what the softmax classifier · "
-        f"the MLP said.",
+        f"ConvNet classifies correctly (seed {m['seeds'][0]}): the true class, not the predictions "
+        "of the softmax classifier · the MLP.",
     )
 
 
 CLAIM = Claim(
     name="models",
     title="Softmax, MLP, ConvNet side by side",
-    quote="Activation function - ReLu (for non-linearity) … Convolution layer: preserve spatial "
-    "structure.",
+    quote=[
+        "Activation function - ReLu (for non-linearity)",
+        "Convolution layer: preserve spatial structure.",
+    ],
     text=(
-        "The lecture's three models are trained by their own recipes, cut short to the budget, "
-        "each on the same split of the same images; the split changes with the seed. Two steps "
-        "are measured: what a non-linearity adds to the linear classifier, if anything, and what "
-        "keeping the image an image adds to that. Look at which classes are still taken for each "
-        "other, and whether there are images that only the ConvNet gets right."
+        "The lecture's three models are trained with their own recipes, shortened to the budget, "
+        "each on the same split of the same images; the split changes with the seed. Two steps are "
+        "measured: the gain of a non-linearity over the linear classifier, and the further gain of "
+        "preserving the image's spatial structure. See which classes are still confused, and "
+        "whether there are images that only the ConvNet classifies correctly."
     ),
     formulas=[
         r"s = W x + b",

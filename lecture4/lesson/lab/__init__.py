@@ -1,19 +1,26 @@
-"""The laboratory: what a claim is, how it trains and measures, how it draws."""
+"""What claims are made of: trainings, findings, figures."""
 
-from lecture4.lesson.lab.drawing import (
-    Gallery,
-    Item,
-    Plot,
-    Table,
-    Widget,
-    curves,
+from lecture4.lesson.lab.finding import (
+    Claim,
+    Finding,
+    above_chance,
+    paired,
+    resolution,
+    tally,
+    verdict,
+)
+from lecture4.lesson.lab.items import Gallery, Item, Plot, Table, Widget, png
+from lecture4.lesson.lab.plots import (
+    add_chance,
+    add_curves,
+    add_line,
+    add_points,
     figure,
+    mean_curve,
     panels,
-    png,
     spread,
 )
-from lecture4.lesson.lab.finding import Claim, Finding, paired, resolution, verdict
-from lecture4.lesson.lab.trainings import Lab, Run, Tuned, scores_of
+from lecture4.lesson.lab.trainings import Lab, Run, Tuned, accuracy, scores_of
 
 __all__ = [
     "Claim",
@@ -26,13 +33,20 @@ __all__ = [
     "Table",
     "Tuned",
     "Widget",
-    "curves",
+    "above_chance",
+    "accuracy",
+    "add_chance",
+    "add_curves",
+    "add_line",
+    "add_points",
     "figure",
+    "mean_curve",
     "paired",
     "panels",
     "png",
     "resolution",
     "scores_of",
     "spread",
+    "tally",
     "verdict",
 ]

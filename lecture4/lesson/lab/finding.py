@@ -1,4 +1,4 @@
-"""What a claim is: a sentence of the lecture, an experiment, and a verdict with its threshold."""
+"""A claim: lines of the lecture, an experiment, and findings whose thresholds give a verdict."""
 
 import math
 import statistics
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lecture4.lesson.lab.drawing import Item
+from lecture4.lesson.lab.items import Item
 from lecture4.lesson.lab.trainings import Lab
 
 VERDICTS = HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
@@ -18,17 +18,17 @@ STUDENT = (4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 @dataclass(frozen=True)
 class Finding:
-    """One comparison of what was measured with a threshold; all of a claim's decide it.
+    """A comparison of measured values with a threshold.
 
     Args:
-        statement: what is compared, as a sentence that the bounds complete or decide.
-        values: one for each seed, or one alone where chance plays no part.
-        at_least: the statement holds from this value on …
-        at_most: … and up to this one.
+        statement: what is measured, and why the threshold is what it is.
+        values: one for each seed, or a single one where chance plays no part.
+        at_least: lower bound of the values for which the finding holds.
+        at_most: upper bound.
         unit: of values and bounds, such as ``%`` or ``nats``.
 
     Raises:
-        ValueError: two values, which are too few seeds; no bound; or a value that is no number.
+        ValueError: there are no values or two (too few seeds), no bound, or a value is not finite.
     """
 
     statement: str
@@ -43,7 +43,7 @@ class Finding:
         if math.isinf(self.at_least) and math.isinf(self.at_most):
             raise ValueError(f"{self.statement}: no threshold is given")
         if not all(map(math.isfinite, self.values)):
-            raise ValueError(f"{self.statement}: {self.values} are not all numbers")
+            raise ValueError(f"{self.statement}: {self.values} are not all finite")
 
     @property
     def mean(self) -> float:
@@ -52,7 +52,7 @@ class Finding:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % confidence interval of the mean over seeds, mean ± t·s/√n; a single value itself."""
+        """95 % confidence interval of the mean over seeds, mean ± t·s/√n; of one value, itself."""
         n = len(self.values)
         if n == 1:
             return self.mean, self.mean
@@ -62,52 +62,92 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """``holds``: the interval lies within the bounds. ``does not hold``: outside of them."""
+        """``holds``: the interval is within the bounds; ``does not hold``: it is outside."""
         low, high = self.interval
         if self.at_least <= low and high <= self.at_most:
             return HOLDS
         return FAILS if high < self.at_least or low > self.at_most else UNDECIDED
 
 
-def paired(first: Sequence[float], second: Sequence[float]) -> list[float]:
-    """Differences of accuracies (fractions), seed by seed, in points (hundredths)."""
+def paired(first: Sequence[float], second: Sequence[float] | float) -> list[float]:
+    """Differences of accuracies (fractions), seed by seed, in points (hundredths).
+
+    The second may be one number for all seeds, such as the accuracy of chance.
+    """
+    second = second if isinstance(second, Sequence) else [second] * len(first)
     return [100 * (a - b) for a, b in zip(first, second, strict=True)]
+
+
+def above_chance(
+    whose: str, accuracy: Sequence[float], chance: float, tested: int, least: float = 0.0
+) -> Finding:
+    """Has a net learned anything? Where it has not, a comparison with it would mean nothing.
+
+    Args:
+        whose: accuracy it is, for the statement.
+        accuracy: on the test set, for each seed.
+        chance: accuracy of guessing.
+        tested: number of test images.
+        least: points that are required even if fewer are more than luck.
+    """
+    luck = resolution(tested)
+    return Finding(
+        f"test accuracy {whose} minus chance ({luck:.2g} points: more than luck on {tested:,} test "
+        "images; at chance there would be nothing to compare)",
+        paired(accuracy, chance),
+        at_least=max(least, luck),
+        unit="points",
+    )
 
 
 def resolution(n: int) -> float:
     """Points by which two accuracies of about ½, on n images each, differ by luck: 1.96 √(2·¼/n).
 
-    Below it (95 %) another draw of the test images might turn a difference round.
+    A smaller difference might change its sign with another draw of the test images (95 %).
     """
     return 100 * 1.96 * math.sqrt(2 * 0.25 / n)
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-    """That of a claim: one finding that does not hold is enough, then one that is undecided."""
+    """The verdict of a claim: its worst finding decides."""
     verdicts = [finding.verdict for finding in findings]
     return next((v for v in (FAILS, UNDECIDED) if v in verdicts), HOLDS)
 
 
+def tally(verdicts: Sequence[str]) -> dict[str, str]:
+    """How many claims got each verdict, in words: {"holds": "15 hold", "undecided": "1 undecided"}.
+
+    >>> ", ".join(tally(["holds", "does not hold"]).values())
+    '1 holds, 1 does not'
+    """
+    counts = {v: verdicts.count(v) for v in VERDICTS if v in verdicts}
+    one, several = {HOLDS: "holds", FAILS: "does not"}, {HOLDS: "hold", FAILS: "do not"}
+    words = {v: f"{n} {(one if n == 1 else several).get(v, v)}" for v, n in counts.items()}
+    if FAILS in words and HOLDS not in words:  # "2 do not" needs a verb before it
+        words[FAILS] += " hold"
+    return words
+
+
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the lecture, and the experiment that tests it.
+    """Lines of the lecture, and the experiment that tests them.
 
     Args:
-        name: on the command line, ``claims=[name]``.
+        name: on the command line, ``claims=[name]``, and in the name of its file.
         title: of its section on the page.
-        quote: the lecture's own words.
+        quote: lines of the lecture, each whole and as it stands there, ``$$…$$`` included.
         text: what the experiment does, in a few sentences.
         formulas: of the section, in TeX.
-        code: functions and classes that hold the section's formulas, for links by file and line.
-        measure: does the experiment; returns plain values (what JSON can hold), every number that
-            the page shows among them.
+        code: functions and classes that implement the formulas; the page shows their source.
+        measure: runs the experiment; returns plain values that JSON can hold, among them every
+            number that the page shows.
         judge: measurements -> findings.
         draw: measurements -> what the page shows.
     """
 
     name: str
     title: str
-    quote: str
+    quote: Sequence[str]
     text: str
     formulas: Sequence[str]
     code: Sequence[Any]

@@ -1,4 +1,4 @@
-"""Where claims experiment: the training that ``train.py`` does, in memory, for several seeds."""
+"""Trainings as ``train.py`` does them, in memory and for several seeds."""
 
 import copy
 import json
@@ -31,17 +31,17 @@ T = TypeVar("T")
 
 @dataclass
 class Run:
-    """What one training left.
+    """A finished training.
 
     Attributes:
-        command: that trains the same on the command line.
+        command: that reproduces it.
         seed: of the run.
         history: metrics of each epoch: ``train/loss``, ``train/accuracy``, ``val/loss``, ….
-        accuracy: on the test set, of the epoch of best validation accuracy; 1/K if it diverged.
+        accuracy: on the test set, at the epoch of best validation accuracy; 1/K if it diverged.
         seconds: of wall time.
         parameters: of the model.
-        diverged: the objective became NaN or infinite, and training stopped.
-        weights: of that best epoch, a state dict of the classifier; empty if it diverged.
+        diverged: training stopped because the objective became NaN or infinite.
+        weights: state dict of the classifier at the best epoch; empty if it diverged.
     """
 
     command: str
@@ -59,19 +59,19 @@ class Run:
         return self.accuracy if self.diverged else max(self.curve("val/accuracy"))
 
     def curve(self, metric: str) -> list[float]:
-        """A metric's value in each epoch; of one that diverged, in those before."""
+        """A metric's value in each epoch, up to where it diverged."""
         return [row[metric] for row in self.history]
 
 
 @dataclass
 class Tuned:
-    """What ``Lab.tune`` found.
+    """The result of ``Lab.tune``.
 
     Attributes:
-        validation: best validation accuracy with each setting, on the first seed.
-        best: index of the setting that was chosen by it.
-        at_edge: the best setting is the first or the last, so that a better one may lie beyond.
-        runs: with that setting, one for each seed.
+        validation: best validation accuracy with each setting, first seed.
+        best: index of the setting of highest validation accuracy.
+        at_edge: that setting is the first or the last, so a better one may lie beyond.
+        runs: one for each seed, with that setting.
     """
 
     validation: list[float]
@@ -81,15 +81,15 @@ class Tuned:
 
 
 class Lab:
-    """Trains and hands out models and data, by the configuration that ``train.py`` composes.
+    """Builds and trains models with the configuration that ``train.py`` composes.
 
     Args:
-        budget: ``quick`` or ``full``; claims ask with ``pick``.
+        budget: ``quick`` or ``full``, see ``pick``.
         seed: the first of the seeds.
         data: ``cifar10`` or ``shapes``.
-        root: where CIFAR-10 lies.
-        cache: where finished trainings are kept, or None.
-        note: is told what is being done.
+        root: folder of CIFAR-10.
+        cache: folder of finished trainings, or None.
+        note: called with a few words about each step of the work.
     """
 
     def __init__(
@@ -104,12 +104,13 @@ class Lab:
         self.budget, self.seed, self.data, self.root = budget, seed, data, root
         self.cache = Cache(cache) if cache else None
         self.note = note
-        self.commands: list[str] = []  # of the trainings since the last claim began
+        self.commands: list[str] = []  # of the trainings of the current claim
+        self._configurations: dict[tuple, DictConfig] = {}
         self._datasets: dict[str, Dataset] = {}
         self._fitted: dict[str, Preprocess] = {}
 
     def pick(self, quick: T, full: T) -> T:
-        """What the budget allows."""
+        """The value for this budget."""
         return quick if self.budget == "quick" else full
 
     def seeds(self, n: int = 3) -> list[int]:
@@ -118,12 +119,17 @@ class Lab:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The page's images, CIFAR-10 or shapes."""
+        """The page's images: CIFAR-10 or shapes."""
         return self._dataset(self.compose())
 
     def compose(self, *overrides: str, seed: int | None = None) -> DictConfig:
         """The configuration of ``python train.py *overrides seed=…``, on the page's data."""
-        seed = self.seed if seed is None else seed
+        key = overrides, self.seed if seed is None else seed
+        if key not in self._configurations:
+            self._configurations[key] = self._compose(*key)
+        return copy.deepcopy(self._configurations[key])
+
+    def _compose(self, overrides: tuple[str, ...], seed: int) -> DictConfig:
         words = [*self._data(overrides), *overrides, f"seed={seed}", "~logger"]
         if "data=cifar10" in words:
             words.append(f"data.root={self.root}")
@@ -133,13 +139,13 @@ class Lab:
             return hydra.compose("train", words)
 
     def assemble(self, *overrides: str, seed: int | None = None) -> tuple[Classifier, DataModule]:
-        """An untrained classifier and its data, as ``train.py`` has them before the first step."""
+        """The untrained classifier and the data of ``python train.py *overrides seed=…``."""
         return self._assemble(self.compose(*overrides, seed=seed))
 
     def train(self, *overrides: str, seed: int | None = None) -> Run:
-        """Do what ``python train.py *overrides seed=…`` does, but for files.
+        """Train as ``python train.py *overrides seed=…`` does, without writing files.
 
-        The weights are those of the best epoch, and the same as the command's, bit for bit.
+        The weights, of the best epoch, equal the command's bit for bit.
         """
         seed = self.seed if seed is None else seed
         words = [*self._data(overrides), *overrides, f"seed={seed}"]
@@ -163,7 +169,7 @@ class Lab:
 
         Args:
             overrides: of every training.
-            settings: what is tried besides, such as ``[("optim.lr=0.01",), ("optim.lr=0.1",)]``.
+            settings: further overrides to try, such as ``[("optim.lr=0.01",), ("optim.lr=0.1",)]``.
             seeds: of the trainings.
         """
         tried = [self.train(*overrides, *words, seed=seeds[0]) for words in settings]
@@ -175,17 +181,22 @@ class Lab:
         )
 
     def length(self, images: int, *overrides: str) -> tuple[str, str]:
-        """Overrides that show a model about so many images: equal epochs, as few as it takes."""
+        """Overrides that train on about ``images`` images: equal epochs, and as few as possible."""
         val_size = self.compose(*overrides).data.val_size
         split = len(self.dataset.train_labels) - val_size
         epochs = -(-images // split)
         share = images / (epochs * split)
-        return f"trainer.max_epochs={epochs}", f"+trainer.limit_train_batches={share:.4f}"
+        return f"trainer.max_epochs={epochs}", f"data.train_share={share:.4f}"
+
+    def images_an_epoch(self, *overrides: str) -> int:
+        """How many training images an epoch shows, in whole batches."""
+        _, data = self.assemble(*overrides)
+        return data.steps_per_epoch * data.batch_size
 
     def restore(self, run: Run, *overrides: str) -> tuple[Classifier, DataModule]:
-        """The classifier that ``train(*overrides)`` left, ready to classify, and its data.
+        """The trained classifier of ``train(*overrides)``, in evaluation mode, and its data.
 
-        Of a run that diverged, the classifier as it began.
+        If the run diverged, it is untrained.
         """
         classifier, data = self.assemble(*overrides, seed=run.seed)
         if not run.diverged:
@@ -196,7 +207,7 @@ class Lab:
         if self.cache is None:
             return None
         settings = OmegaConf.to_container(cfg, resolve=True)
-        settings["data"].pop("root", None)  # the same images wherever they lie
+        settings["data"].pop("root", None)  # the same images in any folder
         settings["data"]["source"].pop("root", None)
         source = Path(hydra.utils.get_object(cfg.data.source._target_).__code__.co_filename)
         parts = settings, source.read_text(), torch.get_num_threads(), torch.cuda.is_available()
@@ -222,15 +233,21 @@ class Lab:
 
 
 def scores_of(classify: nn.Module, inputs: torch.Tensor, at_once: int = 500) -> torch.Tensor:
-    """Scores (N, K) of inputs (N, ...), some at a time, without gradients."""
+    """Scores (N, K) of inputs (N, ...), computed in parts and without gradients."""
     with torch.no_grad():
         return torch.cat([classify(part) for part in inputs.split(at_once)])
+
+
+def accuracy(classify: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> float:
+    """The share of inputs (N, ...) whose highest score is their label's."""
+    return (scores_of(classify, inputs).argmax(1) == labels).double().mean().item()
 
 
 def _train(
     classifier: Classifier, data: DataModule, options: dict[str, Any], command: str, seed: int
 ) -> Run:
     options.pop("compile")
+    options.pop("gradient_clip_val")  # done in the step
     best = _Best()
     trainer = bare_trainer(options, [best], logger=False, enable_checkpointing=False)
     start, diverged = time.perf_counter(), False
@@ -253,7 +270,7 @@ def _train(
 
 
 class _Best(pl.Callback):
-    """Keeps each epoch's metrics, and the weights of the epoch of best validation accuracy."""
+    """Keeps the metrics of each epoch, and the weights of the best one."""
 
     def __init__(self):
         self.history: list[dict[str, float]] = []

@@ -1,5 +1,5 @@
-"""The page: what was measured, as one HTML file that needs no network."""
+"""The page: the report as one HTML file that needs no network."""
 
-from lecture4.lesson.page.render import render
+from lecture4.lesson.page.render import render_page
 
-__all__ = ["render"]
+__all__ = ["render_page"]

@@ -1,4 +1,4 @@
-// Draws the page's figures in its theme, and gives widgets their parts.
+// Draws the page's figures in its theme, and provides controls to widgets.
 "use strict";
 const lecture = (() => {
   const { colours, figures } = JSON.parse(document.getElementById("data").textContent);
@@ -12,7 +12,7 @@ const lecture = (() => {
     try { return localStorage.getItem("lecture-theme"); } catch { return null; } // a file may have no storage
   }
 
-  // What a layout leaves open, in the colours of the theme.
+  // A layout completed with the colours of the theme.
   function themed(layout = {}) {
     const [ink, line] = printing ? ["#1b1f24", "#d9dee4"] : [tone("--ink"), tone("--line")];
     const axis = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true, title: { standoff: 8 } };
@@ -63,7 +63,7 @@ const lecture = (() => {
     document.documentElement.dataset.ready = "true";
   }
 
-  // On a phone a legend of many names takes many lines, which the figure gets on top of its height.
+  // On a phone a long legend takes many lines, which are added to the figure's height.
   function height(element, traces, layout) {
     const named = traces.filter((t) => t.showlegend !== false && t.name).length;
     const lines = element.clientWidth < 500 && layout?.showlegend !== false ? Math.max(0, named - 3) : 0;
@@ -87,7 +87,7 @@ const lecture = (() => {
     }
   }
 
-  // The parts of widgets.
+  // Controls of widgets.
   let count = 0;
   function made(root, tag, properties = {}) {
     const element = Object.assign(document.createElement(tag), properties);

@@ -1,9 +1,11 @@
-"""From the report (``claims.json``) to one HTML file with everything in it."""
+"""From the report (``claims.json``) to one self-contained HTML file."""
 
+import html
 import inspect
 import json
 import math
-import os
+import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,22 +13,21 @@ from typing import Any
 import jinja2
 from latex2mathml.converter import convert
 from plotly.offline import get_plotlyjs
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
 
 from lecture4.lesson.claims import claim
-from lecture4.lesson.lab.drawing import COLOURS, Gallery, Item, Plot, Table, Widget
-from lecture4.lesson.lab.finding import VERDICTS
+from lecture4.lesson.lab.finding import tally
+from lecture4.lesson.lab.items import Gallery, Item, Plot, Table, Widget
+from lecture4.lesson.lab.plots import COLOURS
 
 HERE = Path(__file__).parent
 ROOT = Path(__file__).parents[3]
 
 
-def render(report: dict[str, Any], folder: str | os.PathLike = ".") -> str:
-    """The page of a report, as text.
-
-    Args:
-        report: what ``lecture4.lesson.report.measure`` returns.
-        folder: where the page will lie; its links to the code are relative to it.
-    """
+def render_page(report: dict[str, Any]) -> str:
+    """The page of a report, as text; ``report`` is that of ``lecture4.lesson.report.measure``."""
     pages = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         undefined=jinja2.StrictUndefined,
@@ -35,15 +36,11 @@ def render(report: dict[str, Any], folder: str | os.PathLike = ".") -> str:
         lstrip_blocks=True,
     )
     pages.filters["amount"] = amount
-    sections = [_section(entry, Path(folder)) for entry in report["claims"]]
+    sections = [_section(entry) for entry in report["claims"]]
     return pages.get_template("page.html").render(
         report=report,
         sections=sections,
-        counts=[
-            (v, n)
-            for v in VERDICTS
-            if (n := sum(entry["verdict"] == v for entry in report["claims"]))
-        ],
+        counts=tally([entry["verdict"] for entry in report["claims"]]),
         data=_script_safe(
             {"colours": COLOURS, "figures": [f for s in sections for f in s["drawn"]]}
         ),
@@ -54,8 +51,8 @@ def render(report: dict[str, Any], folder: str | os.PathLike = ".") -> str:
     )
 
 
-def _section(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """What the template needs of one claim."""
+def _section(entry: dict[str, Any]) -> dict[str, Any]:
+    """What the template shows of one claim."""
     shown = claim(entry["name"])
     items = [
         _item(item, f"{entry['name']}-{i}")
@@ -63,10 +60,10 @@ def _section(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
     ]
     return {
         **entry,
-        "quote": shown.quote,
+        "quote": [quoted(line) for line in shown.quote],
         "text": shown.text,
         "formulas": [convert(tex, display="block") for tex in shown.formulas],
-        "code": [_link(thing, folder) for thing in shown.code],
+        "code": [_source(thing) for thing in shown.code],
         "commands": _together(entry["commands"]),
         "items": items,
         "drawn": [item["drawn"] for item in items if "drawn" in item],
@@ -87,20 +84,28 @@ def _item(item: Item, name: str) -> dict[str, Any]:
     return shown
 
 
-def _link(thing: Any, folder: Path) -> dict[str, str]:
-    """File and line of a function or class, and the way there from the page."""
-    file = Path(inspect.getsourcefile(inspect.unwrap(thing))).resolve()
-    _, line = inspect.getsourcelines(thing)
-    place = file.relative_to(ROOT).as_posix()
-    return {
-        "name": thing.__qualname__,
-        "place": f"{place}:{line}",
-        "href": f"{Path(os.path.relpath(file, folder.resolve())).as_posix()}#L{line}",
-    }
+def quoted(line: str) -> str:
+    """A line of the lecture as HTML: formulas between ``$$`` typeset, Markdown's bullet as a dot.
+
+    The lecture writes e^sk for e^{s_k}; TeX would raise the s alone.
+    """
+    words = html.escape(html.unescape(line).strip(), quote=False).split("$$")
+    for i, tex in enumerate(words[1::2]):
+        tex = re.sub(r"e\^s(y_i|[a-z])", r"e^{s_{\1}}", html.unescape(tex))
+        words[2 * i + 1] = convert(tex)
+    return re.sub(r"^\* ", "• ", "".join(words))
+
+
+def _source(thing: Any) -> dict[str, str]:
+    """Name, file and line of a function or class, and its source as highlighted HTML."""
+    lines, line = inspect.getsourcelines(thing)
+    file = Path(inspect.getsourcefile(inspect.unwrap(thing))).resolve().relative_to(ROOT)
+    source = highlight(textwrap.dedent("".join(lines)), PythonLexer(), HtmlFormatter(nowrap=True))
+    return {"name": thing.__qualname__, "place": f"{file.as_posix()}:{line}", "source": source}
 
 
 def _together(commands: Sequence[str]) -> list[str]:
-    """Commands that differ in the seed alone, as one sweep over the seeds."""
+    """Merge commands that differ only in the seed into one sweep over the seeds."""
     seeds: dict[str, list[str]] = {}
     for command in commands:
         words, _, seed = command.rpartition(" seed=")
@@ -112,7 +117,7 @@ def _together(commands: Sequence[str]) -> list[str]:
 
 
 def amount(value: Any, unit: str = "") -> str:
-    """A number as a reader wants it: four significant digits, no exponent where none is needed."""
+    """A number with four significant digits, and an exponent only where it is needed."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int) or value == 0:
@@ -127,7 +132,7 @@ def amount(value: Any, unit: str = "") -> str:
 
 
 def _rounded(value: Any) -> Any:
-    """Floats to six significant digits: more cannot be seen, and would make up half of the file."""
+    """Floats to six significant digits: more are invisible, and would be half of the file."""
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -136,5 +141,5 @@ def _rounded(value: Any) -> Any:
 
 
 def _script_safe(value: Any) -> str:
-    """JSON that may stand in a script element."""
+    """JSON that is safe inside a script element."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -102,8 +102,8 @@ def test_drawing_says_where_the_measured_loss_leaves_ln_k(measured):
     m = copy.deepcopy(measured)
     log_k, spreads = math.log(10), m["scaled"]["spread"]
     for wrong, words in (
-        ([log_k + (s >= 0.5) for s in spreads], f"at σ = 0.5 first, and {log_k + 1:.3f}"),
-        ([log_k - (s >= 0.1) for s in spreads], "at σ = 0.1 first"),
+        ([log_k + (s >= 0.5) for s in spreads], f"at σ = 0.5, and ends at {log_k + 1:.3f}"),
+        ([log_k - (s >= 0.1) for s in spreads], "at σ = 0.1, and ends"),
         ([log_k] * len(spreads), "stays within 0.05 nats of it up to σ = 2"),
     ):
         m["scaled"]["loss"] = [wrong] * 10

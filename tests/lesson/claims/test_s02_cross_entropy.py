@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lecture4.lesson.claims import cross_entropy
+from lecture4.lesson.claims import s02_cross_entropy as cross_entropy
 from lecture4.lesson.lab import Lab, Plot, Widget, verdict
 
 CLAIM = cross_entropy.CLAIM

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from lecture4.lesson.claims import search
+from lecture4.lesson.claims import s03_search as search
 from lecture4.lesson.lab import Lab, Plot, Table, Widget, spread
 from lecture4.lesson.lab.finding import verdict
 
@@ -38,13 +38,13 @@ def counted(name, problem, marks, monkeypatch):
     """What ``race`` returns, and the number of examples in each forward pass that trained."""
     model, examples = problem
     seen = []
-    loss = search.ops.cross_entropy
+    loss = search.F.cross_entropy
 
     def counting(scores, labels):
         seen.append(len(labels))
         return loss(scores, labels)
 
-    monkeypatch.setattr(search.ops, "cross_entropy", counting)
+    monkeypatch.setattr(search.F, "cross_entropy", counting)
     return search.race(name, 0.1, model, examples, examples, examples, marks, seed=0), seen
 
 
@@ -221,7 +221,7 @@ def test_a_step_size_at_the_edge_is_marked(measured):
     m["rates"]["random search"] = 0.1
     *_, table = search.draw(m)
     assert table.rows[0][1:] == ["60.0 **", "50.0", "30.0"]
-    assert "** if there is none beyond it" in table.caption
+    assert "**: it is the smallest or largest" in table.caption
 
 
 def test_updates_are_those_that_the_budget_pays_for(measured):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from lecture4.lesson.claims import gradient
+from lecture4.lesson.claims import s04_gradient as gradient
 from lecture4.lesson.lab import Lab, Plot, Table
 from lecture4.lesson.lab.finding import verdict
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from lecture4.data.randomness import generator
-from lecture4.lesson.claims import minibatch
+from lecture4.lesson.claims import s05_minibatch as minibatch
 from lecture4.lesson.lab import Lab, Table, verdict
 
 CLAIM = minibatch.CLAIM

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lecture4.data.randomness import generator
-from lecture4.lesson.claims import penalty
+from lecture4.lesson.claims import s06_penalty as penalty
 from lecture4.lesson.lab import Lab, Plot, Table, resolution, verdict
 
 
@@ -154,7 +154,7 @@ def test_a_training_that_diverges(lab, monkeypatch):
     assert penalty.judge(m)[0].verdict == "does not hold"
     plot, table = penalty.draw(m)
     assert "to none (diverged)" in plot.alt
-    assert "6 diverged" in plot.caption
+    assert "6 of 9 trainings diverged" in plot.caption
     assert table.rows
     assert "NaN" not in plot.figure.to_json()
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lecture4.data import rings
-from lecture4.lesson.claims import rings as claim
+from lecture4.lesson.claims import s07_rings as claim
 from lecture4.lesson.claims.s07_rings import CLAIM, best_line, line_limit, moved, polar_boundary
 from lecture4.lesson.lab import Lab, Plot, Table, Widget
 

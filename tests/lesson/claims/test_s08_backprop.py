@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lecture4.byhand import functional as F
-from lecture4.lesson.claims import backprop
+from lecture4.lesson.claims import s08_backprop as backprop
 from lecture4.lesson.claims.s08_backprop import CLAIM, EDGES, PLACES, example, forward, signed
 from lecture4.lesson.lab import Lab
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lecture4.lesson.claims import pooling
+from lecture4.lesson.claims import s11_pooling as pooling
 from lecture4.lesson.lab import Lab, Plot, Run, Table, resolution, spread
 
 

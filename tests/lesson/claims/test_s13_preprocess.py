@@ -137,7 +137,7 @@ def test_the_best_rate_alone_is_trained_on_every_seed():
             "0.1 seed=1",
             "0.1 seed=2",
         ]
-        assert all("trainer.max_epochs=2 +trainer.limit_train_batches=1.0" in c for c in of_kind)
+        assert all("trainer.max_epochs=2 data.train_share=1.0" in c for c in of_kind)
 
 
 def test_trainings_that_all_diverge_are_judged_and_drawn(told):

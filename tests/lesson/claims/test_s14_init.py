@@ -252,4 +252,4 @@ def test_what_is_drawn_holds_the_numbers(measured):
     assert list(widget.data["activations"]) == ["sigmoid", "tanh", "relu"]
     assert len(table.rows) == 12
     assert table.rows[0][:2] == ["sigmoid", "too small"]
-    assert "learning rate 0.01 alone" in table.caption
+    assert "learning rate 0.01 only" in table.caption

@@ -8,9 +8,8 @@ from functools import partial
 import pytest
 
 from lecture4.byhand import optim
-from lecture4.lesson.claims import adam
+from lecture4.lesson.claims import s15_adam as adam
 from lecture4.lesson.lab import Lab, Plot, Table, Widget, verdict
-from lecture4.training import assemble
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +62,8 @@ def test_what_is_measured(measured):
 def test_the_steps_are_those_of_the_configuration_by_torch(lab, name):
     task = adam._Task(lab)
     trained = []
-    for choice in (f"byhand_{name}", name):
-        make = assemble.build("optim", lab.compose(f"optim={choice}").optim)
+    for words in (["formulas=byhand"], []):
+        make = lab.assemble("model=mlp", f"optim={name}", *words)[0].optimizer
         trained.append(task.losses(partial(make, lr=1e-3), 8, seed=1)[0])
     ours, theirs = trained
     assert ours == pytest.approx(theirs, rel=1e-4)

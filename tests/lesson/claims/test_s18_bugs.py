@@ -7,7 +7,7 @@ import math
 import pytest
 
 from lecture4.lesson import planted_bugs
-from lecture4.lesson.claims import bugs
+from lecture4.lesson.claims import s18_bugs as bugs
 from lecture4.lesson.lab import Lab, Plot, Table, verdict
 
 
@@ -27,7 +27,7 @@ def few():
 
 @pytest.fixture
 def measured():
-    """Made up: a sound net for each seed, and mistakes of every kind."""
+    """Made up: a sound net for each seed, and bugs of every kind."""
 
     def row(name, losses, held_out, failed):
         return {
@@ -65,10 +65,10 @@ def measured():
     }
 
 
-def test_every_mistake_has_a_row_and_every_net_a_sound_one():
+def test_every_bug_has_a_row_and_every_net_a_sound_one():
     rows = list(bugs._rows())
-    assert {plant for name, _, plant in rows if name != bugs.SOUND} == set(planted_bugs.MISTAKES)
-    assert len(rows) == len(planted_bugs.MISTAKES) + len(bugs.NETS)
+    assert {plant for name, _, plant in rows if name != bugs.SOUND} == set(planted_bugs.BUGS)
+    assert len(rows) == len(planted_bugs.BUGS) + len(bugs.NETS)
     assert {net for name, net, _ in rows if name == bugs.SOUND} == set(bugs.NETS)
 
 
@@ -84,15 +84,15 @@ def test_what_is_measured(few):
     assert "images do not mix" in failed[3]
 
 
-def test_a_mistake_of_evaluation_leaves_training_as_it_is(few):
+def test_a_bug_of_evaluation_leaves_training_as_it_is(few):
     right, wrong = few["rows"][2:]
     assert wrong["loss"] == right["loss"]
     assert wrong["held_out"] != right["held_out"]
     assert [row["name"] for row in bugs.in_training(few)] == ["missing bias"]
-    assert "of the 1 mistakes" in bugs.CLAIM.judge(few)[2].statement
+    assert "of the 1 bugs" in bugs.CLAIM.judge(few)[2].statement
 
 
-def test_the_same_batches_and_weights_with_the_mistake_and_without(few):
+def test_the_same_batches_and_weights_with_the_bug_and_without(few):
     right, wrong = few["rows"][:2]
     assert [losses[0] for losses in wrong["loss"]] == [losses[0] for losses in right["loss"]]
     assert len({losses[0] for losses in right["loss"]}) == 3
@@ -103,8 +103,8 @@ def test_the_symptoms(measured):
     assert symptoms["unseen"] == "as before (+0.10)"
     assert symptoms["slow"] == "higher by 0.50"
     assert symptoms["blank"] == "ends at ln 10 = 2.30"
-    assert symptoms["off"] == "begins at 4.00 for 2.60"
-    assert symptoms["nan"] == "no number from step 2 on"
+    assert symptoms["off"] == "starts at 4.00 instead of 2.60"
+    assert symptoms["nan"] == "NaN or ∞ from step 2 on"
 
 
 def test_what_the_curves_let_pass(measured):
@@ -139,7 +139,7 @@ def test_the_verdict_follows_the_numbers(measured):
         assert verdicts.count("holds") == 2
 
 
-def test_a_mistake_of_evaluation_counts_for_nothing_that_training_shows(measured):
+def test_a_bug_of_evaluation_counts_for_nothing_that_training_shows(measured):
     measured["rows"] = [r for r in measured["rows"] if r["name"] in (bugs.SOUND, "evaluation")]
     finding = bugs.CLAIM.judge(measured)[2]
     assert finding.values == [0, 0, 0]
@@ -161,28 +161,28 @@ def test_a_sound_net_whose_loss_is_no_number_is_shown(measured):
     plot, _, table = bugs.CLAIM.draw(json.loads(json.dumps(measured, allow_nan=False)))
     plot.figure.to_json()
     rows = {row[0]: row[1:] for row in table.rows}
-    assert rows["none, MLP"][:2] == ["ends at no number", "no number"]
-    assert rows["slow"][:3] == ["no number", "no number", "0 of 3"]
+    assert rows["none, MLP"][:2] == ["ends at NaN or ∞", "NaN or ∞"]
+    assert rows["slow"][:3] == ["NaN or ∞", "NaN or ∞", "0 of 3"]
 
 
 def test_the_figure_and_the_table_hold_the_numbers(measured):
     plot, other, table = bugs.CLAIM.draw(measured)
     assert [type(item) for item in (plot, other, table)] == [Plot, Plot, Table]
-    assert [trace.name for trace in other.figure.data if trace.name] == ["no mistake"]
+    assert [trace.name for trace in other.figure.data if trace.name] == ["no bug"]
     lines = {trace.name: trace.y for trace in plot.figure.data}
     assert lines["slow"][-1] == pytest.approx(1.6)
     assert lines["nan"][1] is None
-    assert "the 7 mistakes that change training" in plot.alt
-    assert "another seed's with 1: unseen." in plot.alt
-    assert "the 0 mistakes that change training" in other.alt
+    assert "the 7 bugs that change training" in plot.alt
+    assert "1 deviate for every seed no more than another seed would: unseen." in plot.alt
+    assert "the 0 bugs that change training" in other.alt
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["none, MLP"] == ["ends at 1.10", "1.10", "", "none"]
     assert rows["blank"] == ["ends at ln 10 = 2.30", "higher by 1.30", "0 of 3", "a, b"]
     assert rows["unseen"][2] == "3 of 3"
     assert rows["evaluation"] == ["as before (+0.00)", "higher by 0.50", "–", "b"]
-    assert rows["nan"][1] == "no number"
-    assert "seed 0 alone" in table.caption
+    assert rows["nan"][1] == "NaN or ∞"
+    assert "seed 0 only" in table.caption
 
 
-def test_the_number_of_mistakes_is_counted():
-    assert f" {len(planted_bugs.MISTAKES)} mistakes " in bugs.CLAIM.text
+def test_the_number_of_bugs_is_counted():
+    assert f"{len(planted_bugs.BUGS)} common bugs " in bugs.CLAIM.text

@@ -35,25 +35,32 @@ def test_the_key_depends_on_every_part_and_on_the_code(tmp_path, monkeypatch):
     assert len(keys) == 5
 
 
-def test_the_code_version_follows_the_formulas_but_not_the_claims(tmp_path, monkeypatch):
+def test_a_version_follows_its_own_files(tmp_path, monkeypatch):
     package, conf = tmp_path / "lecture4", tmp_path / "conf"
-    for folder in (package / "ops", package / "claims", package / "page", conf):
-        folder.mkdir(parents=True)
-    for file in (
-        package / "ops/a.py",
-        package / "claims/a.py",
-        package / "page/a.py",
+    formula, claim, page, choice = files = (
+        package / "byhand/a.py",
+        package / "lesson/claims/a.py",
+        package / "lesson/page/a.py",
         conf / "a.yaml",
-    ):
+    )
+    for file in files:
+        file.parent.mkdir(parents=True)
         file.write_text("1")
     monkeypatch.setattr(cache, "PACKAGE", package)
     monkeypatch.setattr(cache, "CONF", conf)
-    version = cache.code_version.__wrapped__
-    first = version()
-    (package / "claims/a.py").write_text("2")
-    (package / "page/a.py").write_text("2")
-    assert version() == first
-    (package / "ops/a.py").write_text("2")
-    second = version()
-    (conf / "a.yaml").write_text("2")
-    assert len({first, second, version()}) == 3
+
+    def versions():
+        return cache.code_version.__wrapped__(), cache.claims_version()
+
+    code, claims = versions()
+    page.write_text("2")
+    assert versions() == (code, claims)
+    claim.write_text("2")
+    assert versions()[0] == code
+    assert versions()[1] != claims
+    claims = versions()[1]
+    formula.write_text("2")
+    second = versions()[0]
+    choice.write_text("2")
+    assert len({code, second, versions()[0]}) == 3
+    assert versions()[1] == claims

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from lecture4.lesson.lab import Finding, paired, resolution, verdict
+from lecture4.lesson.lab import Finding, above_chance, paired, resolution, tally, verdict
 from lecture4.lesson.lab.finding import STUDENT
 
 
@@ -71,10 +71,37 @@ def test_the_worst_finding_decides_a_claim():
     assert verdict([yes, open_, no]) == "does not hold"
 
 
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ((15, 2, 1), "15 hold, 2 do not, 1 undecided"),
+        ((1, 1, 2), "1 holds, 1 does not, 2 undecided"),
+        ((3, 0, 0), "3 hold"),
+        ((0, 2, 1), "2 do not hold, 1 undecided"),
+        ((0, 1, 0), "1 does not hold"),
+    ],
+)
+def test_verdicts_are_counted_in_words(counts, words):
+    kinds = ("holds", "does not hold", "undecided")
+    verdicts = [v for v, n in zip(kinds, counts, strict=True) for _ in range(n)]
+    assert ", ".join(tally(verdicts).values()) == words
+
+
 def test_pairs_are_compared_seed_by_seed_in_points():
     assert paired([0.5, 0.75], [0.25, 1.0]) == [25, -25]
+    assert paired([0.5, 0.75], 0.25) == [25, 50]
     with pytest.raises(ValueError, match="zip"):
         paired([0.5], [0.25, 1.0])
+
+
+def test_a_net_that_has_learned_is_above_chance_by_more_than_luck():
+    learned = above_chance("of the MLP", [0.2, 0.21, 0.22], 0.1, 2000)
+    assert learned.values == pytest.approx([10, 11, 12])
+    assert learned.at_least == resolution(2000)
+    assert learned.verdict == "holds"
+    assert "of the MLP minus chance (3.1 points" in learned.statement
+    assert above_chance("of the MLP", [0.1] * 3, 0.1, 2000).verdict == "does not hold"
+    assert above_chance("of the MLP", [0.2] * 3, 0.1, 2000, least=20).at_least == 20
 
 
 def test_the_resolution_is_what_equal_models_differ_by():

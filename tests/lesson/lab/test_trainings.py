@@ -4,7 +4,9 @@ import pytest
 import torch
 from running import SMALL
 
-from lecture4.lesson.lab import Lab, scores_of
+from lecture4.byhand import nn
+from lecture4.byhand.optim import Adam
+from lecture4.lesson.lab import Lab, accuracy, scores_of
 
 RUN = (*SMALL, "model=mlp", "model.hidden=[16]", "trainer.max_epochs=2", "trainer.accelerator=cpu")
 
@@ -104,8 +106,23 @@ def test_a_length_is_as_many_images_as_asked(images, epochs):
     words = lab.length(images)
     cfg = lab.compose(*words)
     assert cfg.trainer.max_epochs == epochs
-    assert isinstance(cfg.trainer.limit_train_batches, float)
-    assert epochs * cfg.trainer.limit_train_batches * 9_000 == pytest.approx(images, rel=1e-3)
+    assert epochs * cfg.data.train_share * 9_000 == pytest.approx(images, rel=1e-3)
+
+
+def test_the_images_of_an_epoch_are_those_that_it_shows():
+    lab = Lab()
+    settings = "model=softmax", "data.batch_size=100", "data.train_share=0.25"
+    chunks = lab.assemble(*settings)[1].train_dataloader()
+    shown = sum(len(labels) for chunk in chunks for _, labels, _ in chunk)
+    assert lab.images_an_epoch(*settings) == shown == 2_200  # 22 of the 90 batches
+
+
+def test_formulas_by_hand_are_one_setting():
+    lab = Lab()
+    words = "model=softmax", "optim=adam", "formulas=byhand"
+    classifier = lab.assemble(*words)[0]
+    assert classifier.optimizer.func is Adam
+    assert type(classifier.model.scores) is nn.Linear
 
 
 def test_what_diverged_is_restored_as_it_began():
@@ -113,6 +130,10 @@ def test_what_diverged_is_restored_as_it_began():
     run = lab.train(*RUN, "optim.lr=1e30")
     weight = lab.restore(run, *RUN)[0].model.scores.weight
     assert torch.equal(weight, lab.assemble(*RUN)[0].model.scores.weight)
+
+
+def test_accuracy_is_the_share_of_highest_scores_at_the_label():
+    assert accuracy(torch.nn.Identity(), torch.eye(4), torch.tensor([0, 1, 2, 0])) == 0.75
 
 
 def test_scores_are_the_same_in_parts():

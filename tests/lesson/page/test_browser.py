@@ -1,11 +1,14 @@
-"""The page in a real browser: drawn, within its borders, silent, and it answers."""
+"""The page in a real browser: drawn, within its borders, without warnings, interactive."""
 
+import inspect
 import re
 import shlex
+import textwrap
 
 import pytest
-from running import compose
+from running import ROOT, compose
 
+from lecture4.lesson.claims import claim
 from lecture4.training.settings import check
 
 WIDTHS = pytest.mark.parametrize("width", [390, 1400])
@@ -146,15 +149,37 @@ def test_it_is_small_enough_to_send(made):
     assert made.path.stat().st_size <= 12e6
 
 
-def test_links_to_the_code_point_at_their_lines(made, show):
-    links = show(made, 1400).page.locator("p.code a")
-    assert links.count() >= len(made.report["claims"])
-    for i in range(links.count()):
-        place, _, line = links.nth(i).get_attribute("href").partition("#L")
-        source = (made.path.parent / place).read_text().splitlines()
-        name = links.nth(i).locator("code").inner_text().rpartition(".")[2]
-        near = "\n".join(source[int(line) - 1 : int(line) + 3])  # a decorator may stand above
-        assert re.search(rf"(def|class) {name}\b", near)
+def test_every_link_stays_on_the_page(made, show):
+    for link in show(made, 1400).page.locator("a[href]").all():
+        assert link.get_attribute("href").startswith("#")
+
+
+def test_the_source_of_the_formulas_is_on_the_page(made, show):
+    page = show(made, 1400).page
+    for told in made.report["claims"]:
+        parts = page.locator(f"section#{told['name']} details.source")
+        code = claim(told["name"]).code
+        assert parts.count() == len(code)
+        for i, thing in enumerate(code):
+            words = parts.nth(i).locator("summary").inner_text()
+            file, _, line = words.split()[-1].partition(":")
+            assert words.startswith(thing.__qualname__)
+            lines, first = inspect.getsourcelines(thing)
+            assert inspect.getsourcefile(inspect.unwrap(thing)) == str(ROOT / file)
+            assert int(line) == first
+            shown = parts.nth(i).locator("pre").text_content()
+            assert shown.strip() == textwrap.dedent("".join(lines)).strip()
+
+
+@WIDTHS
+def test_opened_sources_stay_within_the_page(made, browser, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(made.path.as_uri())
+    page.wait_for_selector("html[data-ready=true]")
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(STICKING_OUT) == []
+    page.close()
 
 
 def answers(widget):

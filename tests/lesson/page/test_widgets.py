@@ -13,8 +13,8 @@ from plotly.offline import get_plotlyjs
 from lecture4.byhand import functional as F
 from lecture4.byhand import optim
 from lecture4.lesson import planted_bugs
-from lecture4.lesson.claims import adam
-from lecture4.lesson.lab.drawing import COLOURS
+from lecture4.lesson.claims import s15_adam as adam
+from lecture4.lesson.lab.plots import COLOURS
 
 PAGE = Path(adam.__file__).parent.parent / "page"
 CLASSES = ["cat", "dog", "frog", "ship"]

@@ -1,4 +1,4 @@
-// The points of the rings, moved by hand from (x, y) to (r, θ), and what a straight line can do there.
+// The points of the rings, moved by a slider from (x, y) to (r, θ), and the best straight line between them.
 lecture.widget("polar", (root, data, kit) => {
   const last = data.way.length - 1;
   const mix = (from, to, t) => from.map((v, i) => (1 - t) * v + t * to[i]);
@@ -52,8 +52,8 @@ lecture.widget("polar", (root, data, kit) => {
 
   const percent = (step) => `${data.way[step].accuracy.toFixed(1)} %`;
   const say = (step) =>
-    `t = ${(step / last).toFixed(2)}: the best straight line has ${percent(step)} of the ` +
-    `${data.test_size} test points right; in (x, y) ${percent(0)}, in (r, θ) ${percent(last)}.`;
+    `t = ${(step / last).toFixed(2)}: the best straight line classifies ${percent(step)} of the ` +
+    `${data.test_size} test points correctly; in (x, y) ${percent(0)}, in (r, θ) ${percent(last)}.`;
 
   const controls = kit.row(root);
   const plot = kit.plot(

@@ -29,7 +29,7 @@ lecture.widget("race", (root, data, kit) => {
     data.methods.map(({ name, accuracy }) => `${name} ${accuracy[step].toFixed(1)} %`).join(", ");
 
   let timer = null;
-  let playing = false; // the replay is moving the slider, not a hand
+  let playing = false; // the replay moves the slider, not the reader
   const row = kit.row(root);
   const button = kit.button(row, "Play", () => (timer === null ? play() : pause()));
   const slider = kit.slider(
@@ -40,7 +40,7 @@ lecture.widget("race", (root, data, kit) => {
       show(step);
     },
   );
-  const plot = kit.plot(root, traces(last), layout, "Test accuracy of the four methods, of the W best in validation so far.");
+  const plot = kit.plot(root, traces(last), layout, "Test accuracy of the four methods, of the W of best validation accuracy so far.");
   const output = kit.output(root);
   show(last);
 

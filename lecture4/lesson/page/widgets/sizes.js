@@ -4,7 +4,7 @@ lecture.widget("sizes", (root, data, kit) => {
   const state = { n: data.n, f: data.f, s: data.s, p: data.p, d: data.d };
   const names = { n: "input size", f: "kernel_size", s: "stride", p: "padding", d: "dilation" };
   const least = { n: 1, f: 1, s: 1, p: 0, d: 1 };
-  const most = { n: 256, f: 32, s: 32, p: 32, d: 16 }; // what is still drawn at once
+  const most = { n: 256, f: 32, s: 32, p: 32, d: 16 }; // larger values are not drawn
   const letters = { n: "N", f: "F", s: "S", p: "P", d: "D" };
 
   const reach = ({ f, d }) => d * (f - 1) + 1;
@@ -78,7 +78,7 @@ lecture.widget("sizes", (root, data, kit) => {
         `without the floor ${Number((room(at) / at.s + 1).toPrecision(6))}`,
       tiles(at) ? "The windows tile the padded side." :
         `The windows do not tile the padded side: ${plural(room(at) % at.s, "pixel")} left over at its end.`,
-      missed ? `${plural(missed, "pixel")} of the image seen by no window.` : "Every pixel of the image is seen.",
+      missed ? `${plural(missed, "pixel")} of the image in no window.` : "Every pixel of the image is in a window.",
     ].join("\n");
   }
 
@@ -109,7 +109,7 @@ lecture.widget("sizes", (root, data, kit) => {
     return [
       row("image", image, "square", pixels.filter((x) => inside(x) && !missed.has(x))),
       row("padding", padding, "square-open", pixels.filter((x) => !inside(x))),
-      row("seen by no window", lost, "x", [...missed]),
+      row("in no window", lost, "x", [...missed]),
       { type: "scatter", mode: "lines", name: "windows", ...lines, line: { color: window, width: 2 }, hoverinfo: "skip" },
       {
         type: "scatter", mode: "markers", ...cells, marker: { color: window, size: Math.max(3, marker * 0.7) },

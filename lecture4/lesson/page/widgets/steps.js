@@ -94,7 +94,7 @@ lecture.widget("steps", (root, data, kit) => {
     yaxis: { range: [-reach[1], reach[1]], scaleanchor: "x", constrain: "domain", title: { text: "y" } },
   };
 
-  const number = (value) => (Number.isFinite(value) ? value.toPrecision(5) : "no number");
+  const number = (value) => (Number.isFinite(value) ? value.toPrecision(5) : "NaN or ∞");
   function say(places) {
     const end = places.at(-1);
     const steps = `${state.steps} step${state.steps === 1 ? "" : "s"}`;
