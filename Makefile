@@ -1,46 +1,58 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+CORE := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 budget ?= quick
+PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lecture browser test test-all lint format bench clean
+.PHONY: help install install-dev demo lecture browser test test-all schema lint format bench clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
 
-install: $(INSTALLED) ## make .venv and install everything into it, once
+install: $(CORE) ## create .venv and install what train.py, predict.py and lecture.py need
 
-$(INSTALLED): pyproject.toml
+install-dev: $(DEV) ## also install what tests, benchmarks and every optional feature need
+
+$(CORE): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) --editable .
 	@touch $@
 
-demo: $(INSTALLED) ## train a ConvNet on drawn shapes, offline, in about a minute
+$(DEV): $(CORE)
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+demo: $(CORE) ## train a ConvNet on drawn shapes, offline, in about a minute
 	$(BIN)/python train.py experiment=demo
 
-lecture: $(INSTALLED) ## run the lecture's claims, write lecture.html; make lecture budget=full: in 45 minutes
+lecture: $(CORE) ## test the lecture's claims, write lecture.html; budget=full: more seeds, longer runs
 	$(BIN)/python lecture.py budget=$(budget) copy_to=lecture.html
 
-browser: ## install Chromium, in which the page is tested (Debian and Ubuntu, as root)
+browser: ## install Chromium for the tests of the page (Debian and Ubuntu, as root)
 	command -v chromium || { apt-get update && apt-get install --yes --no-install-recommends chromium; }
 
-test: $(INSTALLED) ## run the tests, without the slow proofs
-	$(BIN)/python -m pytest -m 'not slow'
+test: $(DEV) ## run the tests that are not marked slow; PYTEST_ARGS=… goes to pytest
+	$(BIN)/python -m pytest -m 'not slow' $(PYTEST_ARGS)
 
-test-all: $(INSTALLED) ## run every test
-	$(BIN)/python -m pytest
+test-all: $(DEV) ## run every test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: $(INSTALLED) ## check style and formatting
+schema: $(CORE) ## write conf/schema/*.json, from which an editor knows the keys of conf/
+	$(BIN)/python -m lecture4.commands.schema
+
+lint: $(DEV) ## check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(INSTALLED) ## mend style and formatting
+format: $(DEV) ## fix style and formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED) ## measure speed against plain PyTorch and the usual pipeline
+bench: $(DEV) ## measure speed against plain PyTorch and the usual pipeline
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/pipeline.py

@@ -1,9 +1,9 @@
-"""One softmax epoch: ``train.py`` over the usual Lightning module with torchvision's transforms.
+"""One softmax epoch: ``train.py`` over a Lightning module with torchvision's transforms.
 
-The usual one is what tutorials show: a DataLoader over torchvision's CIFAR10 with ToTensor,
-a flip and Normalize for each image, a LightningModule that logs loss and accuracy at every step
-with torchmetrics, Lightning's own progress bar, CSV log and checkpoint. Both fit one epoch on
-45,000 images and validate on 5,000; rates are training images over the wall time of fitting.
+The latter is what tutorials show: a DataLoader over torchvision's CIFAR10 with a flip, ToTensor and
+Normalize per image, a LightningModule that logs loss and accuracy with torchmetrics at every step,
+Lightning's progress bar, CSV log and checkpoint. Both train one epoch on 45,000 images and validate
+on 5,000; rates are training images over the wall time of ``Trainer.fit``.
 """
 
 import json
@@ -53,7 +53,7 @@ class Usual(pl.LightningModule):
 
 
 def usual(root: str) -> float:
-    """Images per second of the usual pipeline, without worker processes."""
+    """Images per second of the tutorials' pipeline, without worker processes."""
     images = CIFAR10(
         root,
         transform=transforms.Compose(

@@ -1,4 +1,4 @@
-"""Interleaved rounds: the machine is shared and noisy, so only ratios of neighbours count."""
+"""Interleaved rounds: on a shared machine only ratios of adjacent measurements are reliable."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def arguments(description: str, **more: dict) -> argparse.Namespace:
-    """Command-line options that every benchmark has, and ``more`` of its own."""
+    """Parse ``--root``, ``--rounds`` and ``more`` options of one benchmark."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--root", default=os.environ.get("CIFAR10_ROOT", "data"), help="of CIFAR-10"

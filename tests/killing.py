@@ -58,7 +58,7 @@ def within_the_write_of(number: int) -> None:
 
 
 PLACES = {
-    "step": lambda n: before(Classifier, "on_train_batch_start", lambda s, *_: s.global_step == n),
+    "step": lambda n: before(Classifier, "seed_step", lambda s, *_: s.global_step == n),
     "validation": lambda n: before(
         Classifier, "validation_step", lambda s, *_: s.current_epoch == n
     ),

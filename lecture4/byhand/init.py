@@ -1,55 +1,69 @@
 """Weight initialisation: too small, too big, and just right (Xavier, He).
 
-    Var[w] = gain² / fan_in                  He:      keeps Var[activations] through ReLU
-    Var[w] = gain² · 2 / (fan_in + fan_out)  Xavier:  the compromise of forward and backward
+A score s = Σᵢ wᵢ xᵢ is a sum of n = fan_in terms. With weights of mean 0, independent of each other
+and of x, E[wᵢ xᵢ] = 0 and the terms are uncorrelated, so
 
-The gain undoes what the activation that follows does to the variance: gain² = 1 / E[f(z)²] for
-z ~ N(0, 1) (ReLU halves it, so gain = √2); for tanh and sigmoid the values in use are torch's.
+    Var[s] = Σᵢ E[wᵢ² xᵢ²] = Σᵢ E[wᵢ²] E[xᵢ²] = n Var[w] E[x²]
 
-Sources: Glorot & Bengio 2010, eq. 12 and 16; He et al. 2015, arXiv:1502.01852, eq. 10.
+Each layer multiplies the size of its inputs by n Var[w]; going back, each gradient ∂L/∂x is a sum
+over fan_out scores and is multiplied by fan_out Var[w]. Through many layers a factor other than 1
+grows or shrinks exponentially:
+
+    scheme   Var[w]                          n Var[w]      the lecture
+    small    0.001²                          n / 10⁶       too small: activations and gradients → 0
+    large    1                               n             too big: saturated, gradients → 0
+    he       gain² / fan_in                  gain²         just right (ReLU)
+    xavier   gain² · 2 / (fan_in + fan_out)  about gain²   just right (sigmoid), in both directions
+
+The gain undoes what the activation f does to the second moment: gain² = 1 / E[f(z)²] for
+z ~ N(0, 1), which is 2 for ReLU.
+
+Sources: the lecture, "Weight Initialization"; Glorot & Bengio 2010, eq. 12 and 16; He et al. 2015,
+arXiv:1502.01852, eq. 10.
 """
 
 import math
 
 from torch import nn
 
-GAINS = {
-    "linear": 1.0,  # the scores: nothing follows
-    "relu": math.sqrt(2),
-    "leaky_relu": math.sqrt(2 / (1 + 0.01**2)),  # slope 0.01 below zero
-    "gelu": 1.5335,  # E[gelu(z)²] = 0.4252
-    "sigmoid": 1.0,
-    "tanh": 5 / 3,
-}
 SCHEMES = ("xavier", "he", "small", "large", "pytorch")
 
 
-def initialize_(layer: nn.Linear | nn.Conv2d, scheme: str, activation: str = "linear") -> None:
-    """Draw ``layer.weight`` from N(0, std²) in place and set ``layer.bias`` to zero.
+def standard_deviation(scheme: str, fan_in: int, fan_out: int, gain: float = 1.0) -> float:
+    """√Var[w] of the table above.
+
+    Raises:
+        ValueError: ``scheme`` is not in the table.
+    """
+    match scheme:
+        case "he":
+            return gain / math.sqrt(fan_in)
+        case "xavier":
+            return gain * math.sqrt(2 / (fan_in + fan_out))
+        case "small":
+            return 0.001
+        case "large":
+            return 1.0
+    raise ValueError(f"init={scheme} is unknown; choose one of {', '.join(SCHEMES)}")
+
+
+def initialize_(layer: nn.Linear | nn.Conv2d, scheme: str, gain: float = 1.0) -> None:
+    """Draw ``layer.weight`` from N(0, Var[w]) in place and set ``layer.bias`` to zero.
 
     Args:
         layer: a linear or convolution layer.
-        scheme: ``xavier`` and ``he`` (above), ``small`` (std 0.001), ``large`` (std 1), or
-            ``pytorch`` (leave what torch's constructor drew, biases too).
-        activation: what follows the layer; a key of ``GAINS``.
+        scheme: one of the table above, or ``pytorch`` to keep the weights and biases that torch's
+            constructor drew.
+        gain: of the activation that follows the layer; 1 for scores, which none follows.
 
     Raises:
-        ValueError: ``scheme`` or ``activation`` is unknown.
+        ValueError: ``scheme`` is unknown.
     """
-    if scheme not in SCHEMES:
-        raise ValueError(f"init={scheme} is unknown; choose one of {', '.join(SCHEMES)}")
-    if activation not in GAINS:
-        raise ValueError(f"activation={activation} is unknown; choose one of {', '.join(GAINS)}")
     if scheme == "pytorch":
         return
-    fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(layer.weight)
-    gain = GAINS[activation]
-    std = {
-        "xavier": gain * math.sqrt(2 / (fan_in + fan_out)),
-        "he": gain / math.sqrt(fan_in),
-        "small": 1e-3,
-        "large": 1.0,
-    }[scheme]
-    nn.init.normal_(layer.weight, std=std)
+    outputs, *filter_shape = layer.weight.shape  # (K, D), or (O, C, F_h, F_w)
+    fan_in = math.prod(filter_shape)  # terms in the sum of one output
+    fan_out = outputs * math.prod(filter_shape[1:])  # outputs that one input is part of, at S = 1
+    nn.init.normal_(layer.weight, std=standard_deviation(scheme, fan_in, fan_out, gain))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

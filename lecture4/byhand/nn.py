@@ -1,21 +1,20 @@
-"""``torch.nn`` layers that change one thing: ``forward`` calls ``lecture4.byhand.functional``.
+"""Layers of ``torch.nn`` that change one thing: ``forward`` calls ``lecture4.byhand.functional``.
 
-Constructors, parameters and state dicts are torch's, so weights move freely between the two.
+Constructors, parameters and state dicts are torch's, so weights load from either into the other.
 """
 
 import copy
-import sys
 from types import ModuleType
 
 import torch
 from torch import nn
 
 from lecture4.byhand import functional as F
-from lecture4.byhand.functional._refuse import refuse
+from lecture4.byhand.functional._torch_options import unsupported
 
 
 class Linear(nn.Linear):
-    """See ``lecture4.byhand.functional.dense``."""
+    """See ``lecture4.byhand.functional.linear``."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(..., in_features) -> (..., out_features)."""
@@ -31,12 +30,12 @@ class Flatten(nn.Flatten):
 
 
 class Conv2d(nn.Conv2d):
-    """See ``functional.conv2d``; ``padding_mode`` other than zeros is refused when called."""
+    """See ``functional.conv2d``; a call with ``padding_mode`` other than zeros raises an error."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, H, W) -> (N, out_channels, H', W')."""
-        mode = None if self.padding_mode == "zeros" else self.padding_mode
-        refuse("Conv2d", padding_mode=mode)
+        if self.padding_mode != "zeros":
+            raise unsupported("Conv2d", "padding_mode", self.padding_mode)
         return F.conv2d(
             input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
         )
@@ -74,40 +73,48 @@ class AvgPool2d(nn.AvgPool2d):
         )
 
 
-class _BatchNorm(nn.modules.batchnorm._BatchNorm):
+def _batch_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d, input: torch.Tensor) -> torch.Tensor:
+    """Normalise by the batch in training, else by the running statistics, if there are any."""
+    tracks = layer.track_running_stats or not layer.training
+    momentum = layer.momentum
+    if layer.training and tracks and layer.num_batches_tracked is not None:
+        layer.num_batches_tracked.add_(1)
+        if momentum is None:  # running statistics are the mean over all batches so far
+            momentum = 1 / layer.num_batches_tracked.double()
+    return F.batch_norm(
+        input,
+        layer.running_mean if tracks else None,
+        layer.running_var if tracks else None,
+        layer.weight,
+        layer.bias,
+        layer.training or layer.running_mean is None,
+        0.0 if momentum is None else momentum,
+        layer.eps,
+    )
+
+
+class BatchNorm1d(nn.BatchNorm1d):
     """See ``lecture4.byhand.functional.batch_norm``."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Normalise each channel of (N, C, ...), by the batch in training."""
-        self._check_input_dim(input)
-        tracks = self.track_running_stats or not self.training
-        momentum = self.momentum
-        if self.training and tracks and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if momentum is None:  # the mean of all batches so far
-                momentum = 1 / self.num_batches_tracked.item()
-        return F.batch_norm(
-            input,
-            self.running_mean if tracks else None,
-            self.running_var if tracks else None,
-            self.weight,
-            self.bias,
-            self.training or self.running_mean is None,
-            momentum or 0.0,
-            self.eps,
-        )
+        """Normalise each channel of (N, C) or (N, C, L)."""
+        if input.ndim not in (2, 3):
+            raise ValueError(f"expected 2D or 3D input (got {input.ndim}D input)")
+        return _batch_norm(self, input)
 
 
-class BatchNorm1d(_BatchNorm, nn.BatchNorm1d):
-    """See ``lecture4.byhand.functional.batch_norm``; for (N, C) and (N, C, L)."""
+class BatchNorm2d(nn.BatchNorm2d):
+    """See ``lecture4.byhand.functional.batch_norm``."""
 
-
-class BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
-    """See ``lecture4.byhand.functional.batch_norm``; for (N, C, H, W)."""
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Normalise each channel of (N, C, H, W)."""
+        if input.ndim != 4:
+            raise ValueError(f"expected 4D input (got {input.ndim}D input)")
+        return _batch_norm(self, input)
 
 
 class Dropout(nn.Dropout):
-    """See ``lecture4.byhand.functional.regularization``."""
+    """See ``lecture4.byhand.functional.dropout``."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Zero numbers at random in training; any shape."""
@@ -118,7 +125,7 @@ class ReLU(nn.ReLU):
     """See ``lecture4.byhand.functional.relu``."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Any shape."""
+        """Apply f to each number; any shape."""
         return F.relu(input, self.inplace)
 
 
@@ -126,7 +133,7 @@ class LeakyReLU(nn.LeakyReLU):
     """See ``lecture4.byhand.functional.leaky_relu``."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Any shape."""
+        """Apply f to each number; any shape."""
         return F.leaky_relu(input, self.negative_slope, self.inplace)
 
 
@@ -134,7 +141,7 @@ class Sigmoid(nn.Sigmoid):
     """See ``lecture4.byhand.functional.sigmoid``."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Any shape."""
+        """Apply f to each number; any shape."""
         return F.sigmoid(input)
 
 
@@ -142,7 +149,7 @@ class Tanh(nn.Tanh):
     """See ``lecture4.byhand.functional.tanh``."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Any shape."""
+        """Apply f to each number; any shape."""
         return F.tanh(input)
 
 
@@ -150,12 +157,12 @@ class GELU(nn.GELU):
     """See ``lecture4.byhand.functional.gelu``."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Any shape."""
+        """Apply f to each number; any shape."""
         return F.gelu(input, self.approximate)
 
 
 class Softmax(nn.Softmax):
-    """See ``lecture4.byhand.functional.losses``."""
+    """See ``lecture4.byhand.functional.softmax``."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Scores to probabilities along ``dim``."""
@@ -199,32 +206,18 @@ class CrossEntropyLoss(nn.CrossEntropyLoss):
         )
 
 
-LAYERS: dict[str, ModuleType] = {"torch": nn, "byhand": sys.modules[__name__]}
+def with_layers(model: nn.Module, layers: ModuleType) -> nn.Module:
+    """A copy of ``model``, weights included, with the layers of another module.
 
-
-def family(name: str) -> ModuleType:
-    """The layers called ``name``: ``torch.nn`` for ``torch``, this module for ``byhand``.
-
-    Raises:
-        ValueError: ``name`` is neither.
+    Args:
+        model: built of ``torch.nn``, this module, or both.
+        layers: ``torch.nn``, this module, or another with layers of the same names. A layer that it
+            does not have is copied as it is.
     """
-    if name not in LAYERS:
-        raise ValueError(f"layers={name} is unknown; choose one of {', '.join(LAYERS)}")
-    return LAYERS[name]
-
-
-def with_layers(model: nn.Module, name: str) -> nn.Module:
-    """A copy of ``model``, weights and all, whose layers are those of the family ``name``.
-
-    Layers that the family does not have stay what they are. If the model has ``settings``, they say
-    which layers it has.
-    """
-    own, other = family(name), family("torch" if name == "byhand" else "byhand")
     twin = copy.deepcopy(model)
     for module in twin.modules():
         kind = type(module)
-        if getattr(other, kind.__name__, None) is kind and hasattr(own, kind.__name__):
-            module.__class__ = getattr(own, kind.__name__)  # same attributes, another forward
-    if hasattr(twin, "settings"):
-        twin.settings["layers"] = name
+        known = getattr(nn, kind.__name__, None), globals().get(kind.__name__)
+        if kind in known and hasattr(layers, kind.__name__):
+            module.__class__ = getattr(layers, kind.__name__)  # same attributes, another forward
     return twin

@@ -1,7 +1,8 @@
-"""Gradients by finite differences, and a table that compares a gradient three ways.
+"""Gradients by finite differences: ∂f/∂x ≈ (f(x + h) − f(x − h)) / 2h.
 
-The centred difference has a truncation error of O(h²) and a round-off error of about ε/h, ε being
-the precision of the numbers; so compare in float64.
+The truncation error is O(h²) and the round-off error about ε/h, where ε is the precision of the
+numbers; so compare in float64. ``gradient_table`` below compares a model's gradients three ways: by
+hand, by autograd and by finite differences.
 
 Source: the lecture, "Loss gradient"; Press et al. 2007, "Numerical Recipes", section 5.7.
 """
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from lecture4.byhand.nn import family, with_layers
+from lecture4.byhand import nn as byhand_nn
 
 
 def gradient(
@@ -24,7 +25,7 @@ def gradient(
 
     Args:
         f: scalar function of a tensor shaped as x.
-        x: where; it is left as it is.
+        x: the point at which to differentiate; it is not changed.
         h: step.
 
     Raises:
@@ -47,7 +48,7 @@ def slope(
 ) -> float:
     """The derivative of f at x along v, vᵀ∇f ≈ (f(x + h v) − f(x − h v)) / 2h.
 
-    Two evaluations of f, whatever the size of x; arguments and errors as for ``gradient``.
+    Two evaluations of f for x of any size; arguments and errors as for ``gradient``.
     """
     _require(x, h)
     with torch.no_grad():
@@ -64,7 +65,7 @@ def _require(x: torch.Tensor, h: float) -> None:
 def relative_error(a: torch.Tensor, b: torch.Tensor, floor: float = 0.0) -> float:
     """max |a − b| / max |b|; 0 where both are zero, ∞ where b alone is, NaN where one is.
 
-    What is smaller than ``floor`` counts as that large.
+    A max |b| below ``floor`` is replaced by it.
     """
     if not a.numel():
         return 0.0
@@ -72,17 +73,19 @@ def relative_error(a: torch.Tensor, b: torch.Tensor, floor: float = 0.0) -> floa
     return difference / size if size else difference * math.inf if difference else 0.0
 
 
-FITS = 1e-6  # relative error of finite differences that no other step need improve
+Batch = tuple[torch.Tensor, torch.Tensor]  # inputs (N, ...) and class indices (N,)
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (scores, labels) -> scalar
+FITS = 1e-6  # relative error of finite differences at which no other h is tried
 
 
 @dataclass(frozen=True)
 class GradientRow:
-    """One parameter tensor: the norm of its gradient by hand, and how far others are from it.
+    """One parameter tensor: the norm of its gradient by hand, and how far the other two are off.
 
-    ``autograd`` is the relative error against torch's layers, over all numbers; ``numerical`` that
-    against finite differences, over slopes along random directions. What is less than a millionth
-    of the model's largest gradient is measured against that, for it may be all rounding (so is
-    that of a bias that batch norm cancels).
+    ``autograd`` is the relative error against autograd through torch's layers, over all numbers;
+    ``numerical`` against finite differences, over slopes along random directions. A gradient below
+    a millionth of the model's largest is compared with that millionth, for it may be rounding alone
+    (such as the gradient of a bias that batch norm cancels).
     """
 
     name: str
@@ -94,21 +97,21 @@ class GradientRow:
 
 def gradient_table(
     model: nn.Module,
-    batch: tuple[torch.Tensor, torch.Tensor],
+    batch: Batch,
     steps: Sequence[float] = (3e-7, 1e-5, 3e-4),
     directions: int = 3,
 ) -> list[GradientRow]:
     """The gradient of the mean cross-entropy by hand, by autograd and by finite differences.
 
-    All three are those of one loss in float64, on a copy of the model with layers by hand, and one
-    with torch's; batch norm normalises by the batch if the model is in training mode, and dropout
-    draws the same masks each time. A random direction, ±1/√n for each of n numbers, meets all of
-    them. A short step rounds off, a long one steps over kinks of ReLU and maximum; so the error
-    is that of the step which fits best. A wrong gradient fits none.
+    All three differentiate one loss in float64, on copies of the model with layers by hand and with
+    torch's. Batch norm normalises by the batch if the model is in training mode, and dropout draws
+    the same masks each time. A random direction, ±1/√n for each of n numbers, covers all of them. A
+    short step rounds off, a long one steps over kinks of ReLU and maximum, so the error of the best
+    step counts; a wrong gradient fits none.
 
     Args:
         model: inputs (N, ...) -> scores (N, K), built of ``torch.nn`` or ``lecture4.byhand.nn``; a
-            layer of which there is none by hand is torch's in both copies.
+            layer that does not exist by hand is torch's in both copies.
         batch: inputs (N, ...) and class indices (N,).
         steps: h of the finite differences.
         directions: slopes to measure for each parameter tensor.
@@ -116,50 +119,71 @@ def gradient_table(
     Returns:
         A row for each parameter tensor.
     """
-    by_hand = with_layers(model, "byhand").double().requires_grad_()
-    autograd = parameter_gradients(with_layers(by_hand, "torch"), batch, "torch")
-    generator = torch.Generator().manual_seed(0)
-    gradients = parameter_gradients(by_hand, batch, "byhand")
+    by_hand = byhand_nn.with_layers(model, byhand_nn).double().requires_grad_()
+    torchs = byhand_nn.with_layers(by_hand, nn)
+    gradients = parameter_gradients(by_hand, batch, byhand_nn.CrossEntropyLoss())
+    autograd = parameter_gradients(torchs, batch, nn.CrossEntropyLoss())
     floor = 1e-6 * max((g.abs().max().item() for g in gradients.values() if g.numel()), default=0)
+    generator = torch.Generator().manual_seed(0)
     rows = []
     for name, g in gradients.items():
-
-        def loss(values: torch.Tensor, name=name) -> torch.Tensor:
-            return _loss(by_hand, batch, "byhand", {name: values})
-
         x = by_hand.get_parameter(name).detach()
         signs = torch.randint(0, 2, (directions, *x.shape), generator=generator).to(x) * 2 - 1
-        along = signs / math.sqrt(x.numel())
-        by_product = torch.stack([(g * v).sum() for v in along]).cpu()
-        numerical = math.inf
-        for h in steps:
-            slopes = torch.tensor([slope(loss, x, v, h) for v in along], dtype=by_product.dtype)
-            numerical = min(numerical, relative_error(by_product, slopes, floor))
-            if numerical < FITS:
-                break
         error = relative_error(g, autograd[name], floor)
+        numerical = _slope_error(
+            by_hand, batch, name, g, signs / math.sqrt(x.numel()), steps, floor
+        )
         rows.append(GradientRow(name, tuple(x.shape), g.norm().item(), error, numerical))
     return rows
 
 
-def parameter_gradients(
-    model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], layers: str
-) -> dict[str, torch.Tensor]:
-    """The gradient of the mean cross-entropy for each parameter; zeros where none arrives.
+def _slope_error(
+    model: nn.Module,
+    batch: Batch,
+    name: str,
+    g: torch.Tensor,
+    directions: torch.Tensor,
+    steps: Sequence[float],
+    floor: float,
+) -> float:
+    """The relative error of slopes gᵀv along each direction v, by the step h that fits best."""
+    x, cross_entropy = model.get_parameter(name).detach(), byhand_nn.CrossEntropyLoss()
 
-    The model is left as it was, but for batch norm's statistics in training mode.
+    def loss(values: torch.Tensor) -> torch.Tensor:
+        return _loss(model, batch, cross_entropy, {name: values})
+
+    by_product = torch.stack([(g * v).sum() for v in directions]).cpu()
+    best = math.inf
+    for h in steps:
+        slopes = torch.tensor([slope(loss, x, v, h) for v in directions], dtype=by_product.dtype)
+        best = min(best, relative_error(by_product, slopes, floor))
+        if best < FITS:
+            break
+    return best
+
+
+def parameter_gradients(model: nn.Module, batch: Batch, loss: Loss) -> dict[str, torch.Tensor]:
+    """∂L/∂w of a batch for each parameter w by its name; zeros for one that L does not depend on.
+
+    The model is not changed, except for batch norm's statistics in training mode.
+
+    Args:
+        model: inputs (N, ...) -> scores (N, K).
+        batch: inputs (N, ...) and class indices (N,).
+        loss: (scores, labels) -> L, such as ``torch.nn.CrossEntropyLoss()``.
     """
     names, parameters = zip(*model.named_parameters(), strict=True)
-    loss = _loss(model, batch, layers)
-    gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+    gradients = torch.autograd.grad(
+        _loss(model, batch, loss), parameters, allow_unused=True, materialize_grads=True
+    )
     return dict(zip(names, gradients, strict=True))
 
 
-def _loss(model, batch, layers: str, changed: dict[str, torch.Tensor] | None = None):
-    """The loss on a batch, with some parameters changed."""
+def _loss(model, batch: Batch, loss: Loss, changed: dict[str, torch.Tensor] | None = None):
+    """L of a batch, with some parameters changed."""
     inputs, labels = batch
     like = next(model.parameters())
     with torch.random.fork_rng([like.device] if like.is_cuda else []):
         torch.manual_seed(0)  # dropout leaves out the same units each time
         scores = functional_call(model, changed or {}, (inputs.to(like),))
-    return family(layers).CrossEntropyLoss()(scores, labels.to(like.device))
+    return loss(scores, labels.to(like.device))

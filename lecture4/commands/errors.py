@@ -1,4 +1,4 @@
-"""The edge of the program: one plain sentence for whatever a user got wrong."""
+"""The edge of the program: one plain sentence for each thing that a user may get wrong."""
 
 import argparse
 import logging
@@ -8,15 +8,25 @@ import sys
 import tempfile
 import traceback
 import warnings
+from collections.abc import Callable
 from contextlib import ContextDecorator
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from lecture4.commands.hints import unknown_key
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
+
+from lecture4.commands.hints import FORMER, unknown_key
 from lecture4.runs import resume, sweep
+from lecture4.support import private
 from lecture4.support.processes import forget_stray_ranks, rank
-from lecture4.training.settings import in_sweep
+from lecture4.training.processes import in_sweep
 
-# choices that stand on a package which is not always there, and the extra that brings it
+# choices that need a package which is not always there, and the extra that installs it
 EXTRAS = {
     "wandb": "wandb",
     "mlflow": "mlflow",
@@ -26,15 +36,14 @@ EXTRAS = {
     "submitit_local": "slurm",
     "submitit_slurm": "slurm",
 }
-INSTALL = "pip install -e '.[{}]'"
 
 
 class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
     """End the process with code 1 after an error, 130 after Ctrl-C; an error is a line on stderr.
 
     Stands around the job, and around Hydra, which has errors of its own. A job of a sweep leaves
-    its error in results.json and returns None, and the sweep goes on. With HYDRA_FULL_ERROR=1 set
-    by the user, the traceback comes through.
+    its error in results.json and returns None, so that the sweep continues. With
+    HYDRA_FULL_ERROR=1 set by the user, the traceback is printed.
 
     It has no state, so that launchers can send what it decorates to other processes.
     """
@@ -43,7 +52,6 @@ class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
         # Hydra prints tracebacks of its own, unless this is set; then it lets errors through.
         os.environ.setdefault("LECTURE4_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        argparse.ArgumentParser.error = _refuse
         _quieten()
 
     def __exit__(self, kind, error: BaseException | None, trace) -> bool:
@@ -67,12 +75,12 @@ class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
 
 
 def _tell(error: Exception) -> None:
-    """Print what went wrong, once; of several processes, another than the first only by itself."""
+    """Print what went wrong, once: by rank 0, or by the rank that alone meets the error."""
     if os.environ["LECTURE4_FULL_ERROR"] == "1":
         traceback.print_exception(error)
     elif rank() == 0:
         print(f"error: {sentence(error)}", file=sys.stderr)
-    elif _processes_have_met():  # before that, the first meets the same error
+    elif _processes_have_met():  # before that, rank 0 meets the same error
         print(f"process {rank()}: error: {sentence(error)}", file=sys.stderr)
 
 
@@ -81,54 +89,110 @@ def _processes_have_met() -> bool:
     return bool(distributed) and distributed.is_available() and distributed.is_initialized()
 
 
+class Parser(argparse.ArgumentParser):
+    """Raises what argparse prints: its usage text is longer than what went wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise ValueError(f"{message}; {self.prog} --help lists what there is")
+
+
+def check_flags() -> None:
+    """Refuse flags that Hydra does not know, before it prints its usage text.
+
+    Raises:
+        ValueError: a flag is unknown, or stands between settings.
+    """
+
+    def refuse(message: str) -> NoReturn:
+        advice = f"{parser.prog} --help lists what there is"
+        if "=" in message and " -" not in message:  # settings after a flag between settings
+            advice = "put flags such as -m before every setting"
+        raise ValueError(f"{message}; {advice}")
+
+    parser = private.hydra_parser()
+    parser.error = refuse  # of this parser alone
+    parser.parse_args()
+
+
 def read_arguments() -> None:
-    """Let the command line say to Hydra what ``resume=RUN`` means, and that one process records."""
+    """Translate ``resume=RUN`` for Hydra, and let rank 0 alone record the run."""
+    check_flags()
     forget_stray_ranks()
     arguments = resume.hydra_arguments(sys.argv[1:])
     if rank():
         arguments.append("hydra.output_subdir=null")
         if not any(word.startswith("hydra.run.dir=") for word in arguments):
-            # it would begin a run of its own; the first process tells it where it saves
+            # Hydra would make a second run directory; rank 0 broadcasts the one in use
             arguments.append(f"hydra.run.dir={tempfile.gettempdir()}")
     sys.argv[1:] = arguments
 
 
 def sentence(error: BaseException) -> str:
     """What went wrong, in at most two lines."""
-    from hydra.errors import InstantiationException, MissingConfigException, OverrideParseException
-
     while isinstance(error, InstantiationException) and error.__cause__ is not None:
         error = error.__cause__
     text = str(error).strip()
-    if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, choice = error.missing_cfg_file.rpartition("/")
-        if choice in EXTRAS:
-            group = "sweep" if group == "hydra/sweeper" else group
-            return f"{group}={choice} needs an extra package: {INSTALL.format(EXTRAS[choice])}"
-        return f"{group}={choice} is unknown; choose one of {', '.join(sorted(error.options))}"
-    if match := re.match(r"Could not override '([^']+)'", text):
-        return unknown_key(match[1])
-    if match := re.match(r"Ambiguous value for argument '([^']+)'", text):
-        return (
-            f"{match[1]}: a list is written [a,b]; to try several values, put -m before the first "
-            f"setting"
-        )
-    if isinstance(error, OverrideParseException):
-        return f"{error.override} cannot be read as a setting, such as optim.lr=0.1"
-    if text.startswith("Config group override"):
-        return "a group takes the name of a choice, as in model=mlp; --help lists them"
-    if isinstance(error, ModuleNotFoundError) and (match := re.search(r"wandb|mlflow", text)):
-        return f"logger={match[0]} needs an extra package: {INSTALL.format(EXTRAS[match[0]])}"
-    if isinstance(error, OSError) and error.filename:
-        text = f"{error.filename}: {error.strerror}"
+    for kind, pattern, answer in KNOWN:
+        if isinstance(error, kind) and (match := re.search(pattern, text)):
+            text = answer(error, match)
+            break
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    if isinstance(error, LookupError | TypeError | AttributeError | AssertionError):
-        lines[0] = f"{type(error).__name__}: {lines[0]}"  # its text alone says too little
     from lecture4.support.console import printable
 
     return "\n".join(printable(line[:300]) for line in lines[:2])
+
+
+def _unknown_choice(error: MissingConfigException, match: re.Match) -> str:
+    group, choice = match.groups()
+    if choice in EXTRAS:
+        group = "sweep" if group == "hydra/sweeper" else group
+        return f"{group}={choice} needs an extra package: {_install(choice)}"
+    if f"{group}={choice}" in FORMER:
+        return f"{group}={choice} is no longer a choice; {FORMER[f'{group}={choice}']}"
+    return f"{group}={choice} is unknown; choose one of {', '.join(sorted(error.options))}"
+
+
+def _install(package: str) -> str:
+    return f"pip install -e '.[{EXTRAS[package]}]'"
+
+
+# Errors whose own text says too little, or too much: type, pattern in the text, sentence.
+KNOWN: list[tuple[Any, str, Callable[[Any, re.Match], str]]] = [
+    (MissingConfigException, r"Could not find '(.+)/([^/']+)'\s+Available", _unknown_choice),
+    (ConfigCompositionException, r"Could not override '([^']+)'", lambda e, m: unknown_key(m[1])),
+    (
+        ValueError,
+        "^Config group override",
+        lambda e, m: "a group takes the name of a choice, as in model=mlp; --help lists them",
+    ),
+    (
+        OverrideParseException,
+        "",
+        lambda e, m: f"{e.override} cannot be read as a setting, such as optim.lr=0.1",
+    ),
+    (
+        HydraException,
+        r"Ambiguous value for argument '([^']+)'",
+        lambda e, m: (
+            f"{m[1]}: a list is written [a,b]; to try several values, put -m before the first "
+            f"setting"
+        ),
+    ),
+    (
+        ModuleNotFoundError,
+        "wandb|mlflow",
+        lambda e, m: f"logger={m[0]} needs an extra package: {_install(m[0])}",
+    ),
+    (OSError, r"^\[Errno", lambda e, m: f"{e.filename}: {e.strerror}" if e.filename else str(e)),
+    (
+        LookupError | TypeError | AttributeError | AssertionError,
+        "(?s).+",
+        lambda e, m: f"{type(e).__name__}: {m[0]}",
+    ),
+]
 
 
 def run_directory() -> str:
@@ -136,14 +200,6 @@ def run_directory() -> str:
     from hydra.core.hydra_config import HydraConfig
 
     return HydraConfig.get().runtime.output_dir
-
-
-def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
-    """In place of argparse's own: its usage text is longer than what went wrong."""
-    takes_overrides = any(action.dest == "overrides" for action in parser._actions)  # Hydra's
-    if takes_overrides and "=" in message:  # argparse takes none after a flag between overrides
-        raise ValueError(f"{message}; put flags such as -m before every override")
-    raise ValueError(f"{message}; {parser.prog} --help lists what there is")
 
 
 def _quieten() -> None:

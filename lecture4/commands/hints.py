@@ -1,57 +1,47 @@
-"""Say where a misspelt or misplaced key belongs."""
+"""Say where a misspelt, misplaced or former key belongs."""
 
 import difflib
 import sys
 from pathlib import Path
-from typing import Any
 
-from omegaconf import OmegaConf
+from lecture4.support.conf import choices, groups
 
-from lecture4.support.conf import CONF
-
-LECTURE = "python lecture.py"
+FORMULAS = "formulas=torch or formulas=byhand chooses layers, loss, optimizer and penalty together"
+# What was once a setting or a choice, and what does the same today.
+FORMER = {
+    "model.layers": FORMULAS,
+    "trainer.limit_train_batches": "use data.train_share, the fraction of the batches in an epoch",
+    "optim=byhand_sgd": "use formulas=byhand optim=sgd",
+    "optim=byhand_adam": "use formulas=byhand optim=adam",
+    "optim=byhand_adamw": "use formulas=byhand optim=adamw",
+}
 
 
 def unknown_key(key: str) -> str:
-    """Say where a key belongs that is not among the chosen ones, or which was meant."""
-    known = known_keys()
-    if parts := [k for k in known if k.startswith(f"{key}.") and LECTURE in known[k]]:
+    """Say where a key belongs that the chosen files do not have, or which one was meant."""
+    if key in FORMER:
+        return f"{key} is no longer a setting; {FORMER[key]}"
+    program = "lecture.py" if Path(sys.argv[0]).name == "lecture.py" else "train.py"
+    mine, owners = _keys(program), {**_keys("lecture.py"), **_keys("train.py")}
+    if parts := [path for path in mine if path.startswith(f"{key}.")]:
         return f"{key} is set by its parts: {', '.join(parts)}"
-    if key in known:
-        owners = " or ".join(dict.fromkeys(known[key]))
-        return f"{key} does not go with these choices; it belongs to {owners}"
+    if key in owners:
+        return f"{key} does not go with these choices; it belongs to {' or '.join(owners[key])}"
     last = key.rpartition(".")[2]
-    near = [k for k in known if k.rpartition(".")[2] == last]
-    near = near or difflib.get_close_matches(key, known, 1, cutoff=0.5)
-    hint = (
-        f"did you mean {near[0]}?"
-        if near
-        else f"python {Path(sys.argv[0]).name} --cfg job shows them all"
-    )
+    meant = [path for path in mine if not path.startswith("recipe.")]  # optim.lr, not its default
+    near = [path for path in meant if path.rpartition(".")[2] == last]
+    near = near or difflib.get_close_matches(key, meant, 1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"python {program} --help lists them"
     return f"{key} is no setting here; {hint}"
 
 
-def known_keys() -> dict[str, list[str]]:
-    """Every group, and every key of every file in conf/, with the choices that have it."""
-    keys: dict[str, list[str]] = {}
-
-    def walk(node: Any, prefix: str, choice: str) -> None:
-        for name, child in node.items() if isinstance(node, dict) else ():
-            if name != "defaults":
-                keys.setdefault(prefix + name, []).append(choice)
-                walk(child, f"{prefix}{name}.", choice)
-
-    for file in sorted(CONF.rglob("*.yaml")):
-        group = file.parent.relative_to(CONF).parts
-        for name in group[:1]:
-            keys.setdefault(name, [])
-        content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-        if file.name == "lecture.yaml":
-            walk(content, "", LECTURE)
-        elif file.name == "loading.yaml":
-            walk(content, "data.", "data")
-        elif not group or group[0] in ("recipe", "experiment"):
-            walk(content, "", "python train.py")
-        else:
-            walk(content, f"{group[0]}.", f"{group[0]}={file.stem}")
+def _keys(program: str) -> dict[str, list[str]]:
+    """Every group and key of a program, with the choices that have it."""
+    keys = {group.name: [] for group in groups() if program == "train.py"}
+    for choice in choices():
+        of_lecture = choice.group == "" and choice.name == "lecture"
+        if of_lecture == (program == "lecture.py"):
+            owner = f"{choice.group}={choice.name}" if choice.group else f"python {program}"
+            for key in choice.keys:
+                keys.setdefault(key.path, []).append(owner)
     return keys

@@ -3,7 +3,8 @@
 import hydra
 from omegaconf import DictConfig
 
-from lecture4.commands.errors import plain_errors, run_directory
+from lecture4.commands.errors import check_flags, plain_errors, run_directory
+from lecture4.commands.help import help_asked, lecture_help, show
 from lecture4.lesson.settings import check_lecture
 from lecture4.support.conf import CONF
 
@@ -11,6 +12,10 @@ from lecture4.support.conf import CONF
 def main() -> None:
     """Read the command line, and do what it says."""
     with plain_errors():
+        if help_asked():
+            show(lecture_help())
+            return
+        check_flags()
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="lecture")(job)()
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from lecture4.commands.errors import plain_errors
+from lecture4.commands.errors import Parser, plain_errors
 
 EXAMPLES = """\
 python predict.py outputs/…/… cat.jpg            # the five most probable classes
@@ -48,7 +48,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="predict.py",
         description="Classify images with a trained run, test it again, or export it.",
         epilog=f"examples:\n{EXAMPLES}",

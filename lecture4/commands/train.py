@@ -4,6 +4,7 @@ import hydra
 from omegaconf import DictConfig
 
 from lecture4.commands.errors import plain_errors, read_arguments, run_directory
+from lecture4.commands.help import help_asked, show, train_help
 from lecture4.runs import resume, sweep
 from lecture4.support.conf import CONF
 from lecture4.training.settings import check
@@ -12,6 +13,9 @@ from lecture4.training.settings import check
 def main() -> None:
     """Read the command line, and do what it says."""
     with plain_errors(), sweep.summarize():
+        if help_asked():
+            show(train_help())
+            return
         read_arguments()
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(job)()
 
@@ -37,6 +41,7 @@ def train(cfg: DictConfig) -> float:
     options = dict(cfg.trainer)
     if options.pop("compile"):
         classifier.model.compile()
+    options.pop("gradient_clip_val")  # done in the step
     folder = run_directory()
     if cfg.resume is None:
         resume.forget_earlier_run(folder)
@@ -44,7 +49,7 @@ def train(cfg: DictConfig) -> float:
     chosen = hyperparameters(cfg)
     trainer = make_trainer(options, folder, loggers, cfg.seed, chosen, cfg.checkpoint.every_n_steps)
     trainer.fit(classifier, data, ckpt_path=checkpoint)
-    best = f"{trainer.checkpoint_callback.dirpath}/best.ckpt"  # where the first process saved it
+    best = f"{trainer.checkpoint_callback.dirpath}/best.ckpt"  # where rank 0 saved it
     trainer.test(classifier, data, ckpt_path=best, verbose=False)
     return classifier.metrics["val/accuracy"]
 

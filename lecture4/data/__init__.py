@@ -1,4 +1,4 @@
-"""Where inputs come from. What serves them to Lightning is in ``lecture4.data.batches``."""
+"""From files to batches: datasets, preprocessing, augmentation, batch order."""
 
 from lecture4.data.cifar10 import cifar10, cifar10_lies_in
 from lecture4.data.dataset import Dataset, stratified_split

@@ -29,7 +29,7 @@ class NoAugment(nn.Module):
 
 
 class Flip(nn.Module):
-    """``flip``: mirror every other image, left to right.
+    """``flip``: mirror each image left to right with probability 1/2.
 
     Args:
         input_shape: (C, H, W) of one image.
@@ -67,18 +67,19 @@ class Flip(nn.Module):
         n, channels, height, width = images.shape
         if not words:
             words = (torch.randint(2**62, (n,), device=images.device),)
-        mirror, down, right = uniform(mix(*words), 3).cpu().numpy().T[:, :, None]  # (N, 1) each
-        rows = self._shifted(height, down)  # (N, H): the row that each row is taken from
-        columns = self._shifted(width, right)  # (N, W)
-        columns = np.where(mirror < 0.5, columns, columns[:, ::-1])
+        u = uniform(mix(*words), 3)
+        xp = np if u.device.type == "cpu" else torch  # NumPy is the faster for small arrays
+        mirror, down, right = xp.asarray(u).T[:, :, None]  # (N, 1) each
+        rows = self._shifted(torch.arange(height, device=u.device), down, xp)
+        columns = self._shifted(torch.arange(width, device=u.device), right, xp)
+        columns = xp.where(mirror < 0.5, columns, xp.flip(columns, (1,)))
 
-        rows, columns = (torch.from_numpy(a).to(images.device) for a in (rows, columns))
-        source = rows[:, :, None] * width + columns[:, None, :]  # (N, H, W)
-        source = source.view(n, 1, -1).expand(-1, channels, -1)
+        source = torch.as_tensor(rows)[:, :, None] * width + torch.as_tensor(columns)[:, None, :]
+        source = source.view(n, 1, -1).expand(-1, channels, -1)  # (N, H, W) -> (N, C, H·W)
         return images.flatten(2).gather(2, source).view_as(images)
 
-    def _shifted(self, side: int, u: np.ndarray) -> np.ndarray:
-        """(N, 1) uniform numbers -> (N, side): where each position comes from."""
-        shift = (u * (2 * self.crop + 1)).astype(np.int64) - self.crop
-        position = np.abs(np.arange(side) + shift)
-        return side - 1 - np.abs(side - 1 - position)  # reflected at both borders
+    def _shifted(self, places: torch.Tensor, u, xp):
+        """Places (side,) and uniform numbers (N, 1) -> (N, side): where each place comes from."""
+        shift = xp.asarray(u * (2 * self.crop + 1), dtype=xp.int64) - self.crop
+        last = len(places) - 1
+        return last - abs(last - abs(xp.asarray(places) + shift))  # reflected at both borders

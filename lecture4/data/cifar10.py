@@ -2,11 +2,7 @@
 
 import os
 import shutil
-import socket
 import tempfile
-import threading
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -16,19 +12,18 @@ from torchvision.datasets.utils import check_integrity
 
 from lecture4.data.dataset import Dataset
 
-TIMEOUT = 10  # seconds that the server may stay silent
-
 
 def cifar10(root: str | os.PathLike) -> Dataset:
-    """Read CIFAR-10 from ``root``; download it there first if it is not there at all.
+    """Read CIFAR-10 from ``root``, after downloading it if ``root`` holds none of its files.
 
-    Every file is checked against its published MD5 sum before it is read. Complete data is never
-    written to, so ``root`` may be read-only. A download is unpacked beside its place and renamed,
-    under a lock: several processes fetch it once, and a broken download leaves nothing.
+    Every file is checked against its published MD5 sum before it is read. Complete data is only
+    read, so ``root`` may be read-only. A download is unpacked in a temporary folder and renamed
+    under a lock: several processes download once, and a failed download leaves no partial data.
 
     Raises:
-        ValueError: a file is missing or damaged; it is not replaced, for it may be all you have.
-        ConnectionError: nothing is there, and the server cannot be reached.
+        ValueError: a file is missing or damaged (existing files are never replaced), or ``root``
+            holds no data and cannot be written to.
+        ConnectionError: the download failed.
     """
     root = Path(root).expanduser()
     if not cifar10_lies_in(root):
@@ -40,7 +35,7 @@ def cifar10(root: str | os.PathLike) -> Dataset:
 
 
 def cifar10_lies_in(root: str | os.PathLike) -> bool:
-    """Is any file of CIFAR-10 in ``root``, so that nothing would be downloaded?"""
+    """Whether ``root`` holds any file of CIFAR-10; then nothing is downloaded."""
     folder = Path(root).expanduser() / CIFAR10.base_folder
     return any((folder / name).exists() for name, _ in _files())
 
@@ -60,12 +55,12 @@ def _check(folder: Path) -> None:
     for name, md5 in _files():
         path = folder / name
         if not path.exists():
-            trouble = "is missing"
+            problem = "is missing"
         elif not check_integrity(path, md5):
-            trouble = "is damaged (its checksum is not the published one)"
+            problem = "is damaged (its checksum is not the published one)"
         else:
             continue
-        raise ValueError(f"{path} {trouble}; delete {folder} to download CIFAR-10 again")
+        raise ValueError(f"{path} {problem}; delete {folder} to download CIFAR-10 again")
 
 
 def _download(root: Path) -> None:
@@ -75,58 +70,23 @@ def _download(root: Path) -> None:
             pass
     except OSError as error:
         raise ValueError(
-            f"CIFAR-10 is not in data.root={root}, and nothing can be written there "
-            f"({error.strerror}); point data.root= at a folder that holds it, or use data=shapes"
+            f"CIFAR-10 is not in data.root={root}, which cannot be written to ({error.strerror}); "
+            f"set data.root= to a folder that holds {CIFAR10.base_folder}, or use data=shapes"
         ) from error
     try:
-        archive = root / CIFAR10.filename
-        has_archive = check_integrity(archive, CIFAR10.tgz_md5)
-        if not has_archive:
-            _probe(CIFAR10.url)
         with FileLock(root / ".cifar10.lock"):
             if cifar10_lies_in(root):
-                return  # another process has fetched it meanwhile
-            for left_by_a_killed_process in root.glob(".cifar10-*"):
-                shutil.rmtree(left_by_a_killed_process)
+                return  # another process has downloaded it while this one waited
+            for partial in root.glob(".cifar10-*"):  # of a process that was killed
+                shutil.rmtree(partial)
             with tempfile.TemporaryDirectory(prefix=".cifar10-", dir=root) as unpacked:
-                if has_archive:
+                archive = root / CIFAR10.filename
+                if check_integrity(archive, CIFAR10.tgz_md5):
                     (Path(unpacked) / CIFAR10.filename).symlink_to(archive.resolve())
-                with _socket_timeout(TIMEOUT):
-                    CIFAR10(unpacked, download=True)
+                CIFAR10(unpacked, download=True)
                 os.rename(Path(unpacked) / CIFAR10.base_folder, root / CIFAR10.base_folder)
     except (OSError, RuntimeError) as error:
         raise ConnectionError(
             f"CIFAR-10 is not in data.root={root}, and its download failed ({error}); "
-            f"point data.root= at a folder that holds {CIFAR10.base_folder}, or use data=shapes"
+            f"set data.root= to a folder that holds {CIFAR10.base_folder}, or use data=shapes"
         ) from error
-
-
-def _probe(url: str) -> None:
-    """Raise OSError unless the server answers within TIMEOUT, name look-up included."""
-    answer: list[Exception | None] = []
-
-    def ask():
-        try:
-            request = urllib.request.Request(url, method="HEAD")
-            urllib.request.urlopen(request, timeout=TIMEOUT).close()
-            answer.append(None)
-        except Exception as error:  # a proxy may answer with anything
-            answer.append(error)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(TIMEOUT)
-    if not answer:
-        raise OSError(f"no answer within {TIMEOUT} s")
-    if answer[0]:
-        raise OSError(answer[0]) from answer[0]
-
-
-@contextmanager
-def _socket_timeout(seconds: float):
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -11,11 +11,11 @@ from lecture4.data.randomness import generator
 
 @dataclass(frozen=True)
 class Dataset:
-    """Inputs and labels, whole and in memory.
+    """Inputs and labels of a training and a test split, in memory.
 
-    Inputs are images, uint8 (N, C, H, W), or points, float32 (N, D); labels are int64 (N,) and
-    index ``class_names``. ``source`` says as plain values how to make the same again: ``name``, a
-    key of ``lecture4.data.SOURCES``, and that function's arguments.
+    Inputs are images, uint8 (N, C, H, W), or points, float32 (N, D); labels are int64 (N,), indices
+    into ``class_names``. ``source`` recreates the dataset from plain values: ``name``, a key of
+    ``lecture4.data.SOURCES``, and the arguments of that function.
     """
 
     class_names: list[str]
@@ -34,30 +34,30 @@ class Dataset:
 def stratified_split(
     labels: torch.Tensor, val_size: int | float, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Indices of the training and the validation split: disjoint, ascending, all of them.
+    """Split indices 0 … N − 1 into training and validation, stratified by class, each ascending.
 
-    Each class gives validation its share, rounded so that the sizes add up to ``val_size``, and
+    Each class contributes in proportion to its size, rounded so that the total is ``val_size``, and
     keeps at least one example for training.
 
     Args:
         labels: int64 (N,).
-        val_size: number of validation examples, or the fraction of N if less than 1.
-        seed: chooses which; the same seed, the same split.
+        val_size: number of validation examples, or a fraction of N if less than 1.
+        seed: of the generator; the same seed gives the same split.
 
     Raises:
-        ValueError: ``val_size`` leaves training or validation empty.
+        ValueError: validation would be empty, or a class would have no training example.
     """
     n = len(labels)
     wanted = round(val_size * n) if val_size < 1 else int(val_size)
     counts = torch.bincount(labels)
     if not 1 <= wanted <= n - int((counts > 0).sum()):
         raise ValueError(
-            f"val_size={val_size} makes {wanted} of {n} training examples the validation split; "
-            f"it must be at least 1 and leave one of each class to train on"
+            f"val_size={val_size} takes {wanted} of {n} training examples for validation; it must "
+            f"be at least 1 and leave one of each class for training"
         )
     share = counts * (wanted / n)
     take = share.floor().long()
-    for _ in range(wanted - int(take.sum())):  # to the class that is owed most, and has one left
+    for _ in range(wanted - int(take.sum())):  # one more from the class furthest below its share
         take[torch.where(take + 1 < counts, share - take, -torch.inf).argmax()] += 1
 
     shuffled = torch.randperm(n, generator=generator(seed))

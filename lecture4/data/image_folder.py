@@ -1,4 +1,4 @@
-"""Your own images: root/{train,test}/CLASS/*.png, *.jpg, …"""
+"""Images in folders: root/{train,test}/CLASS/*.png, *.jpg, …"""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +16,15 @@ def image_folder(root: str | os.PathLike, image_size: int = 32) -> Dataset:
     """Read every image below ``root/train/CLASS`` and ``root/test/CLASS`` into memory.
 
     Raises:
-        ValueError: a folder or a class is missing or empty, there is only one class, train and
-            test differ in their classes, or a file is no image (named).
+        ValueError: a folder or class is missing or empty, there is only one class, train and test
+            have different classes, or a file cannot be read as an image.
     """
     root = Path(root).expanduser()
     files = {split: _files_by_class(root / split) for split in ("train", "test")}
     class_names = list(files["train"])
     if len(class_names) < 2:
         raise ValueError(
-            f"{root / 'train'} has one class, {class_names[0]}; a classifier needs two at least"
+            f"{root / 'train'} has one class, {class_names[0]}; at least two are needed"
         )
     if odd := sorted(set(class_names) ^ set(files["test"])):
         alone = [
@@ -48,24 +48,24 @@ def image_folder(root: str | os.PathLike, image_size: int = 32) -> Dataset:
 
 
 def read_image(path: str | os.PathLike, image_size: int) -> torch.Tensor:
-    """Read one image of any size and mode as uint8 (3, image_size, image_size).
+    """Read an image of any size and mode as uint8 (3, image_size, image_size).
 
-    The camera's orientation is applied, transparency becomes white, 16 bits become 8, and the
-    image is stretched to a square.
+    The EXIF orientation is applied, transparent pixels become white, 16 bits become 8, and the
+    image is resized to a square without keeping its aspect ratio.
 
     Raises:
-        ValueError: the file is no image that can be read.
+        ValueError: the file cannot be read as an image.
     """
     try:
         with Image.open(path) as image:
             image = ImageOps.exif_transpose(image)
-            if image.mode.startswith(("I", "F")):  # 16 or 32 bits a pixel; convert() would clip
+            if image.mode.startswith(("I", "F")):  # 16 or 32 bits, which convert() would clip
                 image = Image.fromarray(_to_8_bits(np.asarray(image)))
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             image = image.convert("RGB").resize((image_size, image_size), Image.Resampling.BILINEAR)
-    except Exception as error:  # of a broken file, the decoders of its format raise anything
+    except Exception as error:  # decoders raise all kinds of errors on broken files
         raise ValueError(f"{path} cannot be read as an image ({error})") from error
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # HWC -> CHW
 
@@ -92,10 +92,10 @@ def _files_by_class(folder: Path) -> dict[str, list[Path]]:
         for entry in classes
     }
     if not files:
-        raise ValueError(f"{folder} is empty; it should hold one folder of images for each class")
+        raise ValueError(f"{folder} is empty; it should hold one folder of images per class")
     for name, paths in files.items():
         if not paths:
             raise ValueError(
-                f"{folder / name} holds no image; known are {', '.join(IMG_EXTENSIONS)}"
+                f"{folder / name} holds no images; accepted are {', '.join(IMG_EXTENSIONS)}"
             )
     return files

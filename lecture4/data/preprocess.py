@@ -1,8 +1,8 @@
-"""Data preprocessing: centre the inputs, and scale them.
+"""Data preprocessing: x = (image/255 − mean) / std, and the polar transform of points.
 
-Each is an ``nn.Module`` on whole batches: ``fit`` it on the training split, then call it. The
-statistics are buffers, so that a checkpoint carries them. Images come as uint8 (N, C, H, W) and
-leave as floats; mean and std are in units of full scale (255 = 1).
+Each is an ``nn.Module`` on whole batches: ``fit`` measures its statistics on the training split,
+calling it transforms a batch. The statistics are buffers, so a checkpoint carries them. Images are
+uint8 (N, C, H, W); mean and std are in units of full scale (255 = 1).
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,15 @@ from torch import nn
 
 
 class Preprocess(nn.Module):
-    """``none``: x = image / 255, and points (N, D) as they are.
-
-    The others measure ``mean`` and ``std`` on the training split: x = (image/255 − mean) / std.
+    """x = (image/255 − mean) / std, with mean 0 and std 1 until ``fit`` measures others.
 
     Args:
         input_shape: of one input, (C, H, W) or (D,).
         statistics_shape: of ``mean`` and ``std``; broadcasts to ``input_shape``.
     """
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, input_shape: Sequence[int], statistics_shape: Sequence[int] = ()):
         super().__init__()
@@ -32,82 +33,74 @@ class Preprocess(nn.Module):
         return self
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Preprocess inputs (N, ...): floats of the same shape."""
+        """Transform inputs (N, ...) to floats of the same shape; points are not divided by 255."""
         full_scale = 255 if inputs.dtype == torch.uint8 else 1
         x = inputs.to(self.mean.dtype, copy=True)
+        # (x/255 − mean) / std, as x · 1/(255 std) − mean/std: 0.6 times the time per batch
         return x.mul_(1 / (full_scale * self.std)).sub_(self.mean / self.std)
 
 
-class _ImagePreprocess(Preprocess):
-    """A preprocessing that only images have."""
+class FullScale(Preprocess):
+    """``preprocess=none``: x = image/255 in [0, 1]; points (N, D) stay as they are."""
 
-    def __init__(self, input_shape: Sequence[int], statistics_shape: Sequence[int]):
+
+class _ImagePreprocess(Preprocess):
+    """Preprocessing with statistics of images (C, H, W).
+
+    Raises:
+        ValueError: the inputs are not images.
+    """
+
+    per_channel = True  # one mean per channel, else one per channel and pixel
+    scales = False  # divides by the std, too
+
+    def __init__(self, input_shape: Sequence[int]):
         if len(input_shape) != 3:
             raise ValueError(
                 f"{type(self).__name__} takes images (C, H, W), not inputs of shape "
                 f"{tuple(input_shape)}; preprocess=none takes any"
             )
-        super().__init__(input_shape, statistics_shape)
+        super().__init__(input_shape, (input_shape[0], 1, 1) if self.per_channel else input_shape)
+
+    def fit(self, inputs: torch.Tensor) -> "Preprocess":
+        """Measure mean and std on uint8 training images (N, C, H, W); return self."""
+        mean, square = _moments(inputs)  # (C, H, W) each
+        if self.per_channel:
+            mean, square = (m.mean((1, 2), keepdim=True) for m in (mean, square))  # (C, 1, 1)
+        self.mean.copy_(mean)
+        if self.scales:
+            std = (square - mean**2).clamp(min=0).sqrt()  # Var[x] = E[x²] − E[x]²
+            self.std.copy_(torch.where(std > 1e-6, std, 1))  # a constant channel stays constant
+        return self
 
 
 class MeanImage(_ImagePreprocess):
-    """``mean_image``: subtract the mean image, one number for each channel and pixel.
+    """``preprocess=mean_image``: subtract the mean image, one number per channel and pixel."""
 
-    Raises:
-        ValueError: the inputs are no images.
-    """
-
-    def __init__(self, input_shape: Sequence[int]):
-        super().__init__(input_shape, input_shape)
-
-    def fit(self, inputs: torch.Tensor) -> "MeanImage":
-        """Measure the mean image of uint8 images (N, C, H, W); return self."""
-        self.mean.copy_(_moments(inputs)[0])
-        return self
+    per_channel = False
 
 
 class ChannelMean(_ImagePreprocess):
-    """``channel_mean``: subtract the mean of each channel, one number for each colour.
+    """``preprocess=channel_mean``: subtract the mean of each channel, one number per colour."""
 
-    Raises:
-        ValueError: the inputs are no images.
+
+class ChannelStandardize(_ImagePreprocess):
+    """``preprocess=channel_standardize``: subtract the channel's mean, divide by its std.
+
+    The std is taken over all pixels of a channel in all images (0.247 for the red of CIFAR-10), not
+    averaged over the stds of single images (0.202, a value often copied).
     """
 
-    def __init__(self, input_shape: Sequence[int]):
-        super().__init__(input_shape, (input_shape[0], 1, 1))
-
-    def fit(self, inputs: torch.Tensor) -> "ChannelMean":
-        """Measure the mean of each channel of uint8 images (N, C, H, W); return self."""
-        self.mean.copy_(_moments(inputs)[0].mean((1, 2), keepdim=True))
-        return self
-
-
-class ChannelStandardize(ChannelMean):
-    """``channel_standardize``: subtract the mean of each channel and divide by its std.
-
-    The std is that of all pixels of a channel, over all images (for CIFAR-10's red: 0.247), not
-    the mean of the images' own stds (0.202, often copied). A channel that is constant stays so.
-
-    Raises:
-        ValueError: the inputs are no images.
-    """
-
-    def fit(self, inputs: torch.Tensor) -> "ChannelStandardize":
-        """Measure mean and std of each channel of uint8 images (N, C, H, W); return self."""
-        mean, square = (m.mean((1, 2), keepdim=True) for m in _moments(inputs))
-        std = (square - mean**2).clamp(min=0).sqrt()  # Var[x] = E[x²] − E[x]²
-        self.mean.copy_(mean)
-        self.std.copy_(torch.where(std > 1e-6, std, 1))
-        return self
+    scales = True
 
 
 class Polar(Preprocess):
-    """``polar``: points (x, y) to (r, θ), r = √(x² + y²), θ = atan2(y, x) in (−π, π].
+    """``preprocess=polar``: (x, y) -> (r, θ) with r = √(x² + y²), θ = atan2(y, x) in (−π, π].
 
-    The feature transform of the lecture: a circle around the origin becomes a straight line.
+    The lecture's feature transform: a circle around the origin becomes a straight line.
 
     Raises:
-        ValueError: the inputs are no points in the plane.
+        ValueError: the inputs are not points in the plane.
     """
 
     def __init__(self, input_shape: Sequence[int]):
@@ -126,12 +119,12 @@ class Polar(Preprocess):
 
 PREPROCESSINGS = {
     preprocess.__name__: preprocess
-    for preprocess in (Preprocess, MeanImage, ChannelMean, ChannelStandardize, Polar)
+    for preprocess in (FullScale, MeanImage, ChannelMean, ChannelStandardize, Polar)
 }
 
 
 def _moments(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """E[x] and E[x²] over uint8 images (N, C, H, W), x in [0, 1]: two float64 (C, H, W)."""
+    """E[x] and E[x²] of each pixel, x = image/255: uint8 (N, C, H, W) -> float64 (C, H, W) each."""
     total = torch.zeros(2, *images.shape[1:], dtype=torch.float64)
     for chunk in images.split(1000):  # a float64 copy of all of CIFAR-10 would take 1.2 GB
         x = chunk.to(torch.float64) / 255

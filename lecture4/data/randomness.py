@@ -1,19 +1,19 @@
 """Random numbers that depend on what they are for, and not on what was drawn before.
 
 The order of an epoch and the augmentation of an image are functions of (seed, epoch, index). So a
-run that was stopped goes on as if it had not been, and two processes draw what one would.
+run that was stopped continues as if it had not been, and two processes draw what one would.
 
 Source of the hash: Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators",
-figure 14 (SplitMix64), with the multipliers of Stafford's variant 13. NumPy computes it, whose
-integers can be unsigned, and whose small operations take a fifth of the time of torch's.
+figure 14 (SplitMix64), with the multipliers of Stafford's variant 13. It is written in int64,
+whose additions and products wrap around in NumPy and in torch alike: on the CPU NumPy computes it,
+which takes a fifth of the time for small tensors; elsewhere torch does, where the tensors lie.
 """
 
 import numpy as np
 import torch
 
-_GOLDEN = 0x9E3779B97F4A7C15  # 2⁶⁴/φ
-_MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-_MASK = 2**64 - 1
+_GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # 2⁶⁴/φ; in two's complement, as the multipliers
+_MULTIPLIERS = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
 
 
 def mix(*words: int | torch.Tensor) -> int | torch.Tensor:
@@ -21,23 +21,20 @@ def mix(*words: int | torch.Tensor) -> int | torch.Tensor:
 
     key = scramble(key + golden ratio + word), word after word, in 64 bits.
     """
-    key: int | np.ndarray = 0
-    device = None
+    key: int | np.ndarray | torch.Tensor = 0
     for word in words:
-        if isinstance(word, torch.Tensor):
-            device = word.device
-            word = np.atleast_1d(word.cpu().numpy()).view(np.uint64)
-        key = _scramble(_wrap(key + _GOLDEN) + _wrap(word))
-    if device is None:
-        return key - 2**64 if key >= 2**63 else key  # signed, as torch's integers are
-    return torch.from_numpy(key.view(np.int64)).to(device)
+        word = _wrap(word) if isinstance(word, int) else _array(word)
+        key = _scramble(_wrap(_wrap(key + _GOLDEN) + word))
+    return key if isinstance(key, int) else torch.as_tensor(key)
 
 
 def uniform(keys: torch.Tensor, draws: int) -> torch.Tensor:
     """``draws`` numbers in [0, 1) for each key: (N,) int64 -> (N, draws) float64."""
-    steps = np.arange(1, draws + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
-    words = _scramble(keys.cpu().numpy().view(np.uint64)[:, None] + steps)
-    return torch.from_numpy((words >> np.uint64(11)) * 2.0**-53).to(keys.device)  # 53 bits each
+    if keys.device.type == "cpu":
+        words = _scramble(keys.numpy()[:, None] + np.arange(1, draws + 1) * _GOLDEN)
+        return torch.from_numpy(_shifted(words, 11) * 2.0**-53)  # 53 bits each
+    words = _scramble(keys[:, None] + torch.arange(1, draws + 1, device=keys.device) * _GOLDEN)
+    return _shifted(words, 11).double() * 2.0**-53
 
 
 def generator(*words: int) -> torch.Generator:
@@ -45,13 +42,23 @@ def generator(*words: int) -> torch.Generator:
     return torch.Generator().manual_seed(mix(*words))
 
 
-def _scramble(z: int | np.ndarray) -> int | np.ndarray:
-    z = _wrap(z)
+def _scramble(z):
+    """The finalizer of SplitMix64; z is an int, or an int64 array of NumPy or of torch."""
     for bits, multiplier in zip((30, 27), _MULTIPLIERS, strict=True):
-        z = _wrap((z ^ (z >> bits)) * multiplier)
-    return z ^ (z >> 31)
+        z = _wrap((z ^ _shifted(z, bits)) * multiplier)
+    return z ^ _shifted(z, 31)
 
 
-def _wrap(z: int | np.ndarray) -> int | np.ndarray:
-    """Keep 64 bits, as uint64 arrays do by themselves."""
-    return z & _MASK if isinstance(z, int) else z
+def _shifted(z, bits: int):
+    """z >> bits with zeros coming in: >> of a negative number brings in ones."""
+    return (z >> bits) & (2 ** (64 - bits) - 1)
+
+
+def _wrap(z):
+    """Keep 64 bits, signed, of an int; arrays do so by themselves."""
+    return (z + 2**63) % 2**64 - 2**63 if isinstance(z, int) else z
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray | torch.Tensor:
+    """The tensor as NumPy's on the CPU (1-dimensional at least: NumPy's scalars do not wrap)."""
+    return np.atleast_1d(tensor.numpy()) if tensor.device.type == "cpu" else tensor

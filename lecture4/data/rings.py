@@ -11,14 +11,21 @@ from lecture4.data.randomness import generator
 def rings(train_size: int = 2_000, test_size: int = 1_000, seed: int = 0) -> Dataset:
     """Draw the lecture's non-separable example: class 0 in a disc, class 1 in a ring around it.
 
-    The radius is uniform in [0, 0.8] or [1.2, 2], the angle uniform; inputs are float32 (N, 2).
-    In polar coordinates the line r = 1 separates them.
+    r ~ U[0, 0.8] or U[1.2, 2], θ ~ U[0, 2π], inputs (r cos θ, r sin θ) as float32 (N, 2). In polar
+    coordinates the line r = 1 separates the classes.
+
+    Args:
+        train_size: number of training points.
+        test_size: number of test points.
+        seed: of the generator; the same seed gives the same points.
 
     Raises:
         ValueError: a size is less than 2.
     """
     if min(train_size, test_size) < 2:
-        raise ValueError(f"rings of {train_size} and {test_size} points; each needs 2 at least")
+        raise ValueError(
+            f"train_size={train_size} and test_size={test_size} must each be at least 2"
+        )
     draw = generator(int.from_bytes(b"rings"), seed)
 
     def points(n: int) -> tuple[torch.Tensor, torch.Tensor]:

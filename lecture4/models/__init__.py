@@ -1,4 +1,4 @@
-"""The lecture's three classifiers: plain ``nn.Module``s from inputs (N, ...) to scores (N, K)."""
+"""The lecture's three classifiers: ``nn.Module``s from inputs (N, ...) to scores (N, K)."""
 
 from lecture4.models.convnet import ConvNet
 from lecture4.models.layer_table import LayerRow, layer_table

@@ -1,4 +1,4 @@
-"""The layer table: what each layer makes, and what it costs."""
+"""The layer table: output size, parameters and multiply-adds of each layer."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class LayerRow:
 
 
 def layer_table(model: nn.Module, input_shape: tuple[int, ...]) -> list[LayerRow]:
-    """One ``LayerRow`` for each layer of ``model``, in the order in which an input meets them.
+    """One ``LayerRow`` for each layer of ``model``, in the order of the forward pass.
 
     Multiply-adds are counted where there is a matrix product: a convolution costs
     C_out·H'·W' · C_in·F_h·F_w, a linear layer D_in · D_out.
@@ -45,7 +45,7 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...]) -> list[LayerRow
     hooks = [
         watch(name, layer)
         for name, layer in model.named_modules()
-        if not any(layer.children()) and not isinstance(layer, nn.Flatten)  # which makes nothing
+        if not any(layer.children()) and not isinstance(layer, nn.Flatten)  # computes nothing
     ]
     parameter = next(model.parameters())
     modes = {module: module.training for module in model.modules()}

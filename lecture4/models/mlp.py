@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from types import ModuleType
 
 import torch
 from torch import nn
 
 from lecture4.byhand.init import initialize_
-from lecture4.byhand.nn import family
-from lecture4.models.activations import make_activation
-from lecture4.models.dropout import Dropout
+from lecture4.models.activations import find_activation, make_activation
+from lecture4.models.settings import keeps_settings
 
 
+@keeps_settings
 class MLP(nn.Module):
     """Fully connected neural network: h₁ = f(W₁ x + b₁), h₂ = f(W₂ h₁ + b₂), …, s = W h + b.
 
@@ -21,12 +22,14 @@ class MLP(nn.Module):
         hidden: width of each hidden layer.
         activation: f, after each hidden layer.
         dropout: probability with which a hidden unit is zeroed in training.
-        init: how each W is drawn (``byhand.init``), with the gain of the activation that follows.
-        layers: ``torch``, or ``byhand`` (``lecture4.byhand.nn``).
+        init: how each W is drawn, see ``lecture4.byhand.init``, with the gain of f (scores: 1).
+        layers: where the layers come from: ``torch.nn`` or ``lecture4.byhand.nn``.
 
     Raises:
         ValueError: a width is not a whole number ≥ 1, or a name is unknown.
     """
+
+    settings: dict
 
     def __init__(
         self,
@@ -36,30 +39,22 @@ class MLP(nn.Module):
         activation: str = "relu",
         dropout: float = 0.0,
         init: str = "he",
-        layers: str = "torch",
+        layers: ModuleType = nn,
     ):
         super().__init__()
-        self.settings = {
-            "input_shape": list(input_shape),
-            "num_classes": num_classes,
-            "hidden": _widths(hidden),
-            "activation": activation,
-            "dropout": dropout,
-            "init": init,
-            "layers": layers,
-        }
-        own = family(layers)
-        hidden_layers: list[nn.Module] = []
+        _check_widths(hidden)
+        gain = find_activation(activation).gain
+        self.flatten = layers.Flatten()
+        self.hidden = nn.Sequential()
         fan_in = math.prod(input_shape)
-        for width in self.settings["hidden"]:
-            hidden_layers += [own.Linear(fan_in, width), make_activation(activation, own)]
-            initialize_(hidden_layers[-2], init, activation)
+        for width in hidden:
+            linear = layers.Linear(fan_in, width)
+            initialize_(linear, init, gain)
+            self.hidden.extend([linear, make_activation(activation, layers)])
             if dropout:
-                hidden_layers.append(Dropout(own.Dropout(dropout)))
+                self.hidden.append(layers.Dropout(dropout))
             fan_in = width
-        self.flatten = own.Flatten()
-        self.hidden = nn.Sequential(*hidden_layers)
-        self.scores = own.Linear(fan_in, num_classes)
+        self.scores = layers.Linear(fan_in, num_classes)
         initialize_(self.scores, init)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -67,10 +62,9 @@ class MLP(nn.Module):
         return self.scores(self.hidden(self.flatten(x)))  # (N, D) -> (N, width) -> (N, K)
 
 
-def _widths(hidden: Sequence[int]) -> list[int]:
+def _check_widths(hidden: Sequence[int]) -> None:
     if isinstance(hidden, str) or not isinstance(hidden, Sequence):
         raise ValueError(f"hidden={hidden!r} must be a list of widths, such as [512,512]")
     for width in hidden:
         if isinstance(width, bool) or not isinstance(width, int) or width < 1:
             raise ValueError(f"hidden={list(hidden)}: a width must be a whole number ≥ 1")
-    return list(hidden)

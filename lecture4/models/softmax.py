@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from types import ModuleType
 
 import torch
 from torch import nn
 
 from lecture4.byhand.init import initialize_
-from lecture4.byhand.nn import family
+from lecture4.models.settings import keeps_settings
 
 
+@keeps_settings
 class SoftmaxClassifier(nn.Module):
     """Multinomial logistic regression: one linear layer from the stretched input to the scores.
 
@@ -20,30 +22,25 @@ class SoftmaxClassifier(nn.Module):
     Args:
         input_shape: of one input, (C, H, W) or (D,); x is stretched to D = C·H·W numbers.
         num_classes: K.
-        init: how W is drawn (``lecture4.byhand.init``).
-        layers: ``torch``, or ``byhand`` (``lecture4.byhand.nn``).
+        init: how W is drawn, see ``lecture4.byhand.init``.
+        layers: where the layers come from: ``torch.nn`` or ``lecture4.byhand.nn``.
 
     Raises:
-        ValueError: a name is unknown.
+        ValueError: ``init`` is unknown.
     """
+
+    settings: dict
 
     def __init__(
         self,
         input_shape: Sequence[int],
         num_classes: int,
         init: str = "small",
-        layers: str = "torch",
+        layers: ModuleType = nn,
     ):
         super().__init__()
-        self.settings = {
-            "input_shape": list(input_shape),
-            "num_classes": num_classes,
-            "init": init,
-            "layers": layers,
-        }
-        own = family(layers)
-        self.flatten = own.Flatten()
-        self.scores = own.Linear(math.prod(input_shape), num_classes)
+        self.flatten = layers.Flatten()
+        self.scores = layers.Linear(math.prod(input_shape), num_classes)
         initialize_(self.scores, init)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

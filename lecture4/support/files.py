@@ -1,21 +1,23 @@
-"""Files that are there whole, or not at all."""
+"""Write files atomically."""
 
 import os
 from pathlib import Path
 
 
 def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
-    """Write a file beside its place, then rename it; a kill leaves the old file or the new.
+    """Write to a temporary file in the same folder, then rename it to ``path``.
+
+    A process killed at any moment leaves either the previous file or the complete new one.
 
     Raises:
-        OSError: it cannot be written; what was at ``path`` is still there.
+        OSError: the file cannot be written; a previous file at ``path`` is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         os.replace(temporary, path)
     except OSError as error:
-        kept = "; the one before is still there" if path.exists() else ""
+        kept = "; the previous file is unchanged" if path.exists() else ""
         raise OSError(f"{path} could not be saved: {error.strerror}{kept}") from error
     finally:
         temporary.unlink(missing_ok=True)

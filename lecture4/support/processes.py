@@ -1,28 +1,28 @@
-"""Which of several processes this is, before any of them has met the others."""
+"""Rank of this process, read from the environment before torch.distributed is initialized."""
 
 import os
 
-# number of this process, and of all: of torchrun, of Lightning's own launcher, of srun
+# rank and number of processes, as set by torchrun, Lightning's launcher and srun
 NAMES = (("RANK", "WORLD_SIZE"), ("LOCAL_RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
 
 
 def rank() -> int:
-    """Number of this process, over all machines; 0 tells and writes."""
-    for name, of_all in NAMES:
-        if _number(name) is not None and (_number(of_all) or 1) > 1:
+    """Rank of this process over all machines; rank 0 prints and saves."""
+    for name, size in NAMES:
+        if _number(name) is not None and (_number(size) or 1) > 1:
             return _number(name)
     return 0
 
 
 def started_by_torchrun() -> int:
-    """How many processes torchrun has started; 1 if it has not started this."""
+    """Number of processes that torchrun started, 1 without torchrun."""
     return _number("WORLD_SIZE") or 1 if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 def forget_stray_ranks() -> None:
-    """Let a number of one process, left in a shell, not make Lightning wait for a first one."""
-    for name, of_all in NAMES:
-        if _number(name) and (_number(of_all) or 1) <= 1:
+    """Drop stale rank variables, so that Lightning does not wait for a rank 0 that never comes."""
+    for name, size in NAMES:
+        if _number(name) and (_number(size) or 1) <= 1:
             del os.environ[name]
 
 

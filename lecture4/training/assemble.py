@@ -1,4 +1,4 @@
-"""From a configuration to what it describes: a classifier, and the data it is trained on."""
+"""From a configuration to what it describes: a classifier, and the data that it is trained on."""
 
 from typing import Any
 
@@ -7,10 +7,16 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from lecture4.byhand.optim import Search
 from lecture4.data.dataset import Dataset
 from lecture4.data.preprocess import Preprocess
+from lecture4.training import formulas
 from lecture4.training.classifier import Classifier
 from lecture4.training.datamodule import DataModule
+from lecture4.training.search import SearchClassifier
+
+# What changes nothing in the net, or repeats what another key says.
+NO_HYPERPARAMETERS = ("logger", "resume", "sweep_resume", "checkpoint", "recipe")
 
 
 def assemble(
@@ -24,25 +30,42 @@ def assemble(
         preprocess: what ``cfg.preprocess`` describes, if it is fitted already.
 
     Raises:
-        ValueError: settings do not fit; names the choices that they belong to.
+        ValueError: a name is unknown or settings do not fit; names the choices they belong to.
     """
-    d = cfg.data
-    dataset = dataset or build("data", d.source)
-    data = DataModule(dataset, d.val_size, d.batch_size, d.eval_batch_size, d.num_workers, cfg.seed)
+    found = formulas.find(cfg.formulas)
+    optimizer = found.optimizer(**OmegaConf.to_container(cfg.optim, resolve=True))
+    penalty = found.penalty(cfg.penalty.kind)
+    if dataset is None:
+        dataset = build("data", cfg.data.source)
+    data = DataModule(
+        dataset=dataset,
+        val_size=cfg.data.val_size,
+        batch_size=cfg.data.batch_size,
+        eval_batch_size=cfg.data.eval_batch_size,
+        num_workers=cfg.data.num_workers,
+        train_share=cfg.data.train_share,
+        device=cfg.data.device,
+        every_n_steps=cfg.checkpoint.every_n_steps,
+        seed=cfg.seed,
+    )
     if preprocess is None:
         preprocess = build("preprocess", cfg.preprocess, dataset.input_shape)
         preprocess.fit(data.train_inputs())
-    classifier = Classifier(
-        build("model", cfg.model, dataset.input_shape, len(dataset.class_names)),
-        preprocess,
-        build("augment", cfg.augment, dataset.input_shape),
-        dataset.class_names,
-        build("optim", cfg.optim),
-        build("schedule", cfg.schedule),
-        cfg.penalty.kind,
-        cfg.penalty.strength,
-        cfg.label_smoothing,
-        cfg.seed,
+    shape, classes = dataset.input_shape, len(dataset.class_names)
+    searches = issubclass(optimizer.func, Search)
+    classifier = (SearchClassifier if searches else Classifier)(
+        model=build("model", cfg.model, shape, classes, layers=found.nn),
+        preprocess=preprocess,
+        augment=build("augment", cfg.augment, shape),
+        class_names=dataset.class_names,
+        optimizer=optimizer,
+        schedule=build("schedule", cfg.schedule),
+        formulas=found,
+        penalty=penalty,
+        penalty_strength=cfg.penalty.strength,
+        label_smoothing=cfg.label_smoothing,
+        gradient_clip_val=cfg.trainer.gradient_clip_val,
+        seed=cfg.seed,
     )
     return classifier, data
 
@@ -50,26 +73,27 @@ def assemble(
 def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
     """What was chosen, as plain values: of each group the choice's name, and every setting.
 
-    Left out are what changes nothing in the net, and ``_target_``, which the name stands for.
+    Left out is ``_target_``, which the name of the choice stands for.
     """
-    kept = [name for name in cfg if name not in ("logger", "resume", "sweep_resume", "checkpoint")]
+    kept = [name for name in cfg if name not in NO_HYPERPARAMETERS]
     chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    settings = OmegaConf.to_container(OmegaConf.masked_copy(cfg, kept), resolve=True)
-    return {"choices": {name: chosen[name] for name in kept if name in chosen}, **_own(settings)}
+    settings = {name: _plain(cfg[name]) for name in kept}
+    return {"choices": {name: chosen[name] for name in kept if name in chosen}, **settings}
 
 
-def _own(settings: Any) -> Any:
-    if isinstance(settings, list):
-        return [_own(value) for value in settings]
-    if isinstance(settings, dict):
-        return {name: _own(v) for name, v in settings.items() if not str(name).startswith("_")}
+def _plain(settings: Any) -> Any:
+    """Resolved, as lists, dictionaries and plain values, without keys that start with ``_``."""
+    if OmegaConf.is_list(settings):
+        return [_plain(value) for value in settings]
+    if OmegaConf.is_dict(settings):
+        return {name: _plain(v) for name, v in settings.items() if not str(name).startswith("_")}
     return settings
 
 
-def build(group: str, settings: DictConfig, *args: Any) -> Any:
+def build(group: str, settings: DictConfig, *args: Any, **keywords: Any) -> Any:
     """Instantiate what ``settings`` describe; an error names the choices that do not fit."""
     try:
-        return instantiate(settings, *args, _convert_="all")
+        return instantiate(settings, *args, _convert_="all", **keywords)
     except InstantiationException as error:
         cause = error.__cause__
         if not isinstance(cause, ValueError | TypeError) or not HydraConfig.initialized():

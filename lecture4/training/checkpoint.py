@@ -21,7 +21,6 @@ from lecture4.models.pipeline import Pipeline
 from lecture4.support.console import printable
 from lecture4.training import formulas
 
-FORMULAS = ("torch", "byhand")  # a checkpoint may name these; anything else would be code to run
 KEYS = (
     *("model", "formulas", "preprocess", "class_names", "metrics"),
     *("precision", "device", "eval_batch_size", "source"),
@@ -94,7 +93,7 @@ def rebuild(checkpoint: Mapping[str, Any]) -> Pipeline:
     settings = dict(described["model"])
     model = MODELS[known("model", settings.pop("name", None), MODELS)]
     preprocess = PREPROCESSINGS[known("preprocess", described["preprocess"], PREPROCESSINGS)]
-    layers = formulas.find(known("formulas", described["formulas"], FORMULAS)).nn
+    layers = formulas.find(known("formulas", described["formulas"], formulas.FORMULAS)).nn
     try:
         pipeline = Pipeline(preprocess(settings["input_shape"]), model(**settings, layers=layers))
     except Exception as error:  # settings may hold anything

@@ -2,28 +2,35 @@
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
 
-from lecture4.data.batches import Batches, Loader, Rows, as_is
+from lecture4.data.batches import InOrder, Loader, ResumableLoader, Rows, Shuffled
 from lecture4.data.dataset import Dataset, stratified_split
 from lecture4.data.randomness import generator
+
+CHUNK = 16  # batches that one call of training_step trains on …
+CHUNK_BYTES = 2**26  # … if their inputs take no more memory than this
 
 
 class DataModule(pl.LightningDataModule):
     """Serves batches (inputs, labels, index), each fetched with one indexing operation.
 
-    The order of a training epoch is a permutation that depends on (seed, epoch) alone. Of each
-    global batch, process r of R gets rows r, r + R, …; the last training batch of an epoch, if it
-    is not full, is left out (another one each epoch), so that every step has the same weight. In
-    validation and test each input is served once, to one process.
+    What Lightning calls a batch is, in training, a chunk: a list of ``CHUNK`` batches. The order
+    of a training epoch is a permutation that depends on (seed, epoch) alone. Of each global batch,
+    process r of R gets rows r, r + R, …; the last training batch of an epoch, if it is not full,
+    is left out (another one each epoch), so that every step has the same weight. In validation and
+    test each input is served once, to one process.
 
     Args:
         dataset: what to serve.
         val_size: validation examples, a number or a fraction, split off the training inputs.
         batch_size: of the global training batch; None for all of the training split at once
-            (gradient descent). A larger one than the split is all of it, too.
+            (gradient descent). Larger values are capped at the size of the split.
         eval_batch_size: in validation and test.
-        num_workers: worker processes that fetch; 0 fetches in this one, which is the faster.
+        num_workers: worker processes that fetch; 0 fetches in this one, which is faster.
+        train_share: fraction of the training batches that an epoch takes, in (0, 1].
+        device: ``auto`` keeps the dataset on the GPU that trains if it takes at most half of the
+            free memory there; ``cpu`` never does.
+        every_n_steps: end a chunk after so many batches of an epoch, for a checkpoint.
         seed: of the split and the order.
 
     Raises:
@@ -33,10 +40,14 @@ class DataModule(pl.LightningDataModule):
     def __init__(
         self,
         dataset: Dataset,
+        *,
         val_size: int | float,
         batch_size: int | None = 128,
         eval_batch_size: int = 500,
         num_workers: int = 0,
+        train_share: float = 1.0,
+        device: str = "auto",
+        every_n_steps: int | None = None,
         seed: int = 0,
     ):
         super().__init__()
@@ -45,7 +56,16 @@ class DataModule(pl.LightningDataModule):
         self.batch_size = min(batch_size or len(self.train_index), len(self.train_index))
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
+        self.train_share = train_share
+        self.device = device
+        self.every_n_steps = every_n_steps
         self.seed = seed
+        self._resident: dict[str, Rows] = {}  # on the GPU
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Training batches of an epoch, each of them a step of gradient descent."""
+        return self._shuffled().steps
 
     def train_inputs(self) -> torch.Tensor:
         """The inputs of the training split: what preprocessing may be fitted on."""
@@ -56,38 +76,62 @@ class DataModule(pl.LightningDataModule):
         order = torch.randperm(len(self.train_index), generator=generator(*key))
         return self.train_index[order[:n]]
 
-    def train_dataloader(self) -> DataLoader:
-        """Shuffled batches of the training split."""
-        return self._loader(
-            Rows(self.dataset.train_inputs, self.dataset.train_labels),
-            Batches(self.train_index, self.batch_size, *self._process(), shuffle_seed=self.seed),
-        )
+    def train_dataloader(self) -> ResumableLoader:
+        """Shuffled batches of the training split, in chunks."""
+        rows = self._rows("train")
+        return ResumableLoader(rows, self._shuffled(rows.labels.device), *self._fetching(rows))
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> Loader:
         """The validation split in order."""
-        return self._loader(
-            Rows(self.dataset.train_inputs, self.dataset.train_labels),
-            Batches(self.val_index, self.eval_batch_size, *self._process()),
-        )
+        rows = self._rows("train")
+        return self._in_order(rows, self.val_index)
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> Loader:
         """The test set in order."""
-        return self._loader(
-            Rows(self.dataset.test_inputs, self.dataset.test_labels),
-            Batches(
-                torch.arange(len(self.dataset.test_labels)), self.eval_batch_size, *self._process()
-            ),
+        rows = self._rows("test")
+        return self._in_order(rows, torch.arange(len(self.dataset.test_labels)))
+
+    def _in_order(self, rows: Rows, index: torch.Tensor) -> Loader:
+        index = index.to(rows.labels.device)
+        sampler = InOrder(index, self.eval_batch_size, *self._process())
+        return Loader(rows, sampler, *self._fetching(rows))
+
+    def _shuffled(self, device: torch.device | str = "cpu") -> Shuffled:
+        inputs = self.dataset.train_inputs
+        of_batch = inputs.nbytes * self.batch_size // len(inputs)
+        return Shuffled(
+            self.train_index.to(device),
+            self.batch_size,
+            *self._process(),
+            seed=self.seed,
+            share=self.train_share,
+            chunk=max(1, min(CHUNK, CHUNK_BYTES // of_batch)),
+            every_n_steps=self.every_n_steps,
         )
 
     def _process(self) -> tuple[int, int]:
+        """Rank of this process, and the number of processes."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, rows: "Rows", batches: "Batches") -> DataLoader:
-        return Loader(
-            rows,
-            sampler=batches,
-            batch_size=None,  # the sampler gives whole batches
-            collate_fn=as_is,
-            num_workers=self.num_workers,
-            pin_memory=bool(self.trainer) and self.trainer.strategy.root_device.type == "cuda",
-        )
+    def _rows(self, part: str) -> Rows:
+        """Inputs and labels where batches are gathered from: on the GPU if they fit there."""
+        if part in self._resident:
+            return self._resident[part]
+        inputs = getattr(self.dataset, f"{part}_inputs")
+        labels = getattr(self.dataset, f"{part}_labels")
+        device = self._trains_on()
+        if device.type == "cuda" and self.device == "auto":
+            free, _ = torch.cuda.mem_get_info(device)
+            if inputs.nbytes <= free // 2:
+                self._resident[part] = Rows(inputs.to(device), labels.to(device))
+                return self._resident[part]
+        return Rows(inputs, labels)
+
+    def _fetching(self, rows: Rows) -> tuple[int, bool]:
+        """How many processes fetch, and whether batches are pinned: neither on the GPU itself."""
+        if rows.labels.device.type != "cpu":
+            return 0, False
+        return self.num_workers, self._trains_on().type == "cuda"
+
+    def _trains_on(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")

@@ -14,6 +14,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from rich.table import Table
 from torch import nn
 
+from lecture4.byhand import nn as byhand_nn
 from lecture4.byhand import optim
 from lecture4.byhand.nn import with_layers
 from lecture4.byhand.numerical import (
@@ -23,7 +24,7 @@ from lecture4.byhand.numerical import (
     relative_error,
 )
 from lecture4.support.console import make_console, make_table
-from lecture4.training.classifier import PENALTIES, Classifier, parameter_groups, weights
+from lecture4.training.classifier import Classifier, parameter_groups, weights
 from lecture4.training.datamodule import DataModule
 
 ROUNDING = 1e-9  # relative error in float64 that is no mistake
@@ -133,15 +134,15 @@ def same_as_other_layers(subject: Subject) -> tuple[str, bool]:
     with torch.no_grad():
         for p in model.parameters():  # biases begin at zero, where a missing one would not show
             p += 0.1 * torch.randn_like(p)
-    by_hand, torchs = with_layers(model, "byhand"), with_layers(model, "torch")
+    by_hand, torchs = with_layers(model, byhand_nn), with_layers(model, nn)
     errors = []
     for training in (True, False):
         ours, theirs = by_hand.train(training), torchs.train(training)
         with torch.random.fork_rng(devices=[]):  # dropout draws the same mask for both
             scores = ours(batch[0])
         errors.append(relative_error(scores, theirs(batch[0])))
-        a = parameter_gradients(ours, batch, "byhand")
-        b = parameter_gradients(theirs, batch, "torch")
+        a = parameter_gradients(ours, batch, byhand_nn.CrossEntropyLoss())
+        b = parameter_gradients(theirs, batch, nn.CrossEntropyLoss())
         errors += [relative_error(a[name], b[name]) for name in a]
     worst = _worst(errors)
     return f"{worst:.0e} apart", worst <= ROUNDING
@@ -153,7 +154,7 @@ def first_optimizer_steps(subject: Subject) -> tuple[str, bool | None]:
     optimizer = subject.classifier.optimizer(parameter_groups(a))
     kind = type(optimizer)
     twin_kind = getattr(
-        torch.optim if kind.__module__ == optim.__name__ else optim, kind.__name__, None
+        torch.optim if getattr(optim, kind.__name__, None) is kind else optim, kind.__name__, None
     )
     if twin_kind is None:
         return f"{kind.__name__} has no twin", None
@@ -161,9 +162,9 @@ def first_optimizer_steps(subject: Subject) -> tuple[str, bool | None]:
     twin.load_state_dict(optimizer.state_dict())  # the settings
     for group in (*optimizer.param_groups, *twin.param_groups):
         group["lr"] = 1.0  # small ones would drown in the rounding of w − η g
-    model, layers = subject.model(), subject.classifier.model.settings["layers"]
+    model, loss = subject.model(), subject.classifier.cross_entropy
     for step in range(3):
-        gradients = parameter_gradients(model, subject.batch(8, start=8 * step), layers)
+        gradients = parameter_gradients(model, subject.batch(8, start=8 * step), loss)
         for p, q, g in zip(a.parameters(), b.parameters(), gradients.values(), strict=True):
             p.grad, q.grad = g.clone(), g.clone()
         optimizer.step()
@@ -199,8 +200,8 @@ def loss_rises_with_the_penalty(subject: Subject) -> tuple[str, bool]:
     """L + λ R(W) for λ = 0, 1, 2."""
     classifier = copy.deepcopy(subject.classifier)
     classifier.model = subject.model()
-    if not classifier.penalty(weights(classifier.model)):  # none is chosen
-        classifier.penalty = PENALTIES["l2"]
+    if classifier.penalty is None or not classifier.penalty(weights(classifier.model)):
+        classifier.penalty = classifier.formulas.penalty("l2")
     inputs, labels = subject.batch(8)
     scores = classifier.model(inputs)
     objectives = []

@@ -46,3 +46,14 @@ def onecycle(
         return max(0.0, (total_steps - step) / max(total_steps - peak, 1))
 
     return LambdaLR(optimizer, factor)
+
+
+def restore_rates(schedule: LambdaLR) -> None:
+    """Set each group's rate to the schedule's at its current step.
+
+    A checkpoint holds the rates of the run that saved it; a longer run has other ones.
+    """
+    for group, lr, factor in zip(
+        schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
+    ):
+        group["lr"] = lr * factor(schedule.last_epoch)

@@ -8,8 +8,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 
+from lecture4.support.private import has_amx_tiles
 from lecture4.training import callbacks
-from lecture4.training.loop import EpochLoop
 
 
 def make_trainer(
@@ -61,7 +61,10 @@ def bare_trainer(
         options = {**options, "accelerator": "gpu" if torch.cuda.is_available() else "cpu"}
     if options["precision"] == "auto":
         options = {**options, "precision": fastest_precision(options["accelerator"])}
-    trainer = pl.Trainer(
+    # Deterministic mode would also fill every new tensor, against operations that read what they
+    # have not written; there are none here, and it costs a pass over memory.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    return pl.Trainer(
         **options,
         enable_progress_bar=False,  # ours says more and costs less
         enable_model_summary=False,  # the layer table
@@ -70,11 +73,6 @@ def bare_trainer(
         callbacks=list(listeners),
         **more,
     )
-    EpochLoop.install(trainer)
-    # Deterministic mode would also fill every new tensor, against operations that read what they
-    # have not written; there are none here, and it costs a pass over memory.
-    torch.utils.deterministic.fill_uninitialized_memory = False
-    return trainer
 
 
 def fastest_precision(accelerator: str) -> str:
@@ -86,5 +84,5 @@ def fastest_precision(accelerator: str) -> str:
     if accelerator in ("gpu", "cuda"):
         native = torch.cuda.get_device_capability() >= (8, 0)
     else:
-        native = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+        native = has_amx_tiles()
     return "bf16-mixed" if native else "32-true"

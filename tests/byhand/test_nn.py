@@ -8,10 +8,11 @@ from torch import nn
 from torch.autograd.function import BackwardCFunction
 
 from lecture4.byhand import nn as layers
-from lecture4.byhand.nn import family, with_layers
+from lecture4.byhand.nn import with_layers
 from lecture4.models import MLP, ConvNet, SoftmaxClassifier
 from lecture4.models.activations import ACTIVATIONS
 
+FAMILIES = {"torch": nn, "byhand": layers}
 NAMES = [
     "Linear", "Flatten", "Conv2d", "MaxPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d",
     "Dropout", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "Softmax", "LogSoftmax", "NLLLoss",
@@ -242,15 +243,6 @@ def test_state_dicts_go_both_ways(name, options):
         assert trained.state_dict()
 
 
-def test_families_by_name():
-    assert family("torch") is nn
-    assert family("byhand") is layers
-    with pytest.raises(ValueError, match="layers=tensorflow is unknown; choose .*torch, byhand"):
-        family("tensorflow")
-    with pytest.raises(ValueError, match="layers=numpy is unknown"):
-        with_layers(nn.Linear(2, 2), "numpy")
-
-
 POOLED = {"channels": 4, "padding": 1, "norm": "batch", "pool": {"kernel_size": 3, "stride": 2}}
 AVERAGED = {"channels": 4, "kernel_size": 2, "pool": {"kernel_size": 2, "kind": "avg"}}
 IMAGES, LABELS = randn(6, 3, 8, 9), randint(4, 6)
@@ -278,7 +270,9 @@ MODELS = {
 def make(name, of, dtype=torch.float64):
     kind, options = MODELS[name]
     torch.manual_seed(0)
-    model = kind(input_shape=(3, 8, 9), num_classes=4, layers=of, init="pytorch", **options)
+    model = kind(
+        input_shape=(3, 8, 9), num_classes=4, layers=FAMILIES[of], init="pytorch", **options
+    )
     return model.to(dtype)
 
 
@@ -295,7 +289,7 @@ def loss_and_gradients(model, of, dtype=torch.float64):
     model.zero_grad()
     torch.manual_seed(5)
     scores = model(IMAGES.to(dtype))
-    loss = family(of).CrossEntropyLoss()(scores, LABELS)
+    loss = FAMILIES[of].CrossEntropyLoss()(scores, LABELS)
     loss.backward()
     return scores, loss, {key: p.grad for key, p in model.named_parameters()}
 
@@ -399,16 +393,16 @@ def test_a_model_changes_its_layers_and_nothing_else(name, of, to):
     model = make(name, of)
     loss_and_gradients(model, of)  # moves the running statistics
     state, types = copy.deepcopy(model.state_dict()), kinds(model)
-    twin = with_layers(model, to)
-    assert in_family(model, family(of))
-    assert in_family(twin, family(to))
-    assert not in_family(twin, family(of))
+    twin = with_layers(model, FAMILIES[to])
+    assert in_family(model, FAMILIES[of])
+    assert in_family(twin, FAMILIES[to])
+    assert not in_family(twin, FAMILIES[of])
     assert kinds(model) == types
     assert list(twin.state_dict()) == list(state)
     for key, value in state.items():
         assert torch.equal(twin.state_dict()[key], value)
-    assert kinds(with_layers(twin, of)) == types
-    assert_same(*(loss_and_gradients(m, family)[0] for m, family in ((twin, to), (model, of))))
+    assert kinds(with_layers(twin, FAMILIES[of])) == types
+    assert_same(*(loss_and_gradients(m, own)[0] for m, own in ((twin, to), (model, of))))
     for tensor in twin.state_dict().values():
         tensor.zero_()
     assert any(v.abs().max() > 0 for v in model.state_dict().values())
@@ -419,7 +413,7 @@ def test_a_model_changes_its_layers_and_nothing_else(name, of, to):
 @pytest.mark.parametrize("of", ["torch", "byhand"])
 def test_the_family_that_a_model_has_already_is_a_copy(of):
     model = make("convnet deep", of)
-    twin = with_layers(model, of)
+    twin = with_layers(model, FAMILIES[of])
     assert kinds(twin) == kinds(model)
     assert twin is not model
     assert not {id(p) for p in twin.parameters()} & {id(p) for p in model.parameters()}
@@ -427,8 +421,8 @@ def test_the_family_that_a_model_has_already_is_a_copy(of):
 
 def test_a_model_of_both_families_becomes_one_of_either():
     model = nn.Sequential(nn.Linear(3, 4), layers.ReLU(), layers.Linear(4, 4), nn.Tanh())
-    assert in_family(with_layers(model, "byhand"), layers)
-    assert in_family(with_layers(model, "torch"), nn)
+    assert in_family(with_layers(model, layers), layers)
+    assert in_family(with_layers(model, nn), nn)
 
 
 class Own(nn.Linear):
@@ -438,34 +432,34 @@ class Own(nn.Linear):
 def test_modules_that_a_family_does_not_have_stay():
     model = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3), nn.Softplus(), Own(3, 3), nn.ReLU())
     own = [layers.Linear, nn.LayerNorm, nn.Softplus, Own, layers.ReLU]
-    assert kinds(with_layers(model, "byhand"))[1:] == own
-    assert kinds(with_layers(with_layers(model, "byhand"), "torch")) == kinds(model)
+    assert kinds(with_layers(model, layers))[1:] == own
+    assert kinds(with_layers(with_layers(model, layers), nn)) == kinds(model)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_layer_is_exchanged_with_its_settings(name):
     options = next((options for n, options, _ in reversed(CASES) if n == name), {})
     ours, theirs = twins(name, options)
-    assert type(with_layers(theirs, "byhand")) is type(ours)
-    assert type(with_layers(ours, "torch")) is type(theirs)
-    assert repr(with_layers(theirs, "byhand")) == repr(theirs) == repr(ours)
+    assert type(with_layers(theirs, layers)) is type(ours)
+    assert type(with_layers(ours, nn)) is type(theirs)
+    assert repr(with_layers(theirs, layers)) == repr(theirs) == repr(ours)
 
 
 def test_flags_stay_with_each_module_and_parameter():
     model = make("convnet deep", "torch").train()
     model.blocks[0].norm.eval()
     model.scores.bias.requires_grad_(False)
-    twin = with_layers(model, "byhand")
+    twin = with_layers(model, layers)
     assert [m.training for m in twin.modules()] == [m.training for m in model.modules()]
     assert [p.requires_grad for p in twin.parameters()] == [
         p.requires_grad for p in model.parameters()
     ]
-    assert not any(m.training for m in with_layers(model.eval(), "byhand").modules())
+    assert not any(m.training for m in with_layers(model.eval(), layers).modules())
 
 
 def test_shared_weights_stay_shared():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model[1].weight = model[0].weight
-    twin = with_layers(model, "byhand")
+    twin = with_layers(model, layers)
     assert twin[1].weight is twin[0].weight
     assert twin[1].weight is not model[0].weight

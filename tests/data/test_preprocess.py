@@ -11,9 +11,9 @@ from lecture4.data import cifar10 as read_cifar10
 from lecture4.data.preprocess import (
     ChannelMean,
     ChannelStandardize,
+    FullScale,
     MeanImage,
     Polar,
-    Preprocess,
 )
 from lecture4.training.datamodule import DataModule
 
@@ -68,12 +68,12 @@ def test_fitted_images_are_centred_and_scaled():
 
 def test_none_divides_images_by_255_and_leaves_points():
     images, points = random_images(10), torch.randn(10, 2)
-    plain = Preprocess(SHAPE).fit(images)
+    plain = FullScale(SHAPE).fit(images)
     assert plain(images).allclose(images / 255, atol=1e-6)
-    assert torch.equal(Preprocess((2,)).fit(points)(points), points)
+    assert torch.equal(FullScale((2,)).fit(points)(points), points)
 
 
-@pytest.mark.parametrize("kind", [Preprocess, *FITTED])
+@pytest.mark.parametrize("kind", [FullScale, *FITTED])
 def test_inputs_are_not_changed(kind):
     images = random_images(20)
     floats = images.float()

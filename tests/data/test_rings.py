@@ -71,6 +71,6 @@ def test_train_and_test_are_different_points():
 
 @pytest.mark.parametrize("sizes", [(1, 10), (10, 1), (0, 0), (-5, 10)])
 def test_refuses_too_few(sizes):
-    with pytest.raises(ValueError, match="each needs 2 at least") as caught:
+    with pytest.raises(ValueError, match="must each be at least 2") as caught:
         rings(*sizes)
-    assert f"{sizes[0]} and {sizes[1]}" in str(caught.value)
+    assert f"train_size={sizes[0]} and test_size={sizes[1]}" in str(caught.value)

@@ -130,6 +130,6 @@ def test_a_star_has_five_tips_and_five_notches():
 
 @pytest.mark.parametrize("sizes", [(9, 100), (100, 9), (0, 0), (-1, 50)])
 def test_refuses_too_few(sizes):
-    with pytest.raises(ValueError, match="10 at least") as caught:
+    with pytest.raises(ValueError, match="must each be at least 10") as caught:
         shapes(*sizes)
-    assert f"{sizes[0]} and {sizes[1]}" in str(caught.value)
+    assert f"train_size={sizes[0]} and test_size={sizes[1]}" in str(caught.value)

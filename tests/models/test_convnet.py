@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from lecture4.byhand.init import SCHEMES
 from lecture4.models import ConvNet
 from lecture4.models.activations import ACTIVATIONS, make_activation
-from lecture4.models.convnet import Block, make_pool
+from lecture4.models.convnet import Block
 
 BLOCKS = [
     {
@@ -171,7 +171,8 @@ GOOD = {"channels": 4}
         ({"channels": 0}, ["channels=0", "≥ 1"]),
         ({"channels": 2.5}, ["channels=2.5"]),
         ({"channels": True}, ["channels=True"]),
-        ({"kernel_size": 3}, ["channels"]),
+        ({"kernel_size": 3}, ["needs the setting channels"]),
+        ({"channels": 4, "layers": "byhand"}, ["no setting layers", "init, strict_sizes"]),
         ({"channels": 4, "kernel_size": 0}, ["kernel_size", "≥ 1", "0"]),
         ({"channels": 4, "stride": 0}, ["stride", "≥ 1"]),
         ({"channels": 4, "padding": -1}, ["padding", "≥ 0", "-1"]),
@@ -300,10 +301,3 @@ def test_unpooled_geometry_of_rectangular_images():
 def test_refuses_wrong_settings(arguments, message):
     with pytest.raises(ValueError, match=message):
         ConvNet(**{"input_shape": (3, 8, 8), "num_classes": 2, "blocks": [GOOD], **arguments})
-
-
-def test_pool_defaults():
-    pool = make_pool(nn)
-    assert isinstance(pool, nn.MaxPool2d)
-    assert (pool.kernel_size, pool.stride, pool.padding) == ((2, 2), (2, 2), (0, 0))
-    assert isinstance(make_pool(nn, kind="avg"), nn.AvgPool2d)

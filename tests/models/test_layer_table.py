@@ -54,7 +54,7 @@ def test_every_layer_in_the_order_of_an_input():
 
 
 def arithmetic(model, input_shape):
-    """The text of each layer that slides a window, whatever its spacing."""
+    """The text of each layer that slides a window, without spaces."""
     texts = [row.arithmetic.replace(" ", "") for row in layer_table(model, input_shape)]
     return [text for text in texts if text]
 
@@ -68,14 +68,14 @@ def test_arithmetic_is_filled_in():
     ]
 
 
-def test_arithmetic_of_a_square_is_said_once():
+def test_arithmetic_of_a_square_stands_once():
     blocks = [{"channels": 2, "kernel_size": 5, "stride": 2, "padding": 2}]
     model = ConvNet((3, 32, 32), 2, blocks, head="flatten")
     assert arithmetic(model, (3, 32, 32)) == ["⌊(32+2·2−5)/2+1⌋=16"]
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_model_is_left_as_it_was(training):
+def test_the_model_is_not_changed(training):
     model = ConvNet(**CONVNET | {"dropout": 0.5}).train(training)
     state = copy.deepcopy(model.state_dict())
     random_state = torch.get_rng_state()
@@ -95,7 +95,7 @@ def test_a_layer_frozen_in_evaluation_stays_frozen():
     assert not model.blocks[0].norm.training
 
 
-def test_a_failing_model_is_left_as_it_was():
+def test_a_failing_model_is_not_changed():
     model = nn.Sequential(nn.Linear(3, 4), nn.Linear(5, 2))
     with pytest.raises(RuntimeError):
         layer_table(model, (3,))

@@ -55,7 +55,6 @@ def test_settings_rebuild_an_equal_model():
         "input_shape": [3, 4, 4],
         "num_classes": 5,
         "init": "large",
-        "layers": "torch",
     }
     again = SoftmaxClassifier(**settings)
     again.load_state_dict(model.state_dict())

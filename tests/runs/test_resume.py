@@ -480,7 +480,7 @@ def test_a_full_disk_is_one_sentence_and_the_last_good_checkpoint_loads(small_di
     folder = small_disk / "run"
     softmax = [*SMALL, "model=softmax", "trainer.max_epochs=3"]  # a checkpoint: 250 kB
     told = refusal(*softmax, f"hydra.run.dir={folder}")
-    assert "could not be saved: No space left on device; the one before is still there" in told
+    assert "could not be saved: No space left on device; the previous file is unchanged" in told
     for name in ("best", "last"):
         kept = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
         assert kept["epoch"] == 0

@@ -1,41 +1,50 @@
-"""The LightningModule: the objective, the metrics, what a checkpoint holds."""
+"""The LightningModule: the step, the objective, the metrics."""
 
+import json
 from functools import partial
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 
-from lecture4.data.augment import NoAugment
-from lecture4.data.preprocess import Preprocess
-from lecture4.models import ConvNet, SoftmaxClassifier
-from lecture4.training.classifier import Classifier, weights
-from lecture4.training.schedule import constant
+from lecture4.data import shapes, stratified_split
+from lecture4.data.augment import Flip, NoAugment
+from lecture4.data.preprocess import ChannelStandardize, FullScale
+from lecture4.data.randomness import generator, mix
+from lecture4.models import MLP, ConvNet, SoftmaxClassifier
+from lecture4.training import formulas
+from lecture4.training.classifier import Classifier, parameter_groups, weights
+from lecture4.training.datamodule import DataModule
+from lecture4.training.schedule import constant, cosine
+from lecture4.training.trainer import bare_trainer
+
+SHAPE = (3, 32, 32)
 
 
-def classifier(model: nn.Module | None = None, **settings) -> Classifier:
+def classifier(model: nn.Module | None = None, name: str = "torch", **settings) -> Classifier:
     torch.manual_seed(0)
-    model = model or SoftmaxClassifier((4,), 3, init="he")
-    made = Classifier(
-        model,
-        Preprocess((4,)),
-        NoAugment((4,)),
-        ["a", "b", "c"],
-        partial(torch.optim.SGD, lr=0.1),
-        constant,
-        **settings,
+    of_points = {"preprocess": FullScale((4,)), "augment": NoAugment((4,)), "schedule": constant}
+    return Classifier(
+        model=model or SoftmaxClassifier((4,), 3, init="he"),
+        class_names=["a", "b", "c"],
+        formulas=formulas.find(name),
+        **{"optimizer": partial(torch.optim.SGD, lr=0.1), **of_points, **settings},
     )
-    made._trainer = type("NoTrainer", (), {"current_epoch": 0, "global_step": 7})()
-    return made
 
 
 def batch(n: int = 8):
     draw = torch.Generator().manual_seed(1)
-    return (
-        torch.randn(n, 4, generator=draw),
-        torch.arange(n) % 3,
-        torch.arange(n),
-    )
+    return torch.randn(n, 4, generator=draw), torch.arange(n) % 3, torch.arange(n)
+
+
+def with_optimizer(module: Classifier) -> Classifier:
+    """Give the module what a Trainer would, for a step without one."""
+    optimizer = module.optimizer(parameter_groups(module.model))
+    schedule = module.schedule(optimizer, 10)
+    module.optimizers, module.lr_schedulers = lambda: optimizer, lambda: schedule
+    module.backpropagate = torch.Tensor.backward
+    return module
 
 
 def by_definition(module: Classifier, smoothing: float = 0.0) -> torch.Tensor:
@@ -45,60 +54,198 @@ def by_definition(module: Classifier, smoothing: float = 0.0) -> torch.Tensor:
     return -(target * p.log()).sum(1).mean()
 
 
+def objective(module: Classifier) -> torch.Tensor:
+    inputs, labels, _ = batch()
+    return module.objective(module(inputs), labels)
+
+
+EPOCHS, BATCH = 2, 32
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return shapes(train_size=330, test_size=20)
+
+
+def net(dtype: torch.dtype = torch.float32) -> nn.Module:
+    torch.manual_seed(0)
+    return MLP(SHAPE, 10, hidden=[16], dropout=0.5).to(dtype)
+
+
+def lightning(dataset, precision: str = "32-true", share: float = 1.0, **settings) -> nn.Module:
+    """Train as train.py does."""
+    data = DataModule(dataset, val_size=30, batch_size=BATCH, train_share=share)
+    module = Classifier(
+        model=net(),
+        preprocess=ChannelStandardize(SHAPE).fit(data.train_inputs()),
+        augment=Flip(SHAPE, crop=2),
+        class_names=dataset.class_names,
+        optimizer=partial(torch.optim.SGD, lr=0.05, momentum=0.9),
+        schedule=cosine,
+        formulas=formulas.find("torch"),
+        **settings,
+    )
+    options = {"accelerator": "cpu", "precision": precision, "max_epochs": EPOCHS}
+    bare_trainer(options, [], logger=False, enable_checkpointing=False).fit(module, data)
+    return module.model
+
+
+def written_out(
+    dataset, autocast=None, dtype=torch.float32, share=1.0, penalty=0.0, clip=None
+) -> nn.Module:
+    """The same training as a loop in plain PyTorch."""
+    train, _ = stratified_split(dataset.train_labels, 30, 0)
+    model = net(dtype)
+    prepare = ChannelStandardize(SHAPE).fit(dataset.train_inputs[train]).to(dtype)
+    augment = Flip(SHAPE, crop=2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    steps = int(share * (len(train) // BATCH))
+    schedule = cosine(optimizer, EPOCHS * steps)
+    for epoch in range(EPOCHS):
+        order = train[torch.randperm(len(train), generator=generator(0, epoch))]
+        for step, index in enumerate(order.split(BATCH)[:steps]):
+            torch.manual_seed((mix(0, epoch) + step) % 2**63)
+            with torch.autocast("cpu", autocast, enabled=autocast is not None):
+                scores = model(prepare(augment(dataset.train_inputs[index], 0, epoch, index)))
+                loss = cross_entropy(scores, dataset.train_labels[index])
+                loss = loss + penalty * sum(w.square().sum() for w in weights(model))
+            optimizer.zero_grad()
+            loss.backward()
+            if clip:
+                nn.utils.clip_grad_norm_(model.parameters(), clip)
+            optimizer.step()
+            schedule.step()
+    return model
+
+
+@pytest.mark.parametrize(
+    ("settings", "same"),
+    [
+        ({}, {}),
+        ({"precision": "64-true"}, {"dtype": torch.float64}),
+        ({"precision": "bf16-mixed"}, {"autocast": torch.bfloat16}),
+        ({"share": 0.5}, {"share": 0.5}),
+        ({"penalty": formulas.TORCH.penalty("l2"), "penalty_strength": 0.01}, {"penalty": 0.01}),
+        ({"gradient_clip_val": 0.1}, {"clip": 0.1}),
+    ],
+    ids=["float32", "float64", "bfloat16", "share", "penalty", "clip"],
+)
+def test_training_gives_the_weights_of_the_loop_written_out(dataset, settings, same):
+    ours, theirs = lightning(dataset, **settings), written_out(dataset, **same)
+    assert not torch.equal(ours.scores.weight, net().scores.weight)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["torch", "byhand"])
+def test_no_step_of_a_chunk_waits_for_the_device(name, monkeypatch):
+    """On the meta device there are no numbers: item(), bool() and cpu() of a tensor raise."""
+    layers = formulas.find(name).nn
+    block = {"channels": 4, "norm": "batch", "pool": {"kernel_size": 2}}
+    model = ConvNet((3, 8, 8), 3, [block, {"channels": 4}], dropout=0.5, layers=layers)
+    module = classifier(
+        model,
+        name,
+        preprocess=ChannelStandardize((3, 8, 8)),
+        augment=Flip((3, 8, 8), crop=1),
+        optimizer=partial(formulas.find(name).optim.SGD, lr=0.1, momentum=0.9),
+        penalty=formulas.find(name).penalty("l2"),
+        penalty_strength=0.1,
+        label_smoothing=0.1,
+        gradient_clip_val=1.0,
+    ).to("meta")
+    images = torch.empty(6, 3, 8, 8, dtype=torch.uint8, device="meta")
+    labels = torch.empty(6, dtype=torch.int64, device="meta")
+    ended = []
+    monkeypatch.setattr(module, "end_chunk", lambda: ended.append(module.record.steps))
+    with_optimizer(module).training_step([(images, labels, labels)] * 3)
+    assert ended == [3]
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        module.record.end_chunk()  # the chunk's end is the one place that fetches numbers
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", ["torch", "byhand"])
+def test_no_step_of_a_chunk_waits_for_the_gpu(name, monkeypatch):
+    layers = formulas.find(name).nn
+    module = classifier(
+        ConvNet(SHAPE, 10, [{"channels": 8, "norm": "batch", "pool": {}}], layers=layers),
+        name,
+        preprocess=ChannelStandardize(SHAPE),
+        augment=Flip(SHAPE, crop=2),
+        optimizer=partial(formulas.find(name).optim.SGD, lr=0.1, momentum=0.9),
+    ).cuda()
+    images = torch.zeros(8, *SHAPE, dtype=torch.uint8, device="cuda")
+    labels = torch.arange(8, device="cuda")
+    chunk = [(images, labels, labels)] * 3
+    with_optimizer(module).training_step(chunk)  # the first steps choose kernels
+    monkeypatch.setattr(module, "end_chunk", lambda: None)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        module.training_step(chunk)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_step(value):
+    module = with_optimizer(classifier(optimizer=partial(torch.optim.SGD, lr=0.25)))
+    inputs, labels, index = batch()
+    broken = inputs.clone()
+    broken[0] = value
+    chunk = [(inputs, labels, index), (broken, labels, index), (inputs, labels, index)]
+    module.record.losses = [0.5] * 4  # an epoch that has begun
+    module.trainer = type("Trainer", (), {"global_step": 107, "current_epoch": 2})()
+    with pytest.raises(
+        FloatingPointError, match=r"the loss became nan at step 105 \(epoch 3\).*0\.25"
+    ):
+        module.training_step(chunk)
+
+
 def test_objective_is_mean_cross_entropy():
     module = classifier()
-    torch.testing.assert_close(module.step(batch(), "train"), by_definition(module))
+    torch.testing.assert_close(objective(module), by_definition(module))
 
 
-def test_label_smoothing_changes_the_objective_and_not_the_reported_loss():
+@pytest.mark.parametrize("name", ["torch", "byhand"])
+@pytest.mark.parametrize(
+    "settings",
+    [{"label_smoothing": 0.2}, {"penalty": formulas.BYHAND.penalty("l2"), "penalty_strength": 0.5}],
+)
+def test_the_reported_loss_is_without_smoothing_and_penalty(settings, name):
+    module = with_optimizer(classifier(name=name, **settings))
+    expected = by_definition(module).item()
+    module.training_step([batch()])
+    assert module.record.losses == [pytest.approx(expected, rel=1e-5)]
+
+
+def test_label_smoothing_changes_the_objective():
     module = classifier(label_smoothing=0.2)
-    torch.testing.assert_close(module.step(batch(), "train"), by_definition(module, 0.2))
-    assert module.outcomes["train"][0][0] == pytest.approx(by_definition(module).item(), rel=1e-5)
+    torch.testing.assert_close(objective(module), by_definition(module, 0.2))
 
 
-def test_a_second_look_at_a_batch_leaves_no_trace():
-    norm = nn.BatchNorm1d(4)
-    model = nn.Sequential(norm, nn.Dropout(0.5), nn.Linear(4, 3))
-    model.settings = {"layers": "torch"}
-    module = classifier(model)
-    module._epoch_key = 3
-    module.on_train_batch_start(batch(), 0)
-    first = module.training_step(batch())
-    after_first = [buffer.clone() for buffer in module.model.buffers()]
-    assert norm.num_batches_tracked == 1
-    second = module.training_step(batch())
-    assert torch.equal(first, second)  # dropout left out the same units
-    assert len(module.outcomes["train"]) == 1
-    assert all(map(torch.equal, module.model.buffers(), after_first))
-    module.on_train_batch_start(batch(), 1)
-    module.training_step(batch())
-    assert len(module.outcomes["train"]) == 2
-    assert norm.num_batches_tracked == 2
-
-
+@pytest.mark.parametrize("name", ["torch", "byhand"])
 @pytest.mark.parametrize(("kind", "power"), [("l2", 2), ("l1", 1)])
-def test_penalty_is_over_weights_and_not_reported(kind, power):
-    module = classifier(penalty=kind, penalty_strength=0.5)
+def test_the_penalty_is_over_weights_and_not_biases(kind, power, name):
+    module = classifier(name=name, penalty=formulas.find(name).penalty(kind), penalty_strength=0.5)
     with torch.no_grad():
         module.model.scores.bias.fill_(100.0)
     expected = by_definition(module) + 0.5 * module.model.scores.weight.abs().pow(power).sum()
-    torch.testing.assert_close(module.step(batch(), "train"), expected)
-    assert module.outcomes["train"][0][0] == pytest.approx(by_definition(module).item(), rel=1e-5)
+    torch.testing.assert_close(objective(module), expected)
 
 
-def test_penalty_gradient_of_the_lecture():
+@pytest.mark.parametrize("name", ["torch", "byhand"])
+def test_penalty_gradient_of_the_lecture(name):
     """∇ of λ Σ w² is 2 λ w, on top of the data's gradient."""
-    plain, penalised = classifier(), classifier(penalty="l2", penalty_strength=0.5)
-    plain.step(batch(), "train").backward()
-    penalised.step(batch(), "train").backward()
+    plain = classifier(name=name)
+    penalised = classifier(
+        name=name, penalty=formulas.find(name).penalty("l2"), penalty_strength=0.5
+    )
+    objective(plain).backward()
+    objective(penalised).backward()
     w = plain.model.scores.weight
     torch.testing.assert_close(penalised.model.scores.weight.grad, w.grad + 2 * 0.5 * w)
     torch.testing.assert_close(penalised.model.scores.bias.grad, plain.model.scores.bias.grad)
-
-
-def test_unknown_penalty_lists_the_choices():
-    with pytest.raises(ValueError, match="penalty.kind=l3.*none, l2, l1"):
-        classifier(penalty="l3")
 
 
 def test_weights_are_neither_biases_nor_norm_parameters():
@@ -107,32 +254,18 @@ def test_weights_are_neither_biases_nor_norm_parameters():
     assert shapes == [(4, 3, 3, 3), (5, 4, 3, 3), (2, 5)]
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_stops_before_the_update(value):
-    module = classifier()
-    module.optimizers = lambda: torch.optim.SGD(module.parameters(), lr=0.25)
-    with torch.no_grad():
-        module.model.scores.bias[0] = value
-    with pytest.raises(FloatingPointError, match=r"step 7 \(epoch 1\).*0\.25"):
-        module.step(batch(), "train")
+def test_biases_and_norms_are_not_decayed():
+    model = ConvNet((3, 8, 8), 3, [{"channels": 4, "norm": "batch"}])
+    groups = torch.optim.SGD(parameter_groups(model), lr=0.1, weight_decay=0.5).param_groups
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
 
 def test_test_metrics_do_not_depend_on_the_batches(job):
-    accuracy = {}
+    results = []
     for size in (7, 60):
         _, folder = job("model=softmax", "trainer.max_epochs=1", f"data.eval_batch_size={size}")
-        accuracy[size] = (folder / "results.json").read_text()
-    results = [__import__("json").loads(text) for text in accuracy.values()]
+        results.append(json.loads((folder / "results.json").read_text()))
     for name in ("test_accuracy", "val_accuracy"):
         assert results[0][name] == results[1][name]
     assert results[0]["test_loss"] == pytest.approx(results[1]["test_loss"], rel=1e-6)
-
-
-def test_biases_and_norms_are_not_decayed():
-    model = ConvNet((3, 8, 8), 3, [{"channels": 4, "norm": "batch"}])
-    module = classifier(model)
-    module.optimizer = partial(torch.optim.SGD, lr=0.1, weight_decay=0.5)
-    module._trainer.estimated_stepping_batches = 10
-    groups = module.configure_optimizers()["optimizer"].param_groups
-    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
-    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))

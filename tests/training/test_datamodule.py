@@ -32,7 +32,12 @@ def module(rank=0, ranks=1, data=None, **settings):
 def epoch(data, number=0):
     loader = data.train_dataloader()
     loader.sampler.set_epoch(number)
-    return list(loader)
+    return [batch for chunk in loader for batch in chunk]
+
+
+def batches_of(data, loader):
+    """The batches of a loader, those of training out of their chunks."""
+    return epoch(data) if loader == "train" else list(getattr(data, f"{loader}_dataloader")())
 
 
 def indices(batches):
@@ -51,7 +56,7 @@ def test_an_epoch_serves_each_training_index_at_most_once(number):
 def test_the_last_incomplete_batch_is_left_out():
     batches = epoch(module())
     assert [len(labels) for _, labels, _ in batches] == [16] * 12
-    assert len(module().train_dataloader()) == 12
+    assert module().steps_per_epoch == 12
 
 
 def test_epochs_leave_out_different_examples():
@@ -68,7 +73,7 @@ def test_epochs_leave_out_different_examples():
 def test_rows_belong_together(loader):
     data = module(eval_batch_size=16)
     source = data.dataset.test_labels if loader == "test" else data.dataset.train_labels
-    for inputs, labels, index in getattr(data, f"{loader}_dataloader")():
+    for inputs, labels, index in batches_of(data, loader):
         assert torch.equal(inputs[:, 0].long(), index)
         assert torch.equal(labels, source[index])
 
@@ -79,7 +84,7 @@ def test_order_depends_on_seed_and_epoch_and_not_on_history():
     orders = []
     for number in range(3):
         loader.sampler.set_epoch(number)
-        orders.append(indices(loader))
+        orders.append(indices(batch for chunk in loader for batch in chunk))
         torch.rand(number + 1)
     torch.manual_seed(99)
     assert indices(epoch(module(seed=3), 2)) == orders[2]
@@ -144,7 +149,7 @@ def test_evaluation_is_in_order_in_batches_of_its_own_size():
 def test_a_full_batch(batch_size):
     data = module(batch_size=batch_size)
     batches = indices(epoch(data))
-    assert len(batches) == len(data.train_dataloader()) == 1
+    assert len(batches) == data.steps_per_epoch == 1
     assert sorted(batches[0]) == data.train_index.tolist()
     assert data.batch_size == 200
 
@@ -170,9 +175,7 @@ def test_the_suggested_batch_size_works(ranks, batch_size):
 def test_a_worker_process_gives_the_same_batches(loader):
     def batches(num_workers):
         data = module(num_workers=num_workers)
-        return [
-            [part.clone() for part in batch] for batch in getattr(data, f"{loader}_dataloader")()
-        ]
+        return [[part.clone() for part in batch] for batch in batches_of(data, loader)]
 
     for here, there in zip(batches(0), batches(1), strict=True):
         assert all(map(torch.equal, here, there))
@@ -204,7 +207,7 @@ def test_a_batch_is_one_index_select(loader):
     )
     data = module(data=recorded, eval_batch_size=10)
     Recorded.calls.clear()
-    batches = list(getattr(data, f"{loader}_dataloader")())
+    batches = batches_of(data, loader)
     fetches = [name for name in Recorded.calls if name in ("index_select", "__getitem__", "stack")]
     assert fetches == ["index_select"] * len(batches)
     assert set(Recorded.calls) <= {"index_select", "__len__", "size", "dim"}
@@ -224,7 +227,7 @@ def test_a_wrong_validation_size_is_refused():
 
 
 def test_serves_points_as_float32():
-    inputs, labels, index = next(iter(DataModule(rings(100, 20), 10, 8).train_dataloader()))
+    inputs, labels, index = epoch(DataModule(rings(100, 20), val_size=10, batch_size=8))[0]
     assert (inputs.dtype, labels.dtype, index.dtype) == (torch.float32, torch.int64, torch.int64)
 
 
@@ -236,3 +239,47 @@ def test_a_sample_is_of_the_training_split_without_repetition_and_follows_its_ke
     assert torch.equal(data.sample(30, 0), drawn)
     assert not torch.equal(data.sample(30, 0, 1), drawn)
     assert len(data.sample(1000, 0)) == 80
+
+
+@pytest.mark.parametrize(
+    ("every_n_steps", "sizes"),
+    [(None, [5, 5, 2]), (4, [4, 4, 4]), (7, [5, 2, 5]), (1, [1] * 12), (100, [5, 5, 2])],
+)
+def test_a_chunk_ends_where_a_checkpoint_is_due(monkeypatch, every_n_steps, sizes):
+    monkeypatch.setattr("lecture4.training.datamodule.CHUNK", 5)
+    data = module(every_n_steps=every_n_steps)
+    chunks = list(data.train_dataloader())
+    assert [len(chunk) for chunk in chunks] == sizes
+    assert len(data.train_dataloader()) == len(sizes)
+    assert indices(batch for chunk in chunks for batch in chunk) == indices(epoch(module()))
+
+
+def test_a_chunk_takes_a_bounded_amount_of_memory(monkeypatch):
+    monkeypatch.setattr("lecture4.training.datamodule.CHUNK_BYTES", 3 * 16 * 8)
+    assert [len(chunk) for chunk in module().train_dataloader()] == [3] * 4
+    monkeypatch.setattr("lecture4.training.datamodule.CHUNK_BYTES", 1)
+    assert [len(chunk) for chunk in module().train_dataloader()] == [1] * 12
+
+
+@pytest.mark.parametrize(("share", "steps"), [(1, 12), (0.5, 6), (0.26, 3), (0.01, 1)])
+def test_an_epoch_takes_a_share_of_its_batches_others_each_epoch(share, steps):
+    data = module(train_share=share)
+    assert data.steps_per_epoch == len(epoch(data)) == steps
+    assert indices(epoch(data)) == indices(epoch(module()))[:steps]
+    if share < 1:
+        assert set(sum(indices(epoch(data, 0)), [])) != set(sum(indices(epoch(data, 1)), []))
+
+
+def test_a_loader_continues_within_an_epoch(monkeypatch):
+    monkeypatch.setattr("lecture4.training.datamodule.CHUNK", 5)
+    first = module().train_dataloader()
+    first.sampler.set_epoch(3)
+    chunks = iter(first)
+    begun = next(chunks)
+    second = module().train_dataloader()
+    second.load_state_dict(first.state_dict())
+    second.sampler.set_epoch(3)  # as Lightning does
+    rest = [batch for chunk in second for batch in chunk]
+    assert indices([*begun, *rest]) == indices(epoch(module(), 3))
+    second.sampler.set_epoch(4)
+    assert indices(batch for chunk in second for batch in chunk) == indices(epoch(module(), 4))

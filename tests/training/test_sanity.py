@@ -2,22 +2,22 @@
 
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 
 import pytest
 import torch
 from running import SMALL, command, weights_of
 
 from lecture4.byhand import functional as F
+from lecture4.byhand import nn as byhand_nn
 from lecture4.byhand import optim
-from lecture4.byhand.functional import normalization, pooling
+from lecture4.byhand.functional import dense, losses, normalization, pooling
 from lecture4.data import shapes
 from lecture4.data.augment import NoAugment
 from lecture4.data.preprocess import ChannelStandardize
 from lecture4.lesson import planted_bugs
 from lecture4.models import MLP, ConvNet, SoftmaxClassifier
-from lecture4.training import sanity
-from lecture4.training.classifier import PENALTIES, Classifier
+from lecture4.training import formulas, sanity
+from lecture4.training.classifier import Classifier
 from lecture4.training.datamodule import DataModule
 from lecture4.training.schedule import constant
 
@@ -32,9 +32,9 @@ CONVNET = partial(
         {"channels": 8, "pool": {"kernel_size": 3, "stride": 2, "kind": "avg"}},
     ],
     dropout=0.5,
-    layers="byhand",
+    layers=byhand_nn,
 )
-SQUARE_MLP = partial(MLP, SHAPE, 10, [24, 24], layers="byhand")
+SQUARE_MLP = partial(MLP, SHAPE, 10, [24, 24], layers=byhand_nn)
 ADAM = partial(optim.Adam, lr=1e-3)
 
 
@@ -47,18 +47,18 @@ def dataset():
 def report(dataset):
     """Run the checks on a model: name -> Check."""
 
-    def run(model=CONVNET, optimizer=ADAM, penalty="none", seed=0):
+    def run(model=CONVNET, optimizer=ADAM, found=formulas.BYHAND, seed=0):
         torch.manual_seed(seed)
         data = DataModule(dataset, val_size=60, seed=seed)
         preprocess = ChannelStandardize(SHAPE).fit(data.train_inputs())
         classifier = Classifier(
-            model(),
-            preprocess,
-            NoAugment(SHAPE),
-            dataset.class_names,
-            optimizer,
-            constant,
-            penalty,
+            model=model(),
+            preprocess=preprocess,
+            augment=NoAugment(SHAPE),
+            class_names=dataset.class_names,
+            optimizer=optimizer,
+            schedule=constant,
+            formulas=found,
             seed=seed,
         )
         return {check.name: check for check in sanity.run(classifier, data)[0]}
@@ -79,11 +79,12 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("layers", ["torch", "byhand"])
+@pytest.mark.parametrize("found", [formulas.TORCH, formulas.BYHAND], ids=["torch", "byhand"])
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_sound_model_passes(report, name, layers, seed):
-    assert failed(report(partial(MODELS[name], layers=layers), seed=seed)) == set()
+def test_a_sound_model_passes(report, name, found, seed):
+    model = partial(MODELS[name], layers=found.nn)
+    assert failed(report(model, found=found, seed=seed)) == set()
 
 
 OPTIMIZERS = [
@@ -112,7 +113,13 @@ def test_a_dozen_examples_are_enough(dataset):
     data = DataModule(few, val_size=1)
     preprocess = ChannelStandardize(SHAPE).fit(data.train_inputs())
     classifier = Classifier(
-        SQUARE_MLP(), preprocess, NoAugment(SHAPE), few.class_names, ADAM, constant
+        model=SQUARE_MLP(),
+        preprocess=preprocess,
+        augment=NoAugment(SHAPE),
+        class_names=few.class_names,
+        optimizer=ADAM,
+        schedule=constant,
+        formulas=formulas.BYHAND,
     )
     assert [check.passed for check in sanity.run(classifier, data)[0]] == [True] * 7
 
@@ -154,12 +161,9 @@ def test_a_mistake_is_caught(report, plant):
 @pytest.mark.parametrize("plant", planted_bugs.MISTAKES)
 def test_a_mistake_ends_with_its_block(plant):
     def namespaces():
-        places = [F, PENALTIES, optim.Adam, pooling._MaxPool2d, normalization._BatchNorm]
-        modules = [
-            import_module(f"lecture4.byhand.functional.{name}") for name in ("softmax", "linear")
-        ]
-        places += [modules[0]._Sum, modules[1]._Linear]
-        return [dict(p) if isinstance(p, dict) else dict(vars(p)) for p in places]
+        places = [F, optim.Adam, pooling._MaxPool2d, normalization._BatchNorm]
+        places += [losses._Sum, dense._Linear]
+        return [dict(vars(place)) for place in places] + [dict(formulas.BYHAND.penalties)]
 
     before = namespaces()
     with plant():

@@ -1,8 +1,10 @@
 """Settings are checked before anything slow begins."""
 
 import pytest
+import torch
 from running import compose
 
+from lecture4.support.conf import choices
 from lecture4.training import settings
 
 BAD_SETTINGS = {
@@ -34,7 +36,24 @@ BAD_SETTINGS = {
     "trainer.max_epochs=ten": "whole number ≥ 1",
     "trainer.max_epochs=2.5": "whole number ≥ 1",
     "sanity=perhaps": "true or false",
-    "model.layers=[torch]": "a name",
+    "formulas=[torch]": "a name",
+    "penalty.kind=3": "a name",
+    "optim.nesterov=1": "true or false",
+    "model.blocks=3": "a list",
+    "model.strict_sizes=1": "true or false",
+    "recipe=3": "by its parts",
+    "recipe.sgd.lr=fast": "a number",
+    "checkpoint.every_n_steps=0": "null for the end of each epoch alone",
+    "data.train_share=0": "a fraction in (0, 1]",
+    "data.train_share=1.5": "a fraction in (0, 1]",
+    "data.device=cuda": "auto or cpu",
+    "trainer.gradient_clip_val=0": "null for any gradient",
+    "trainer.gradient_clip_val=true": "a number > 0",
+    "trainer.precision=16-mixed": "bf16-mixed",
+    "trainer.precision=16": "bf16-mixed",
+    "+trainer.limit_train_batches=0.5": "use data.train_share",
+    "+trainer.accumulate_grad_batches=2": "use a larger data.batch_size",
+    "+trainer.gradient_clip_algorithm=value": "trainer.gradient_clip_val",
     "seed=-1": "4294967295",
     "seed=4294967296": "4294967295",
     "seed=null": "4294967295",
@@ -59,35 +78,105 @@ def test_a_bad_setting_is_restated_with_what_would_be_accepted(override, expecte
     assert override.lstrip("+").split("=")[0] in str(error.value)
 
 
-def test_the_defaults_of_every_choice_are_accepted():
-    for data in ("cifar10", "shapes", "rings", "image_folder"):
-        settings.check(compose(f"data={data}", "model=mlp"))
-    for group, name in [("optim", "adam"), ("optim", "adamw"), ("penalty", "l1"), ("seed", "0")]:
-        settings.check(compose(f"{group}={name}"))
-    settings.check(compose("data.batch_size=null"))
-
-
-def test_every_checked_setting_exists_somewhere():
-    known = settings.known_keys()
-    missing = [key for key in settings.ACCEPTED if key not in known]
-    assert missing == ["trainer.limit_train_batches"]  # Lightning's own, by +
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        *([f"data={name}", "model=mlp"] for name in ("cifar10", "shapes", "rings", "image_folder")),
+        *([f"optim={name}"] for name in ("adam", "adamw", "random_search")),
+        *([f"schedule={name}"] for name in ("constant", "cosine", "onecycle", "step")),
+        *([f"trainer={name}"] for name in ("cpu", "ddp")),
+        ["penalty=l1"],
+        ["logger=mlflow"],
+        ["seed=0"],
+    ],
+    ids=" ".join,
+)
+def test_what_conf_holds_is_accepted(overrides):
+    settings.check(compose(*overrides))
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"),
+    "override",
     [
-        ("optim.lrr", "optim.lr"),
-        ("modle", "model"),
-        ("trainer.epochs", "trainer.max_epochs"),
-        ("data.batchsize", "data.batch_size"),
-        ("lr", "optim.lr"),
+        "data.batch_size=null",
+        "data.val_size=0.1",
+        "data.train_share=0.01",
+        "optim.lr=1",  # a whole number is a number
+        "optim.weight_decay=0",
+        "optim.fused=false",
+        "trainer.devices=[0]",
+        "trainer.devices='0,'",
+        "trainer.precision=64",
+        "trainer.precision=bf16-mixed",
+        "trainer.gradient_clip_val=1",
+        "checkpoint.every_n_steps=10",
+        "+trainer.log_every_n_steps=5",
     ],
 )
-def test_an_unknown_key_brings_the_nearest_to_mind(given, meant):
-    assert f"did you mean {meant}?" in settings.unknown_key(given)
+def test_what_makes_sense_is_accepted(override):
+    cfg = compose("trainer.strategy=ddp" if "'0,'" in override else "seed=0", override)
+    settings.check(cfg)
 
 
-def test_plain_gradient_descent_is_told_of_nesterov():
+@pytest.mark.parametrize(
+    ("default", "kind"),
+    [
+        (True, bool),
+        (3, int),
+        (0.5, float),
+        ("relu", str),
+        ([1], list),
+        ("${oc.select:recipe.sgd.lr,0.01}", float),
+        ("${oc.env:NOWHERE_SET,data}", str),
+        ("${data.root}", type(None)),
+        (None, type(None)),
+    ],
+)
+def test_the_type_of_a_default(default, kind):
+    assert settings.type_of(default) is kind
+
+
+def test_types_follow_the_defaults_of_all_files_of_a_group():
+    rules = settings.types()
+    assert rules["model.strict_sizes"] is settings.FLAG
+    assert rules["trainer.num_nodes"] is settings.WHOLE
+    assert rules["data.val_size"] is settings.NUMBER  # 5000 here, 0.1 there
+    assert rules["optim.name"] is settings.NAME
+    assert rules["model.hidden"] is settings.LIST
+    assert "trainer.devices" not in rules  # 1 here, auto there
+    assert "resume" not in rules  # null
+    assert "budget" not in rules  # lecture.py's
+
+
+def test_every_checked_setting_exists_in_conf():
+    known = {key.path for choice in choices() for key in choice.keys}
+    assert [key for key in settings.ACCEPTED if key not in known] == []
+
+
+def test_nothing_that_conf_offers_is_called_unsupported():
+    known = {key.path for choice in choices() for key in choice.keys}
+    assert [key for key in settings.NOT_SUPPORTED if f"trainer.{key}" in known] == []
+
+
+def test_nesterov_needs_momentum():
     with pytest.raises(ValueError, match="optim.nesterov=false"):
         settings.check(compose("optim.momentum=0"))
     settings.check(compose("optim.momentum=0", "optim.nesterov=false"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["trainer=cpu", "trainer.devices=2"], "optim=random_search runs in one process"),
+        (["trainer.gradient_clip_val=1"], "optim=random_search has no gradient to clip"),
+    ],
+)
+def test_a_search_has_one_process_and_no_gradient(overrides, expected):
+    with pytest.raises(ValueError, match=expected):
+        settings.check(compose("optim=random_search", *overrides))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="trainer.accelerator=gpu needs a GPU.*trainer=cpu"):
+        settings.check(compose("trainer=gpu"))

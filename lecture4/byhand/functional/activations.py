@@ -1,6 +1,8 @@
 """Activation functions: y = f(x) for each number by itself, so ∂L/∂x = ∂L/∂y f′(x).
 
-Each is a twin of the function of that name in ``torch.nn.functional``.
+Each is a twin of the function of the same name in ``torch.nn.functional``.
+
+Source: the lecture, "Activation Functions".
 """
 
 import math
@@ -8,26 +10,13 @@ import math
 import torch
 from torch.autograd import Function
 
-from lecture4.byhand.functional._precision import accumulating
-from lecture4.byhand.functional._refuse import refuse
-
-
-def relu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
-    """f(x) = max(0, x).
-
-    Raises:
-        ValueError: ``inplace`` is true, which is not supported.
-
-    Source: the lecture, "Activation Functions"; Nair & Hinton 2010.
-    """
-    refuse("relu", inplace=inplace or None)
-    return _ReLU.apply(input)
+from lecture4.byhand.functional._torch_options import at_least_float32, supports_only
 
 
 class _ReLU(Function):
-    """f′(x) = 1 where x > 0, else 0; at 0, where there is a kink, torch's choice is 0.
+    """f(x) = max(0, x).   f′(x) = 1 where x > 0, else 0; torch chooses 0 at the kink, x = 0.
 
-    So f′(x) is the sign of y = f(x).
+    Saves y, which the next layer keeps anyway, and not x: y > 0 where x > 0.
     """
 
     @staticmethod
@@ -39,25 +28,23 @@ class _ReLU(Function):
     @staticmethod
     def backward(ctx, dy):
         (y,) = ctx.saved_tensors
-        return dy * y.sign()  # 1 or 0, for y ≥ 0
+        return dy * y.sign()  # dy * (x > 0), but a product with bools takes over twice as long
 
 
-def leaky_relu(
-    input: torch.Tensor, negative_slope: float = 0.01, inplace: bool = False
-) -> torch.Tensor:
-    """f(x) = x where x > 0, else α x, with α = ``negative_slope``.
+@supports_only(inplace=False)
+def relu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
+    """f(x) = max(0, x).
 
     Raises:
         ValueError: ``inplace`` is true, which is not supported.
 
-    Source: Maas, Hannun & Ng 2013, eq. 3.
+    Source: Nair & Hinton 2010.
     """
-    refuse("leaky_relu", inplace=inplace or None)
-    return _LeakyReLU.apply(input, negative_slope)
+    return _ReLU.apply(input)
 
 
 class _LeakyReLU(Function):
-    """f′(x) = 1 where x > 0, else α."""
+    """f(x) = x where x > 0, else α x.   f′(x) = 1 where x > 0, else α."""
 
     @staticmethod
     def forward(ctx, x, alpha):
@@ -71,24 +58,30 @@ class _LeakyReLU(Function):
         return torch.where(x > 0, dy, ctx.alpha * dy), None
 
 
-def sigmoid(input: torch.Tensor) -> torch.Tensor:
-    """σ(x) = 1 / (1 + e⁻ˣ).
+@supports_only(inplace=False)
+def leaky_relu(
+    input: torch.Tensor, negative_slope: float = 0.01, inplace: bool = False
+) -> torch.Tensor:
+    """f(x) = x where x > 0, else α x, with α = ``negative_slope``.
 
-    Source: the lecture, "Activation Functions".
+    Raises:
+        ValueError: ``inplace`` is true, which is not supported.
+
+    Source: Maas, Hannun & Ng 2013, eq. 3.
     """
-    return _Sigmoid.apply(input)
+    return _LeakyReLU.apply(input, negative_slope)
 
 
 class _Sigmoid(Function):
-    """σ′(x) = e⁻ˣ / (1 + e⁻ˣ)² = σ(x) (1 − σ(x)).
+    """σ(x) = 1 / (1 + e⁻ˣ).   σ′(x) = e⁻ˣ / (1 + e⁻ˣ)² = σ(x) (1 − σ(x)).
 
-    Where e⁻ˣ overflows, σ(x) is less than the smallest normal number, and 1/(1 + ∞) = 0 is used.
+    Where e⁻ˣ overflows, σ(x) is below the smallest normal number; 1/(1 + ∞) gives 0.
     """
 
     @staticmethod
     def forward(ctx, x):
         x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
-        y = (1 / (1 + (-accumulating(x)).exp())).to(x.dtype)
+        y = (1 / (1 + (-at_least_float32(x)).exp())).to(x.dtype)
         ctx.save_for_backward(y)
         return y
 
@@ -98,16 +91,16 @@ class _Sigmoid(Function):
         return dy * y * (1 - y)
 
 
-def tanh(input: torch.Tensor) -> torch.Tensor:
-    """tanh(x) = (eˣ − e⁻ˣ) / (eˣ + e⁻ˣ) = 2σ(2x) − 1.
-
-    Source: the lecture, "Activation Functions"; LeCun et al. 1998, "Efficient BackProp", 4.4.
-    """
-    return _Tanh.apply(input)
+def sigmoid(input: torch.Tensor) -> torch.Tensor:
+    """σ(x) = 1 / (1 + e⁻ˣ)."""
+    return _Sigmoid.apply(input)
 
 
 class _Tanh(Function):
-    """tanh′(x) = 1 − tanh²(x), by the quotient rule: (eˣ + e⁻ˣ)² − (eˣ − e⁻ˣ)² over (eˣ + e⁻ˣ)²."""
+    """tanh(x) = (eˣ − e⁻ˣ) / (eˣ + e⁻ˣ).   tanh′(x) = 1 − tanh²(x), by the quotient rule:
+
+    ((eˣ + e⁻ˣ)² − (eˣ − e⁻ˣ)²) / (eˣ + e⁻ˣ)² = 1 − tanh²(x).
+    """
 
     @staticmethod
     def forward(ctx, x):
@@ -121,30 +114,41 @@ class _Tanh(Function):
         return dy * (1 - y * y)
 
 
+def tanh(input: torch.Tensor) -> torch.Tensor:
+    """tanh(x) = (eˣ − e⁻ˣ) / (eˣ + e⁻ˣ) = 2σ(2x) − 1.
+
+    Source: LeCun et al. 1998, "Efficient BackProp", section 4.4.
+    """
+    return _Tanh.apply(input)
+
+
+class _GELU(Function):
+    """f(x) = x Φ(x),   Φ(x) = erfc(−x/√2) / 2.
+
+    f′(x) = Φ(x) + x φ(x),   φ(x) = Φ′(x) = e^(−x²/2) / √(2π).
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        wide = at_least_float32(x)
+        return (wide * (torch.erfc(-wide / math.sqrt(2)) / 2)).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, dy):
+        x = at_least_float32(ctx.saved_tensors[0])
+        cumulative = torch.erfc(-x / math.sqrt(2)) / 2
+        density = (-x * x / 2).exp() / math.sqrt(2 * math.pi)
+        return dy * (cumulative + x * density)
+
+
+@supports_only(approximate="none")
 def gelu(input: torch.Tensor, approximate: str = "none") -> torch.Tensor:
-    """f(x) = x Φ(x), Φ(x) = erfc(−x/√2) / 2: x, weighted by P(Z ≤ x) of a normal Z.
+    """f(x) = x Φ(x): x, weighted by the probability P(Z ≤ x) of a normal Z.
 
     Raises:
         ValueError: ``approximate`` is not "none", which is not supported.
 
     Source: Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2.
     """
-    refuse("gelu", approximate=approximate if approximate != "none" else None)
     return _GELU.apply(input)
-
-
-class _GELU(Function):
-    """f′(x) = Φ(x) + x φ(x), φ(x) = Φ′(x) = e^(−x²/2) / √(2π)."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        wide = accumulating(x)
-        return (wide * (torch.erfc(-wide / math.sqrt(2)) / 2)).to(x.dtype)
-
-    @staticmethod
-    def backward(ctx, dy):
-        x = accumulating(ctx.saved_tensors[0])
-        cumulative = torch.erfc(-x / math.sqrt(2)) / 2
-        density = (-x * x / 2).exp() / math.sqrt(2 * math.pi)
-        return dy * (cumulative + x * density)

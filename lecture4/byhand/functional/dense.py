@@ -1,40 +1,11 @@
-"""The fully connected layer, and the stretching of images into its inputs."""
+"""The fully connected layer, s = x Wᵀ + b, and the stretching of images into its inputs."""
 
 import math
 
 import torch
 from torch.autograd import Function
 
-from lecture4.byhand.functional._precision import lowered
-
-
-def linear(
-    input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Scores s = x Wᵀ + b of x (..., D): (..., K). Twin of ``torch.nn.functional.linear``.
-
-    Args:
-        input: x (..., D), any leading shape.
-        weight: W (K, D), a row for each score; or one row (D,), for s of shape (...).
-        bias: b (K,), or None.
-
-    Raises:
-        ValueError: the shapes do not fit each other.
-
-    Source: the lecture, "Softmax Classifier", s = f(x; W).
-    """
-    one_row = weight.ndim == 1 and bias is None
-    fits = input.ndim >= 1 and (weight.ndim == 2 or one_row)
-    fits = fits and input.shape[-1] == weight.shape[-1]
-    if not fits or (bias is not None and bias.shape != weight.shape[:1]):
-        raise ValueError(
-            f"linear takes input (..., D), weight (K, D) and bias (K,) or None, not input "
-            f"{tuple(input.shape)}, weight {tuple(weight.shape)} and bias "
-            f"{None if bias is None else tuple(bias.shape)}"
-        )
-    if one_row:
-        return linear(input, weight.unsqueeze(0)).squeeze(-1)
-    return _Linear.apply(*lowered(input, weight, bias))
+from lecture4.byhand.functional._torch_options import to_autocast
 
 
 class _Linear(Function):
@@ -59,9 +30,55 @@ class _Linear(Function):
         return dx, dweight, dbias
 
 
+def linear(
+    input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Scores s = x Wᵀ + b of x (..., D): (..., K). Twin of ``torch.nn.functional.linear``.
+
+    Args:
+        input: x (..., D), any leading shape.
+        weight: W (K, D), a row for each score; or one row (D,), for s of shape (...).
+        bias: b (K,), or None.
+
+    Raises:
+        ValueError: the shapes do not fit each other.
+
+    Source: the lecture, "Softmax Classifier", s = f(x; W).
+    """
+    _check_shapes(input, weight, bias)
+    if weight.ndim == 1:
+        return linear(input, weight.unsqueeze(0)).squeeze(-1)
+    return _Linear.apply(*to_autocast(input, weight, bias))
+
+
+def _check_shapes(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+    kind = weight.ndim == 2 or (weight.ndim == 1 and bias is None)
+    same_d = input.ndim >= 1 and input.shape[-1:] == weight.shape[-1:]
+    same_k = bias is None or bias.shape == weight.shape[:1]
+    if not (kind and same_d and same_k):
+        raise ValueError(
+            f"linear takes input (..., D), weight (K, D) and bias (K,) or None, not input "
+            f"{tuple(input.shape)}, weight {tuple(weight.shape)} and bias "
+            f"{None if bias is None else tuple(bias.shape)}"
+        )
+
+
 def _rows(x: torch.Tensor) -> torch.Tensor:
     """(..., D) -> (N, D)."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+class _Flatten(Function):
+    """y = the numbers of x in another shape, so ∂L/∂x = the numbers of ∂L/∂y in the shape of x."""
+
+    @staticmethod
+    def forward(ctx, x, shape):
+        ctx.shape = x.shape
+        return x.reshape(shape)
+
+    @staticmethod
+    def backward(ctx, dy):
+        return dy.reshape(ctx.shape), None
 
 
 def flatten(input: torch.Tensor, start_dim: int = 0, end_dim: int = -1) -> torch.Tensor:
@@ -88,16 +105,3 @@ def flatten(input: torch.Tensor, start_dim: int = 0, end_dim: int = -1) -> torch
         )
     stretched = math.prod(shape[first : last + 1])
     return _Flatten.apply(input, (*shape[:first], stretched, *shape[last + 1 :]))
-
-
-class _Flatten(Function):
-    """y = the numbers of x in another shape, so ∂L/∂x = those of ∂L/∂y in the old one."""
-
-    @staticmethod
-    def forward(ctx, x, shape):
-        ctx.shape = x.shape
-        return x.reshape(shape)
-
-    @staticmethod
-    def backward(ctx, dy):
-        return dy.reshape(ctx.shape), None

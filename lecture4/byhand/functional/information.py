@@ -1,8 +1,8 @@
 """Information theory: H(P, Q) = H(P) + D_KL(P ‖ Q).
 
-P and Q are probabilities along the last dimension; that they sum to 1 is not checked. All three
-are measured in nats, or in units of log ``base`` (2: bits). Where P is zero a term is zero,
-whatever Q is: lim p log p = 0.
+P and Q are probabilities along the last dimension, which are not checked to sum to 1. Entropy,
+cross-entropy and divergence are measured in nats, or in units of log ``base`` (2: bits). A term
+with pₖ = 0 is zero for any qₖ, as lim p log p = 0.
 
 Source: the lecture, "Cross Entropy"; Cover & Thomas 2006, chapter 2.
 """
@@ -12,30 +12,11 @@ import math
 import torch
 from torch.autograd import Function
 
-
-def entropy(p: torch.Tensor, base: float = math.e) -> torch.Tensor:
-    """H(P) = −Σₖ pₖ log pₖ of probabilities p (..., K): (...).
-
-    Raises:
-        ValueError: p is not of floats ≥ 0, or the base is not > 1.
-    """
-    _check(base, p=p)
-    return _CrossEntropyOf.apply(p, p) / math.log(base)
+from lecture4.byhand.functional._torch_options import found
 
 
-def cross_entropy_of(p: torch.Tensor, q: torch.Tensor, base: float = math.e) -> torch.Tensor:
-    """H(P, Q) = −Σₖ pₖ log qₖ of p and q (..., K): (...); ∞ where Q rules out what P does not.
-
-    Raises:
-        ValueError: p and q are not of floats ≥ 0, or do not fit each other, or the base is not
-            > 1.
-    """
-    _check(base, p=p, q=q)
-    return _CrossEntropyOf.apply(*torch.broadcast_tensors(p, q)) / math.log(base)
-
-
-class _CrossEntropyOf(Function):
-    """H = −Σ pₖ log qₖ.   ∂H/∂pₖ = −log qₖ,   ∂H/∂qₖ = −pₖ/qₖ (0 where pₖ = 0).
+class _CrossEntropy(Function):
+    """H(P, Q) = −Σ pₖ log qₖ.   ∂H/∂pₖ = −log qₖ,   ∂H/∂qₖ = −pₖ/qₖ (0 where pₖ = 0).
 
     For q = p the two add up to the gradient of the entropy, −log pₖ − 1.
     """
@@ -52,14 +33,26 @@ class _CrossEntropyOf(Function):
         return -dh * q.log(), -dh * torch.where(p == 0, 0, p / q)
 
 
-def kl_divergence(p: torch.Tensor, q: torch.Tensor, base: float = math.e) -> torch.Tensor:
-    """D_KL(P ‖ Q) = Σₖ pₖ log(pₖ/qₖ) of p and q (..., K): (...); 0 if P = Q, else positive.
+def entropy(p: torch.Tensor, base: float = math.e) -> torch.Tensor:
+    """H(P) = −Σₖ pₖ log pₖ of probabilities p (..., K): (...).
 
     Raises:
-        ValueError: as ``cross_entropy_of``.
+        ValueError: p is not of floats, has a negative number (on the CPU), or the base is not > 1.
+    """
+    _check(base, p=p)
+    return _CrossEntropy.apply(p, p) / math.log(base)
+
+
+def cross_entropy(p: torch.Tensor, q: torch.Tensor, base: float = math.e) -> torch.Tensor:
+    """H(P, Q) = −Σₖ pₖ log qₖ of p and q (..., K): (...); ∞ where pₖ > 0 and qₖ = 0.
+
+    Exported as ``functional.cross_entropy_of``: ``functional.cross_entropy`` is torch's, of scores.
+
+    Raises:
+        ValueError: as for ``entropy``, or p and q differ in K.
     """
     _check(base, p=p, q=q)
-    return _KLDivergence.apply(*torch.broadcast_tensors(p, q)) / math.log(base)
+    return _CrossEntropy.apply(*torch.broadcast_tensors(p, q)) / math.log(base)
 
 
 class _KLDivergence(Function):
@@ -77,15 +70,25 @@ class _KLDivergence(Function):
         return dd * ((p / q).log() + 1), -dd * torch.where(p == 0, 0, p / q)
 
 
+def kl_divergence(p: torch.Tensor, q: torch.Tensor, base: float = math.e) -> torch.Tensor:
+    """D_KL(P ‖ Q) = Σₖ pₖ log(pₖ/qₖ) of p and q (..., K): (...); 0 if P = Q, else positive.
+
+    Raises:
+        ValueError: as for ``cross_entropy``.
+    """
+    _check(base, p=p, q=q)
+    return _KLDivergence.apply(*torch.broadcast_tensors(p, q)) / math.log(base)
+
+
 def _check(base: float, **distributions: torch.Tensor) -> None:
     if not 1 < base < math.inf:
         raise ValueError(f"base={base} must be a number > 1, such as 2 for bits")
     for name, p in distributions.items():
-        if p.ndim == 0 or not p.is_floating_point() or (p < 0).any():
+        negative = found(p < 0)
+        if p.ndim == 0 or not p.is_floating_point() or negative:
             raise ValueError(
                 f"{name} must hold probabilities along its last dimension, floats ≥ 0, not "
-                f"{p.dtype} of shape {tuple(p.shape)}"
-                + (f" with {p.min():g}" if p.numel() and (p < 0).any() else "")
+                f"{p.dtype} of shape {tuple(p.shape)}" + (f" with {p.min():g}" if negative else "")
             )
     shapes = [tuple(p.shape) for p in distributions.values()]
     if len({shape[-1] for shape in shapes}) > 1:

@@ -1,70 +1,16 @@
-"""Batch normalisation: each channel gets mean 0 and variance 1 over the batch."""
+"""Batch normalisation: each channel gets mean 0 and variance 1 over the batch.
+
+    x̂ = (x − μ) / √(σ² + ε),   y = γ x̂ + β
+
+Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1.
+"""
 
 import math
 
 import torch
 from torch.autograd import Function
 
-from lecture4.byhand.functional._precision import accumulating
-
-
-def batch_norm(
-    input: torch.Tensor,
-    running_mean: torch.Tensor | None,
-    running_var: torch.Tensor | None,
-    weight: torch.Tensor | None = None,
-    bias: torch.Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> torch.Tensor:
-    """y = γ (x − μ) / √(σ² + ε) + β per channel. Twin of ``torch.nn.functional.batch_norm``.
-
-    Args:
-        input: x (N, C) or (N, C, ...).
-        running_mean: μ of evaluation, (C,); in training it moves towards the batch's, if not None.
-        running_var: σ² of evaluation, (C,), likewise, by the batch's unbiased variance.
-        weight: γ (C,), or None for 1.
-        bias: β (C,), or None for 0.
-        training: whether μ and σ² are those of the batch.
-        momentum: m; running = (1 − m) · running + m · batch.
-        eps: ε.
-
-    Raises:
-        ValueError: shapes do not fit each other, there are no statistics to evaluate with, or
-            training has a single number per channel, or eps is negative, or 0 in training.
-
-    Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1.
-    """
-    channels = input.shape[1:2]
-    statistics = {"running_mean": running_mean, "running_var": running_var}
-    for name, given in (statistics | {"weight": weight, "bias": bias}).items():
-        if given is not None and given.shape != channels:
-            raise ValueError(
-                f"batch_norm of input {tuple(input.shape)} takes {name} of shape (C,), its second "
-                f"dimension, not {tuple(given.shape)}"
-            )
-    if input.ndim < 2:
-        raise ValueError(f"batch_norm takes input (N, C, ...), not {tuple(input.shape)}")
-    if eps < 0 or (training and eps == 0):
-        raise ValueError(f"eps={eps} must be a number > 0")
-    n = math.prod(input.shape) // max(channels[0], 1)  # numbers in each channel
-    if training:
-        if n == 1:
-            raise ValueError(
-                f"batch_norm in training needs more than one number per channel to have a "
-                f"variance, and input {tuple(input.shape)} has one"
-            )
-        mean, var = _moments(input.detach())
-        if running_mean is not None and n:
-            running_mean.mul_(1 - momentum).add_(momentum * mean)
-        if running_var is not None and n:
-            running_var.mul_(1 - momentum).add_(momentum * var * n / (n - 1))
-    elif running_mean is None or running_var is None:
-        raise ValueError("batch_norm in evaluation needs running_mean and running_var")
-    else:
-        mean, var = running_mean, running_var
-    return _BatchNorm.apply(input, weight, bias, mean, var, training, eps)
+from lecture4.byhand.functional._torch_options import at_least_float32
 
 
 class _BatchNorm(Function):
@@ -109,9 +55,49 @@ class _BatchNorm(Function):
         return dx.to(x.dtype), dweight, dbias, None, None, None, None
 
 
+def batch_norm(
+    input: torch.Tensor,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> torch.Tensor:
+    """y = γ (x − μ) / √(σ² + ε) + β per channel. Twin of ``torch.nn.functional.batch_norm``.
+
+    Args:
+        input: x (N, C) or (N, C, ...).
+        running_mean: μ of evaluation, (C,); in training it moves towards the batch's, if not None.
+        running_var: σ² of evaluation, (C,), likewise, by the batch's unbiased variance.
+        weight: γ (C,), or None for 1.
+        bias: β (C,), or None for 0.
+        training: take μ and σ² from the batch.
+        momentum: m; running = (1 − m) · running + m · batch.
+        eps: ε.
+
+    Raises:
+        ValueError: shapes do not fit each other, there are no statistics to evaluate with, or
+            training has a single number per channel, or eps is negative, or 0 in training.
+    """
+    given = {"running_mean": running_mean, "running_var": running_var}
+    _check(input, training, eps, **given, weight=weight, bias=bias)
+    if training:
+        mean, var = _moments(input.detach())
+        n = math.prod(input.shape) // max(input.shape[1], 1)  # numbers in each channel
+        if running_mean is not None and n:
+            running_mean.mul_(1 - momentum).add_(momentum * mean)
+        if running_var is not None and n:
+            running_var.mul_(1 - momentum).add_(momentum * var * n / (n - 1))
+    else:
+        mean, var = running_mean, running_var
+    return _BatchNorm.apply(input, weight, bias, mean, var, training, eps)
+
+
 def _moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and biased variance of each channel of x (N, C, ...), in float32 at least: two (C,)."""
-    x = accumulating(x)
+    x = at_least_float32(x)
     dims = [d for d in range(x.ndim) if d != 1]
     mean = x.mean(dims)
     return mean, (x - _per_channel(mean, x)).square().mean(dims)
@@ -120,9 +106,30 @@ def _moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _normalized(x, mean, var, eps):
     """x̂ (N, C, ...), and 1/√(σ² + ε) shaped to multiply it."""
     scale = _per_channel(1 / (var + eps).sqrt(), x)
-    return (accumulating(x) - _per_channel(mean, x)) * scale, scale
+    return (at_least_float32(x) - _per_channel(mean, x)) * scale, scale
 
 
 def _per_channel(v: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """v (C,), shaped to broadcast over x (N, C, ...)."""
     return v.view(-1, *[1] * (x.ndim - 2))
+
+
+def _check(input: torch.Tensor, training: bool, eps: float, **per_channel: torch.Tensor | None):
+    for name, given in per_channel.items():
+        if given is not None and given.shape != input.shape[1:2]:
+            raise ValueError(
+                f"batch_norm of input {tuple(input.shape)} takes {name} of shape (C,), its second "
+                f"dimension, not {tuple(given.shape)}"
+            )
+    if input.ndim < 2:
+        raise ValueError(f"batch_norm takes input (N, C, ...), not {tuple(input.shape)}")
+    if eps < 0 or (training and eps == 0):
+        raise ValueError(f"eps={eps} must be a number > 0")
+    if training and input.numel() == input.shape[1] > 0:
+        raise ValueError(
+            f"batch_norm in training needs more than one number per channel to have a variance, "
+            f"and input {tuple(input.shape)} has one"
+        )
+    statistics = per_channel["running_mean"], per_channel["running_var"]
+    if not training and any(given is None for given in statistics):
+        raise ValueError("batch_norm in evaluation needs running_mean and running_var")

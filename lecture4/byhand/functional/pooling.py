@@ -1,4 +1,10 @@
-"""Pooling: a window slides over each activation map by itself and leaves one number."""
+"""Pooling: a window slides over each activation map by itself and takes its maximum, or mean.
+
+    x = 1 4    maximum:  y = 4,     ∂L/∂x = 0  ∂L/∂y    mean:  y = 2.5,  ∂L/∂x = ∂L/∂y/4  ∂L/∂y/4
+        3 2                                 0      0                             ∂L/∂y/4  ∂L/∂y/4
+
+Source: the lecture, "Pooling layer".
+"""
 
 import math
 from collections.abc import Sequence
@@ -6,11 +12,45 @@ from collections.abc import Sequence
 import torch
 from torch.autograd import Function
 
-from lecture4.byhand.functional._precision import accumulating
-from lecture4.byhand.functional._refuse import refuse
+from lecture4.byhand.functional._torch_options import at_least_float32, supports_only
 from lecture4.byhand.functional.windows import Size, Windows, pair
 
 
+class _MaxPool2d(Function):
+    """y = max over the cells k of a window.   ∂L/∂x_k += ∂L/∂y for the first k with x_k = y.
+
+    The backward visits one cell of every window at a time. A cell that equals y takes all that is
+    left of ∂L/∂y, so a later cell with the same number gets nothing. In a 2×2 window with a tie:
+
+        x = 1 4    y = 4    k      x_k = y    share    left of ∂L/∂y
+            4 2             1 (1)  no         0        ∂L/∂y
+                            2 (4)  yes        ∂L/∂y    0
+                            3 (4)  yes        0        0
+                            4 (2)  no         0        0
+
+    Windows may overlap: a pixel sums its shares of all windows that it is part of. An infinite
+    ∂L/∂y makes the gradient of its whole window NaN, as 0 · ∞.
+    """
+
+    @staticmethod
+    def forward(ctx, x, windows):
+        ctx.save_for_backward(x)
+        ctx.windows = windows
+        return _largest(x, windows)
+
+    @staticmethod
+    def backward(ctx, dy):
+        (x,) = ctx.saved_tensors
+        padded, y = ctx.windows.padded(x, math.nan), _largest(x, ctx.windows)  # NaN equals nothing
+        dx, left = ctx.windows.zeros(dy), dy
+        for _, _, pixels in ctx.windows.cells():
+            share = _where_equal(padded[pixels], y, left)
+            dx[pixels] += share
+            left = left - share
+        return ctx.windows.cropped(dx), None
+
+
+@supports_only(return_indices=False)
 def max_pool2d(
     input: torch.Tensor,
     kernel_size: Size,
@@ -28,50 +68,21 @@ def max_pool2d(
         stride: S; None is F, windows side by side.
         padding: P cells of −∞ around the border, half of the window at most.
         dilation: D, pixels from one cell of the window to the next.
-        ceil_mode: also a last window that hangs over the border, see ``output_size``.
+        ceil_mode: allow a last window that extends beyond the border, see ``output_size``.
         return_indices: false; true is not supported.
 
     Returns:
         Maps (N, C, H', W').
 
     Raises:
-        ValueError: the shape is not that of maps, or a setting is out of range or not supported.
-
-    Source: the lecture, "Pooling layer".
+        ValueError: the input is not of maps, or a setting is out of range or not supported.
     """
-    refuse("max_pool2d", return_indices=return_indices or None)
     if input.ndim == 3:
         return max_pool2d(
             input.unsqueeze(0), kernel_size, stride, padding, dilation, ceil_mode
         ).squeeze(0)
     windows = _windows("max_pool2d", input, kernel_size, stride, padding, dilation, ceil_mode)
     return _MaxPool2d.apply(input, windows)
-
-
-class _MaxPool2d(Function):
-    """y = max over the cells k of a window.   ∂L/∂x_k += ∂L/∂y for the first k with x_k = y.
-
-    Cell after cell, for all windows at once. Windows may overlap, so a pixel sums what it is sent
-    by all the windows that it wins. An infinite ∂L/∂y makes its whole window NaN, 0 · ∞.
-    """
-
-    @staticmethod
-    def forward(ctx, x, windows):
-        ctx.save_for_backward(x)
-        ctx.windows = windows
-        return _largest(x, windows)
-
-    @staticmethod
-    def backward(ctx, dy):
-        (x,) = ctx.saved_tensors
-        padded = ctx.windows.padded(x, math.nan)  # a border equals nothing
-        y, left, dx = _largest(x, ctx.windows), dy, ctx.windows.zeros(dy)
-        for _, _, pixels in ctx.windows.cells():
-            match = padded[pixels].clone().eq_(y)  # 1 or 0; a bool would be slower to multiply
-            share = match.mul_(left)  # all that is left of dy, for the first that matches
-            dx[pixels] += share
-            left = left - share
-        return ctx.windows.cropped(dx), None
 
 
 def _largest(x: torch.Tensor, windows: Windows) -> torch.Tensor:
@@ -82,6 +93,28 @@ def _largest(x: torch.Tensor, windows: Windows) -> torch.Tensor:
     for x_k in others:
         y = torch.maximum(y, x_k)
     return y
+
+
+def _where_equal(x_k: torch.Tensor, y: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """``values`` where x_k = y, else 0; a product in place is faster than torch.where."""
+    return x_k.clone().eq_(y).mul_(values)
+
+
+class _AvgPool2d(Function):
+    """y = Σₖ x_k / n over the cells k of a window.   ∂L/∂x_k += ∂L/∂y / n."""
+
+    @staticmethod
+    def forward(ctx, x, windows, n):
+        ctx.windows, ctx.n = windows, n
+        padded = windows.padded(at_least_float32(x))
+        return (sum(padded[pixels] for _, _, pixels in windows.cells()) / n).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, dy):
+        dx, dy = ctx.windows.zeros(dy), dy / ctx.n
+        for _, _, pixels in ctx.windows.cells():
+            dx[pixels] += dy
+        return ctx.windows.cropped(dx), None, None
 
 
 def avg_pool2d(
@@ -100,18 +133,16 @@ def avg_pool2d(
         kernel_size: F, a number, or one for height and one for width; so are the next two.
         stride: S; None is F, windows side by side.
         padding: P zeros around the border, half of F at most.
-        ceil_mode: also a last window that hangs over the border, see ``output_size``.
-        count_include_pad: whether zeros of the padding count in the mean. Cells that hang over the
-            padded border never do.
-        divisor_override: what to divide each sum by, in place of the count.
+        ceil_mode: allow a last window that extends beyond the border, see ``output_size``.
+        count_include_pad: whether zeros of the padding count in the mean. Cells beyond the padding
+            never do.
+        divisor_override: divides each sum, in place of the count.
 
     Returns:
         Maps (N, C, H', W').
 
     Raises:
-        ValueError: the shape is not that of maps, or a setting is out of range.
-
-    Source: the lecture, "Pooling layer".
+        ValueError: the input is not of maps, or a setting is out of range.
     """
     if input.ndim == 3:
         return avg_pool2d(
@@ -121,39 +152,24 @@ def avg_pool2d(
     windows = _windows("avg_pool2d", input, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override == 0:
         raise ValueError("divisor_override=0 divides by zero; leave it out, or choose another")
-    n = divisor_override or _cell_counts(windows, count_include_pad).to(accumulating(input))
+    n = divisor_override or _cell_counts(windows, count_include_pad, at_least_float32(input[:0]))
     return _AvgPool2d.apply(input, windows, n)
 
 
-class _AvgPool2d(Function):
-    """y = Σₖ x_k / n over the cells k of a window.   ∂L/∂x_k += ∂L/∂y / n."""
-
-    @staticmethod
-    def forward(ctx, x, windows, n):
-        ctx.windows, ctx.n = windows, n
-        padded = windows.padded(accumulating(x))
-        return (sum(padded[pixels] for _, _, pixels in windows.cells()) / n).to(x.dtype)
-
-    @staticmethod
-    def backward(ctx, dy):
-        dx, dy = ctx.windows.zeros(dy), dy / ctx.n
-        for _, _, pixels in ctx.windows.cells():
-            dx[pixels] += dy
-        return ctx.windows.cropped(dx), None, None
-
-
-def _cell_counts(windows: Windows, count_include_pad: bool) -> torch.Tensor:
-    """How many cells of each window count, (H', W')."""
+def _cell_counts(windows: Windows, count_include_pad: bool, like: torch.Tensor) -> torch.Tensor:
+    """How many cells of each window count, (H', W'), in the dtype and on the device of ``like``."""
     left, _, top, _ = windows.borders
     sides = []
     for n, f, s, p, size in zip(
         windows.map_size, windows.kernel_size, windows.stride, (top, left), windows.size,
         strict=True,
     ):  # fmt: skip
-        first = s * torch.arange(size) - p  # the pixel under each window's first cell
+        first = (
+            s * torch.arange(size, device=like.device) - p
+        )  # the pixel under each window's first cell
         low, high = (-p, n + p) if count_include_pad else (0, n)
         sides.append((first + f).clamp(max=high) - first.clamp(min=low))
-    return sides[0][:, None] * sides[1]
+    return (sides[0][:, None] * sides[1]).to(like.dtype)
 
 
 def _windows(operation, input, kernel_size, stride, padding, dilation, ceil_mode) -> Windows:

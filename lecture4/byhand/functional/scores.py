@@ -1,31 +1,19 @@
-"""Scores to probabilities: softmax and log-softmax."""
+"""Softmax turns scores into probabilities: P(Y = k) = exp(s_k) / Σⱼ exp(s_j).
 
-import warnings
+Source: the lecture, "Softmax Classifier".
+"""
 
 import torch
 from torch.autograd import Function
 
-from lecture4.byhand.functional._precision import widened
-
-
-def softmax(
-    input: torch.Tensor, dim: int | None = None, *, dtype: torch.dtype | None = None
-) -> torch.Tensor:
-    """P(Y = k) = exp(s_k) / Σⱼ exp(s_j) along ``dim``. Twin of ``torch.nn.functional.softmax``.
-
-    Args:
-        input: scores s, any shape.
-        dim: of the classes; leaving it out is deprecated in torch, and here.
-        dtype: to compute in and return; None keeps that of ``input``.
-
-    Source: the lecture, "Softmax Classifier".
-    """
-    dim = _implicit_dim("softmax", input) if dim is None else dim
-    return _Softmax.apply(_scores(input, dtype), dim)
+from lecture4.byhand.functional._torch_options import implicit_dim, softmax_input
 
 
 class _Softmax(Function):
-    """∂pᵢ/∂sⱼ = pᵢ (1[i = j] − pⱼ), so ∂L/∂s = p ⊙ (∂L/∂p − Σᵢ ∂L/∂pᵢ pᵢ)."""
+    """pᵢ = exp(sᵢ) / Σⱼ exp(sⱼ).
+
+    ∂pᵢ/∂sⱼ = pᵢ (1[i = j] − pⱼ), so ∂L/∂s = p ⊙ (∂L/∂p − Σᵢ ∂L/∂pᵢ pᵢ).
+    """
 
     @staticmethod
     def forward(ctx, s, dim):
@@ -41,19 +29,25 @@ class _Softmax(Function):
         return p * (dp - (dp * p).sum(ctx.dim, keepdim=True)), None
 
 
-def log_softmax(
+def softmax(
     input: torch.Tensor, dim: int | None = None, *, dtype: torch.dtype | None = None
 ) -> torch.Tensor:
-    """log P(Y = k) = s_k − log Σⱼ exp(s_j), where the log of a small softmax would be −∞.
+    """P(Y = k) = exp(s_k) / Σⱼ exp(s_j) along ``dim``. Twin of ``torch.nn.functional.softmax``.
 
-    Twin of ``torch.nn.functional.log_softmax``; arguments as for ``softmax``.
+    Args:
+        input: scores s, any shape.
+        dim: the dimension of the classes; leaving it out is deprecated in torch, and here.
+        dtype: to compute in and return; None keeps the dtype of ``input``.
     """
-    dim = _implicit_dim("log_softmax", input) if dim is None else dim
-    return _LogSoftmax.apply(_scores(input, dtype), dim)
+    dim = implicit_dim("softmax", input) if dim is None else dim
+    return _Softmax.apply(softmax_input(input, dtype), dim)
 
 
 class _LogSoftmax(Function):
-    """∂log pᵢ/∂sⱼ = 1[i = j] − pⱼ, so ∂L/∂s = ∂L/∂log p − p Σᵢ ∂L/∂log pᵢ."""
+    """log pᵢ = sᵢ − log Σⱼ exp(sⱼ).
+
+    ∂log pᵢ/∂sⱼ = 1[i = j] − pⱼ, so ∂L/∂s = ∂L/∂log p − p Σᵢ ∂L/∂log pᵢ.
+    """
 
     @staticmethod
     def forward(ctx, s, dim):
@@ -68,25 +62,23 @@ class _LogSoftmax(Function):
         return dlog_p - log_p.exp() * dlog_p.sum(ctx.dim, keepdim=True), None
 
 
+def log_softmax(
+    input: torch.Tensor, dim: int | None = None, *, dtype: torch.dtype | None = None
+) -> torch.Tensor:
+    """log P(Y = k) = s_k − log Σⱼ exp(s_j), finite also where P rounds to zero.
+
+    Twin of ``torch.nn.functional.log_softmax``; arguments as for ``softmax``.
+    """
+    dim = implicit_dim("log_softmax", input) if dim is None else dim
+    return _LogSoftmax.apply(softmax_input(input, dtype), dim)
+
+
 def log_probabilities(s: torch.Tensor, dim: int) -> torch.Tensor:
-    """log P = s − log Σⱼ exp(sⱼ), of scores shifted so that no exponential overflows."""
+    """log P = s − log Σⱼ exp(sⱼ), computed from shifted scores."""
     s = _shifted(s, dim)
     return s - s.exp().sum(dim, keepdim=True).log()
 
 
 def _shifted(s: torch.Tensor, dim: int) -> torch.Tensor:
-    """Scores with maximum 0: a constant cancels in softmax, and so no exponential overflows."""
+    """s − max s: a constant cancels in softmax, and no exponential overflows."""
     return s - s.amax(dim, keepdim=True) if s.numel() else s
-
-
-def _scores(input: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """The scores in the dtype to compute in; autocast computes a softmax on a GPU in float32."""
-    if dtype is not None:
-        return input.to(dtype)
-    return input if input.device.type == "cpu" else widened(input)
-
-
-def _implicit_dim(operation: str, input: torch.Tensor) -> int:
-    dim = 0 if input.ndim in (0, 1, 3) else 1
-    warnings.warn(f"{operation} without dim is deprecated; pass dim={dim}", stacklevel=3)
-    return dim

@@ -1,4 +1,8 @@
-"""Sliding windows, of convolution and pooling: how many positions, and which pixels at each?"""
+"""Sliding windows: along each side a window fits (N + 2P − F)/S + 1 times.
+
+N is the side of the map in pixels, F the window's, P the padding on each border and S the stride.
+Used by convolution and pooling. Source: the lecture, "Dimension".
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +11,7 @@ from numbers import Integral
 import torch
 from torch.nn.functional import pad
 
-from lecture4.byhand.functional._precision import accumulating
+from lecture4.byhand.functional._torch_options import at_least_float32
 
 Size = int | Sequence[int]  # for height and width, or one for each
 Sizes = tuple[int, int]
@@ -23,43 +27,33 @@ def output_size(
     dilation: int = 1,
     ceil_mode: bool = False,
 ) -> int:
-    """Number of positions of a window along one side: ⌊(N + 2P − F) / S⌋ + 1.
+    """Number of positions of a window along one side: ⌊(N + 2P − F)/S⌋ + 1.
 
-    N is the side in pixels, F = ``kernel_size``, S = ``stride`` (None: F, as torch's pooling has
-    it), P = ``padding`` on each border. With ``dilation`` D the window reaches over D(F − 1) + 1
-    pixels in place of F. Torch rounds down when the window does not tile the padded side;
-    ``strict=True`` refuses. ``ceil_mode`` rounds up, so that a last window may hang over the
-    padded side, but not start beyond the image and the padding before it.
+    Args:
+        n: N, the side in pixels.
+        kernel_size: F.
+        stride: S; None is F, as in torch's pooling.
+        padding: P, on each border.
+        strict: refuse a window that does not tile the padded side, instead of rounding down.
+        dilation: D; the window spans D(F − 1) + 1 pixels in place of F.
+        ceil_mode: round up, so that a last window may extend beyond the padded side, but not start
+            beyond the image and the padding before it.
 
     Raises:
         ValueError: a setting is out of range, the window is larger than the padded side, or
-            ``strict`` and the size is not whole. Says which nearby settings work.
+            ``strict`` and the size is not whole. Names the nearest settings that work.
 
     Source: the lecture, "Dimension"; Dumoulin & Visin 2016, arXiv:1603.07285, relationships 6, 15.
     """
-    for name, value, smallest in (
-        ("input size", n, 1),
-        ("kernel_size", kernel_size, 1),
-        ("stride", kernel_size if stride is None else stride, 1),
-        ("padding", padding, 0),
-        ("dilation", dilation, 1),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-            raise ValueError(f"{name} must be a whole number ≥ {smallest}, not {value!r}")
-    step = kernel_size if stride is None else stride
-    reach = dilation * (kernel_size - 1) + 1
-    room = n + 2 * padding - reach
-    size = room // step + 1
-    if ceil_mode and room % step and size * step < n + padding:
+    s, p = kernel_size if stride is None else stride, padding
+    _check_range(n, kernel_size, s, p, dilation)
+    f = dilation * (kernel_size - 1) + 1
+
+    size = (n + 2 * p - f) // s + 1
+
+    if ceil_mode and (n + 2 * p - f) % s and size * s < n + p:
         size += 1
-    if size < 1:
-        raise ValueError(_too_large(n, kernel_size, padding, dilation))
-    if strict and room % step:
-        raise ValueError(
-            f"({n} + 2·{padding} − {reach})/{step} + 1 = {room / step + 1:g} "
-            f"is not a whole number; use "
-            f"{_nearest_whole(n, kernel_size, stride, padding, dilation)}"
-        )
+    _check_fit(size, strict, n, kernel_size, stride, padding, dilation)
     return size
 
 
@@ -78,7 +72,7 @@ def pair(size: Size) -> Sizes:
 
 @dataclass(frozen=True)
 class Windows:
-    """The positions of a window over maps (N, C, H, W), and the pixels under it at each.
+    """The positions of a window over maps (N, C, H, W), and the pixels under it at each position.
 
     Attributes:
         map_size: H and W.
@@ -106,10 +100,10 @@ class Windows:
         dilation: Size = 1,
         ceil_mode: bool = False,
     ) -> "Windows":
-        """Windows over a map of size (H, W); settings and errors are those of ``output_size``.
+        """Windows over a map of size (H, W); settings and errors as in ``output_size``.
 
-        ``padding`` may also be ``valid``, which is 0, or ``same``, as many as keep the size of the
-        map; an odd one goes to the right and the bottom.
+        ``padding`` may also be ``valid``, which is 0, or ``same``, which keeps the size of the map;
+        an odd one goes to the right and the bottom.
         """
         kernel_size, dilation = pair(kernel_size), pair(dilation)
         stride = kernel_size if stride is None else pair(stride)
@@ -123,12 +117,12 @@ class Windows:
         for n, f, s, p, d in zip(map_size, kernel_size, stride, padding, dilation, strict=True):
             sizes.append(n if same else output_size(n, f, s, p, dilation=d, ceil_mode=ceil_mode))
             end = s * (sizes[-1] - 1) + d * (f - 1) + 1  # of the last window
-            beyond.append(max(0, end - (n + 2 * p)))  # it may hang over the padded side
+            beyond.append(max(0, end - (n + 2 * p)))  # by ceil_mode, or same with an even kernel
         borders = (padding[1], padding[1] + beyond[1], padding[0], padding[0] + beyond[0])
         return cls(tuple(map_size), kernel_size, stride, dilation, borders, tuple(sizes))
 
     def cells(self) -> Iterator[tuple[int, int, tuple]]:
-        """Each cell (a, e) of the window, and the pixels that it meets, an index of padded maps.
+        """Each cell (a, e) of the window, and the index of its pixels in padded maps.
 
         Cell a of the window at position i lies on row S·i + D·a, so over all H' positions it meets
         rows D·a, D·a + S, …, D·a + S(H' − 1); and likewise columns.
@@ -148,10 +142,10 @@ class Windows:
         return pad(x, self.borders, value=value) if any(self.borders) else x
 
     def zeros(self, maps: torch.Tensor) -> torch.Tensor:
-        """Zeros to sum up padded maps in, as many and of the kind of ``maps`` (N, C, any, any)."""
+        """Padded maps of zeros to accumulate in, with N, C and memory format of ``maps``."""
         left, right, top, bottom = self.borders
         size = self.map_size[0] + top + bottom, self.map_size[1] + left + right
-        dtype = accumulating(maps[:0]).dtype
+        dtype = at_least_float32(maps[:0]).dtype
         shape, layout = (*maps.shape[:2], *size), memory_format(maps)
         return torch.empty(shape, dtype=dtype, device=maps.device, memory_format=layout).zero_()
 
@@ -162,9 +156,42 @@ class Windows:
 
 
 def memory_format(maps: torch.Tensor) -> torch.memory_format:
-    """How maps lie in memory, number after number: pixel by pixel, or map by map."""
+    """The memory format of maps: ``channels_last``, or else contiguous."""
     last = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format
+
+
+def _check_range(n: int, kernel_size: int, stride: int, padding: int, dilation: int) -> None:
+    for name, value, smallest in (
+        ("input size", n, 1),
+        ("kernel_size", kernel_size, 1),
+        ("stride", stride, 1),
+        ("padding", padding, 0),
+        ("dilation", dilation, 1),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
+            raise ValueError(f"{name} must be a whole number ≥ {smallest}, not {value!r}")
+
+
+def _check_fit(
+    size: int,
+    strict: bool,
+    n: int,
+    kernel_size: int,
+    stride: int | None,
+    padding: int,
+    dilation: int,
+) -> None:
+    if size < 1:
+        raise ValueError(_too_large(n, kernel_size, padding, dilation))
+    step = kernel_size if stride is None else stride
+    reach = dilation * (kernel_size - 1) + 1
+    if strict and (n + 2 * padding - reach) % step:
+        raise ValueError(
+            f"({n} + 2·{padding} − {reach})/{step} + 1 = {(n + 2 * padding - reach) / step + 1:g} "
+            f"is not a whole number; use "
+            f"{_nearest_whole(n, kernel_size, stride, padding, dilation)}"
+        )
 
 
 def _too_large(n: int, kernel_size: int, padding: int, dilation: int) -> str:
@@ -181,7 +208,7 @@ def _too_large(n: int, kernel_size: int, padding: int, dilation: int) -> str:
 def _nearest_whole(
     n: int, kernel_size: int, stride: int | None, padding: int, dilation: int
 ) -> str:
-    """For each setting by itself, the value nearest to today's that makes the size whole."""
+    """For each setting by itself, the nearest value that makes the size whole."""
 
     def fits(f: int, s: int | None, p: int) -> bool:
         reach = dilation * (f - 1) + 1
@@ -195,9 +222,9 @@ def _nearest_whole(
         "padding": [p for p in range(kernel_size) if fits(kernel_size, stride, p)],
         "stride": [s for s in range(1, padded + 1) if (padded - reach) % s == 0],
     }
-    today = {"kernel_size": kernel_size, "padding": padding, "stride": step}
+    given = {"kernel_size": kernel_size, "padding": padding, "stride": step}
     return " or ".join(
-        f"{name}={min(values, key=lambda value: abs(value - today[name]))}"
+        f"{name}={min(values, key=lambda value: abs(value - given[name]))}"
         for name, values in found.items()
         if values
     )

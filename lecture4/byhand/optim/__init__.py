@@ -1,12 +1,12 @@
-"""Optimizers: random search, following the slope with and without momentum, Adam.
+"""Optimizers: gradient descent with and without momentum, Adam, random search.
 
-``SGD``, ``Adam`` and ``AdamW`` have the constructors and the state of their namesakes in
-``torch.optim``, so that a checkpoint of one goes on in the other; only the update is written out
-here. The searches need no gradient, and torch has none of them.
+``SGD``, ``Adam`` and ``AdamW`` have the constructor and the state of their namesakes in
+``torch.optim``, so that either can resume from a checkpoint of the other; only the update is
+written by hand. The random searches need no gradient and have no twin in torch.
 """
 
 from lecture4.byhand.optim.adam import Adam, AdamW
 from lecture4.byhand.optim.descent import SGD
-from lecture4.byhand.optim.search import RandomLocalSearch, RandomSearch
+from lecture4.byhand.optim.search import RandomLocalSearch, RandomSearch, Search
 
-__all__ = ["SGD", "Adam", "AdamW", "RandomLocalSearch", "RandomSearch"]
+__all__ = ["SGD", "Adam", "AdamW", "RandomLocalSearch", "RandomSearch", "Search"]

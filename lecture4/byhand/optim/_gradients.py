@@ -1,4 +1,4 @@
-"""What every update begins with: the loss of a closure, and the gradients of a group."""
+"""The first lines of every update: evaluate the closure, iterate over the gradients."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,12 +6,17 @@ import torch
 
 
 def evaluate(closure: Callable | None) -> torch.Tensor | None:
+    """The loss of a closure, computed with gradients; None without a closure."""
     with torch.enable_grad():
         return None if closure is None else closure()
 
 
 def gradients(group: dict) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The parameters of a group that have a gradient, with the direction that climbs the loss."""
+    """Each parameter w of a group that has a gradient, with g, or −g if the group maximizes.
+
+    Raises:
+        ValueError: a gradient is sparse or a parameter complex.
+    """
     for w in group["params"]:
         if w.grad is None:
             continue

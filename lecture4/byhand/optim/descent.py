@@ -1,16 +1,32 @@
 """Gradient descent: w ← w − η g, with and without momentum.
 
-In the formulas w is a parameter, g its gradient, η ``lr`` and λ ``weight_decay``.
+In the formulas w is a parameter, g = ∂L/∂w its gradient, η ``lr`` and λ ``weight_decay``.
+
+Source: the lecture, "Optimization": move in the direction opposite to the gradient.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 
-from lecture4.byhand.functional._refuse import refuse
+from lecture4.byhand.functional._torch_options import supports_only
 from lecture4.byhand.optim._gradients import evaluate, gradients
 
 
+def descend_(w: torch.Tensor, g: torch.Tensor, lr: float) -> None:
+    """w ← w − η g: one step of gradient descent, in place."""
+    w -= lr * g
+
+
+def accelerate_(v: torch.Tensor, g: torch.Tensor, momentum: float, dampening: float) -> None:
+    """v ← μ v + (1 − τ) g: a running sum of gradients, in place, to step along instead of g.
+
+    Where successive gradients agree, v grows up to g/(1 − μ); where they alternate, they cancel.
+    """
+    v.mul_(momentum).add_((1 - dampening) * g)
+
+
+@supports_only(foreach=(None, False), differentiable=False, fused=(None, False))
 class SGD(torch.optim.SGD):
     """Stochastic gradient descent with momentum. Twin of ``torch.optim.SGD``.
 
@@ -26,54 +42,34 @@ class SGD(torch.optim.SGD):
         weight_decay: λ, of the penalty λ/2 ‖w‖².
         nesterov: look ahead along v.
         maximize: climb instead, g ← −g.
-        foreach, differentiable, fused: other implementations of torch's; refused if true.
+        foreach, differentiable, fused: torch's other implementations; true is not supported.
 
     Raises:
         ValueError: a setting is out of range or not supported.
 
     Source: the lecture, "Gradient descent"; Sutskever et al. 2013, eq. 1 and 2 (momentum), 3 and 4
-    (Nesterov), as torch has them: with η outside of v; and as the paper's Nesterov takes its
-    gradient ahead, at θ − η μ v, w is that point.
+    (Nesterov), as in torch: η multiplies v, and w is the paper's look-ahead point θ − η μ v.
     """
-
-    def __init__(
-        self,
-        params: Iterable,
-        lr: float = 1e-3,
-        momentum: float = 0,
-        dampening: float = 0,
-        weight_decay: float = 0,
-        nesterov: bool = False,
-        *,
-        maximize: bool = False,
-        foreach: bool | None = None,
-        differentiable: bool = False,
-        fused: bool | None = None,
-    ):
-        refuse(
-            "SGD",
-            foreach=foreach or None,
-            differentiable=differentiable or None,
-            fused=fused or None,
-        )
-        super().__init__(params, lr, momentum, dampening, weight_decay, nesterov, maximize=maximize)
 
     @torch.no_grad()
     def step(self, closure: Callable | None = None) -> torch.Tensor | None:
-        """Update every parameter that has a gradient; return what ``closure`` does."""
+        """Update every parameter that has a gradient; return the loss of ``closure``."""
         loss = evaluate(closure)
         for group in self.param_groups:
-            lr, mu, tau = group["lr"], group["momentum"], group["dampening"]
             for w, g in gradients(group):
                 if group["weight_decay"] != 0:
                     g = g + group["weight_decay"] * w
-                if mu != 0:
-                    state = self.state[w]
-                    if state.get("momentum_buffer") is None:
-                        state["momentum_buffer"] = g.clone()
-                    else:
-                        state["momentum_buffer"].mul_(mu).add_((1 - tau) * g)
-                    v = state["momentum_buffer"]
-                    g = g + mu * v if group["nesterov"] else v
-                w -= lr * g
+                if group["momentum"] != 0:
+                    g = self._direction(w, g, group)
+                descend_(w, g, group["lr"])
         return loss
+
+    def _direction(self, w: torch.Tensor, g: torch.Tensor, group: dict) -> torch.Tensor:
+        """Update v, which torch calls the momentum buffer; return v, or Nesterov's g + μ v."""
+        state, mu = self.state[w], group["momentum"]
+        v = state.get("momentum_buffer")
+        if v is None:
+            v = state["momentum_buffer"] = g.clone()
+        else:
+            accelerate_(v, g, mu, group["dampening"])
+        return g + mu * v if group["nesterov"] else v

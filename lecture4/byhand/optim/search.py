@@ -8,11 +8,11 @@ import torch
 from torch.optim import Optimizer
 
 
-class _Search(Optimizer):
+class Search(Optimizer):
     """Tries one candidate W for each batch and keeps it if its loss is smaller.
 
-    The kept W and the candidate are scored on the same batch. No gradient is needed, so the
-    parameters are frozen, and no backward pass happens.
+    The kept W and the candidate are scored on the same batch. The parameters are frozen, as no
+    gradient is needed.
     """
 
     def __init__(self, params: Iterable, lr: float):
@@ -28,11 +28,10 @@ class _Search(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable) -> torch.Tensor:
-        """One candidate; ``closure`` scores the parameters as they are, first those kept.
+        """Score W, then a candidate; ``closure`` returns the loss of the parameters as they are.
 
         Returns:
-            The loss of the parameters kept so far, as ``torch.optim`` returns the loss before a
-            step.
+            The loss before the step, as optimizers of ``torch.optim`` do.
         """
         loss = closure()
         kept = [w.clone() for w in self._parameters()]
@@ -48,13 +47,13 @@ class _Search(Optimizer):
 
     @abstractmethod
     def candidate(self, w: torch.Tensor, lr: float) -> torch.Tensor:
-        """What to try in place of ``w``."""
+        """The numbers to try in place of ``w``."""
 
     def _parameters(self) -> Iterator[torch.Tensor]:
         return (w for group in self.param_groups for w in group["params"])
 
 
-class RandomSearch(_Search):
+class RandomSearch(Search):
     """A fresh random W in each step, W ~ N(0, lr²); the best is kept.
 
     Args:
@@ -72,7 +71,7 @@ class RandomSearch(_Search):
         return lr * torch.randn_like(w)
 
 
-class RandomLocalSearch(_Search):
+class RandomLocalSearch(Search):
     """A random step from the best W so far, W + δ with δ ~ N(0, lr²); kept if it is better.
 
     Args:

@@ -23,7 +23,8 @@ from lecture4.lesson.lab import (
     spread,
 )
 from lecture4.models import ConvNet, layer_table
-from lecture4.models.convnet import Block, make_pool
+from lecture4.models.convnet import Block
+from lecture4.models.geometry import make_pool
 
 CHANNELS = (16, 32, 64)
 # The last layer sees every position: an average over them all would itself be a pooling.

@@ -2,12 +2,12 @@
 
 import torch
 
-from lecture4.data.preprocess import ChannelMean, ChannelStandardize, MeanImage, Preprocess
+from lecture4.data.preprocess import ChannelMean, ChannelStandardize, FullScale, MeanImage
 from lecture4.lesson.lab import Claim, Finding, Item, Lab, Plot, Table, figure, paired, resolution
 from lecture4.lesson.lab.drawing import COLOURS
 
 KINDS = {
-    "none": Preprocess,
+    "none": FullScale,
     "mean_image": MeanImage,
     "channel_mean": ChannelMean,
     "channel_standardize": ChannelStandardize,
@@ -57,7 +57,7 @@ def second_moments(inputs: torch.Tensor) -> torch.Tensor:
     return total / len(inputs)
 
 
-def transformed(moments: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
+def transformed(moments: torch.Tensor, preprocess: FullScale) -> torch.Tensor:
     """E[x̃ x̃ᵀ] after preprocessing, A E[x̃ x̃ᵀ] Aᵀ, where A x̃ = ((x − mean)/std, 1)."""
     shape = preprocess.input_shape
     ones = moments.new_ones(1)

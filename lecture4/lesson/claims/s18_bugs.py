@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from lecture4.byhand import nn as byhand_nn
 from lecture4.byhand import optim
 from lecture4.data.augment import NoAugment
 from lecture4.data.randomness import generator
@@ -26,7 +27,7 @@ BATCH, HELD_OUT, STRETCH = 64, 500, 10  # STRETCH: steps whose mean is a curve's
 A_QUARTER = 25  # %: of four who look at their curves alone, one would not see the mistake
 DASHES = ("solid", "dash", "dot")
 NETS = {
-    "MLP": partial(MLP, hidden=[24, 24], layers="byhand"),
+    "MLP": partial(MLP, hidden=[24, 24], layers=byhand_nn),
     "ConvNet": partial(
         ConvNet,
         blocks=[
@@ -41,7 +42,7 @@ NETS = {
         ],
         head="flatten",
         dropout=0.2,
-        layers="byhand",
+        layers=byhand_nn,
     ),
 }
 RATES = {"MLP": 1e-3, "ConvNet": 3e-3}  # of those tried, where the sound net learns fastest

@@ -89,7 +89,7 @@ def _item(item: Item, name: str) -> dict[str, Any]:
 
 def _link(thing: Any, folder: Path) -> dict[str, str]:
     """File and line of a function or class, and the way there from the page."""
-    file = Path(inspect.getsourcefile(thing)).resolve()
+    file = Path(inspect.getsourcefile(inspect.unwrap(thing))).resolve()
     _, line = inspect.getsourcelines(thing)
     place = file.relative_to(ROOT).as_posix()
     return {

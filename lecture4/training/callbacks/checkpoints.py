@@ -13,11 +13,17 @@ from lecture4.support.files import write_atomically
 from lecture4.training.checkpoint import read_checkpoint
 
 
-class _Checkpoint(ModelCheckpoint):
-    """A ModelCheckpoint of one name, that goes on counting wherever its run has been moved to."""
+class EpochCheckpoint(ModelCheckpoint):
+    """Saves after each epoch under one name, in the run's directory wherever that was moved to."""
+
+    on_train_batch_end = pl.Callback.on_train_batch_end  # there is nothing to do after a chunk
+    state_key = ""  # Lightning's own is made of every setting anew, several times in each step
 
     def __init__(self, folder: str | os.PathLike, name: str, **choice):
-        super().__init__(folder, name, enable_version_counter=False, **choice)
+        super().__init__(
+            folder, name, save_on_train_epoch_end=True, enable_version_counter=False, **choice
+        )
+        self.state_key = f"{type(self).__name__} {name}"
 
     def load_state_dict(self, state_dict):
         """Take over the best so far; its file is this one's, wherever the state says it was."""
@@ -29,27 +35,19 @@ class _Checkpoint(ModelCheckpoint):
         super().load_state_dict({**state_dict, **moved, **here})
 
 
-class EpochCheckpoint(_Checkpoint):
-    """Saves when an epoch ends, and has nothing to ask after a batch."""
+class StepCheckpoint(pl.Callback):
+    """Saves ``last.ckpt`` every so many steps of an epoch, except after its last.
 
-    on_train_batch_end = pl.Callback.on_train_batch_end
+    The DataModule ends a chunk of batches at each of these steps.
+    """
 
-    def __init__(self, folder: str | os.PathLike, name: str, **choice):
-        super().__init__(folder, name, save_on_train_epoch_end=True, **choice)
-
-
-class StepCheckpoint(_Checkpoint):
-    """Saves every so many steps, but for an epoch's last, after which ``EpochCheckpoint`` does."""
-
-    def __init__(self, folder: str | os.PathLike, name: str, every_n_steps: int):
-        super().__init__(
-            folder, name, every_n_train_steps=every_n_steps, save_on_train_epoch_end=False
-        )
+    def __init__(self, folder: str | os.PathLike, every_n_steps: int):
+        self.path, self.every_n_steps = Path(folder) / "last.ckpt", every_n_steps
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        """Save, if it is time."""
-        if not trainer.is_last_batch:
-            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        """Save after a chunk that ends at such a step."""
+        if pl_module.record.steps % self.every_n_steps == 0 and not trainer.is_last_batch:
+            trainer.save_checkpoint(self.path)
 
 
 def best_checkpoint(folder: str | os.PathLike) -> ModelCheckpoint:
@@ -59,9 +57,9 @@ def best_checkpoint(folder: str | os.PathLike) -> ModelCheckpoint:
 
 def last_checkpoints(
     folder: str | os.PathLike, every_n_steps: int | None = None
-) -> list[ModelCheckpoint]:
+) -> list[pl.Callback]:
     """``last.ckpt``: the newest epoch, improved or not, and within epochs every so many steps."""
-    within = [StepCheckpoint(folder, "last", every_n_steps)] if every_n_steps else []
+    within = [StepCheckpoint(folder, every_n_steps)] if every_n_steps else []
     return [*within, EpochCheckpoint(folder, "last")]
 
 

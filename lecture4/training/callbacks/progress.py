@@ -12,7 +12,7 @@ from lecture4.support.console import make_console
 class Progress(pl.Callback):
     """Shows epoch, steps, images per second and time left; measures the run's pace.
 
-    The bar is redrawn twice a second, not at every step, and only on a terminal.
+    The bar counts batches. It is redrawn twice a second at most, and only on a terminal.
 
     Attributes:
         train_seconds: wall time of fitting, from the first batch on, validation included.
@@ -40,7 +40,7 @@ class Progress(pl.Callback):
     def on_train_start(self, trainer, pl_module):
         """Start the clocks, and open the bar over all steps of the run."""
         self._since = self._epoch_start = time.perf_counter()
-        self._first_batch = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        self._first_step = pl_module.record.steps
         if not self._console.is_terminal or not trainer.is_global_zero:
             return
         self._bar = Bar(
@@ -55,21 +55,21 @@ class Progress(pl.Callback):
             transient=True,
         )
         self._task = self._bar.add_task(
-            "", total=trainer.estimated_stepping_batches, epoch="", rate=0.0
+            "", total=trainer.max_epochs * trainer.datamodule.steps_per_epoch, epoch="", rate=0.0
         )
         self._bar.start()
         self._redraw_at = 0.0
 
     def on_train_epoch_start(self, trainer, pl_module):
         """Start the epoch's clock."""
-        self._epoch_start, self._first_batch = time.perf_counter(), 0
+        self._epoch_start, self._first_step = time.perf_counter(), 0
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        """Redraw, if it is time."""
+        """Redraw after a chunk of batches, if it is time."""
         if self._bar is None or (now := time.perf_counter()) < self._redraw_at:
             return
         self._redraw_at = now + self.REDRAW
-        images = (batch_idx + 1 - self._first_batch) * trainer.datamodule.batch_size
+        images = (pl_module.record.steps - self._first_step) * trainer.datamodule.batch_size
         self._bar.update(
             self._task,
             completed=trainer.global_step,
@@ -82,8 +82,8 @@ class Progress(pl.Callback):
         """Stop the epoch's clock: its training batches are done."""
         if trainer.state.fn != "fit":
             return
-        batches = trainer.num_training_batches - self._first_batch
-        self._images_of_epoch = batches * trainer.datamodule.batch_size
+        steps = trainer.datamodule.steps_per_epoch - self._first_step
+        self._images_of_epoch = steps * trainer.datamodule.batch_size
         self._seconds_of_epoch = time.perf_counter() - self._epoch_start
         self._images += self._images_of_epoch
         self._batches_seconds += self._seconds_of_epoch

@@ -243,7 +243,7 @@ def test_maps_of_contiguous_images_can_be_viewed():
         ((4, 3, 3), (2, 3, 3, 3), None),
     ],
 )
-def test_conv2d_tells_shapes_that_do_not_fit(x, weight, bias):
+def test_conv2d_refuses_shapes_that_do_not_fit(x, weight, bias):
     with pytest.raises(ValueError, match="conv2d takes input") as caught:
         F.conv2d(randn(*x), randn(*weight), None if bias is None else randn(*bias))
     assert f"input {x}, weight {weight} and bias {bias}" in str(caught.value)
@@ -264,7 +264,7 @@ def test_conv2d_tells_shapes_that_do_not_fit(x, weight, bias):
     ],
     ids=str,
 )
-def test_conv2d_tells_settings_out_of_range(options, message):
+def test_conv2d_refuses_settings_out_of_range(options, message):
     with pytest.raises(ValueError, match=message):
         F.conv2d(randn(2, 3, 6, 6), randn(2, 3, 3, 3), **options)
 

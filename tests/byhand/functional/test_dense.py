@@ -111,7 +111,7 @@ def test_a_number_becomes_a_vector():
         ((4, 3), (2, 3), ()),
     ],
 )
-def test_linear_tells_shapes_that_do_not_fit(x, weight, bias):
+def test_linear_refuses_shapes_that_do_not_fit(x, weight, bias):
     with pytest.raises(ValueError, match="linear takes") as caught:
         F.linear(randn(*x), randn(*weight), None if bias is None else randn(*bias))
     assert f"input {x}, weight {weight} and bias {bias}" in str(caught.value)
@@ -120,7 +120,7 @@ def test_linear_tells_shapes_that_do_not_fit(x, weight, bias):
 @pytest.mark.parametrize(
     ("shape", "dims"), [((2, 3), (2, -1)), ((2, 3), (-3, -1)), ((2, 3), (0, 2)), ((), (1, 1))]
 )
-def test_flatten_tells_dimensions_that_are_not_there(shape, dims):
+def test_flatten_refuses_dimensions_that_do_not_exist(shape, dims):
     with pytest.raises(ValueError, match="has dimensions") as caught:
         F.flatten(randn(*shape), *dims)
     assert f"from dimension {dims[0]} to {dims[1]}" in str(caught.value)
@@ -128,7 +128,7 @@ def test_flatten_tells_dimensions_that_are_not_there(shape, dims):
 
 
 @pytest.mark.parametrize("dims", [(1, 0), (-1, 0), (2, 1)])
-def test_flatten_tells_dimensions_in_the_wrong_order(dims):
+def test_flatten_refuses_dimensions_in_the_wrong_order(dims):
     with pytest.raises(ValueError, match="start_dim must not come after end_dim") as caught:
         F.flatten(randn(2, 3, 4), *dims)
     assert "(2, 3, 4)" in str(caught.value)

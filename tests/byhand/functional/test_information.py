@@ -126,7 +126,7 @@ def test_gradients_by_hand():
     assert dq.tolist() == pytest.approx([-2, -2 / 3])
 
 
-def test_where_p_is_zero_a_term_is_zero_whatever_q_is():
+def test_where_p_is_zero_a_term_is_zero_for_any_q():
     p, q = float64(0, 1), leaf(float64(0, 1))
     for measure in (F.cross_entropy_of, F.kl_divergence):
         value = measure(p, q)
@@ -174,7 +174,7 @@ def test_information_keeps_the_dtype(dtype):
 
 @pytest.mark.parametrize("measure", MEASURES, ids=MEASURE_NAMES)
 @pytest.mark.parametrize("base", [1, 0, -2, math.inf, math.nan])
-def test_a_base_that_has_no_logarithm_is_told(measure, base):
+def test_a_base_without_logarithm_is_refused(measure, base):
     with pytest.raises(ValueError, match=f"base={base} must be a number > 1"):
         measure(probabilities(3), base)
 
@@ -182,7 +182,7 @@ def test_a_base_that_has_no_logarithm_is_told(measure, base):
 @pytest.mark.parametrize(
     "p", [torch.tensor(0.5), torch.tensor([0, 1]), torch.tensor([1.5, -0.5])], ids=str
 )
-def test_what_is_no_distribution_is_told(p):
+def test_an_invalid_distribution_is_refused(p):
     q = torch.tensor([0.5, 0.5])
     for name, arguments in (("p", (p, q)), ("q", (q, p))):
         for measure in (F.cross_entropy_of, F.kl_divergence):
@@ -200,7 +200,7 @@ def test_a_negative_probability_is_shown():
 
 @pytest.mark.parametrize("measure", [F.cross_entropy_of, F.kl_divergence])
 @pytest.mark.parametrize(("p", "q"), [((2, 3), (2, 4)), ((3,), (1,)), ((2, 1), (2, 3))])
-def test_numbers_of_outcomes_that_differ_are_told(measure, p, q):
+def test_different_numbers_of_outcomes_are_refused(measure, p, q):
     with pytest.raises(ValueError, match="different numbers of outcomes") as caught:
         measure(probabilities(*p), probabilities(*q))
     assert f"p {p} and q {q}" in str(caught.value)

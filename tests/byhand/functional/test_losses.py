@@ -46,22 +46,6 @@ def class_targets(draw):
 smoothings = st.sampled_from([0.0, 0.1, 1.0]) | st.floats(0, 1)
 
 
-@pytest.mark.parametrize("name", SOFTMAXES)
-@cases
-@given(st.lists(st.integers(1, 5), max_size=4), st.data(), scales, seeds)
-def test_softmax_and_its_gradient_are_torchs(name, shape, data, scale, seed):
-    n = max(len(shape), 1)
-    dim = data.draw(st.integers(-n, n - 1))
-    compare(name, scale * randn(*shape, seed=seed), dim)
-
-
-@pytest.mark.parametrize("name", SOFTMAXES)
-@cases
-@given(st.integers(1, 5), st.integers(1, 5), st.sampled_from([-1, -2]), seeds)
-def test_softmax_of_large_scores_beside_others_is_torchs(name, n, k, dim, seed):
-    compare(name, torch.stack([300 * randn(n, k, seed=seed), randn(n, k, seed=seed + 1)]), dim)
-
-
 @cases
 @given(class_targets(), smoothings)
 def test_cross_entropy_of_classes_and_its_gradient_are_torchs(case, label_smoothing):
@@ -186,30 +170,6 @@ def test_masked_scores_of_probability_zero_have_no_loss():
     assert s.grad.tolist() == [[0, 0, 0]]
 
 
-def test_log_softmax_is_finite_where_the_log_of_softmax_is_not():
-    s = torch.tensor([0, 1000.0])
-    assert byhand.softmax(s, 0).log()[0] == -math.inf
-    assert byhand.log_softmax(s, 0).tolist() == [-1000, 0]
-
-
-@pytest.mark.parametrize("dim", [0, 1, -1])
-@pytest.mark.parametrize("name", SOFTMAXES)
-def test_gradcheck_and_gradgradcheck_of_softmax(name, dim):
-    s = leaf(randn(3, 4))
-    assert gradcheck(lambda s: getattr(byhand, name)(s, dim), (s,))
-    assert gradgradcheck(lambda s: getattr(byhand, name)(s, dim), (s,))
-
-
-@pytest.mark.parametrize("name", SOFTMAXES)
-def test_gradients_pass_through_the_dtype_of_softmax(name):
-    s = randn(3, 4).float()
-    for dtype in (torch.float64, torch.float32):
-        ours, _ = compare(name, s, 1, dtype=dtype, tolerance=1e-6)
-        assert ours.dtype == dtype
-    exact = getattr(F, name)(s.double(), 1)
-    assert_same(getattr(byhand, name)(s, 1, dtype=torch.float64), exact)
-
-
 OPTIONS = [
     {},
     {"weight": randn(3, seed=5).exp()},
@@ -293,23 +253,12 @@ def test_softmax_and_losses_of_tensors_that_are_not_contiguous():
         compare(name, maps, 1)
 
 
-@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 3, 4), (2, 3, 4, 5)], ids=str)
-@pytest.mark.parametrize("name", SOFTMAXES)
-def test_without_dim_softmax_warns_and_does_as_torch(name, shape):
-    s = randn(*shape)
-    with pytest.warns(UserWarning, match=f"{name} without dim"):
-        ours = getattr(byhand, name)(s)
-    with pytest.warns(UserWarning, match="Implicit dimension choice"):
-        theirs = getattr(F, name)(s)
-    assert_same(ours, theirs)
-
-
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize(
     ("scores", "target"),
     [((4, 3), (5,)), ((4, 3), (4, 1)), ((4, 3, 2), (4, 3)), ((3,), (1,)), ((), ())],
 )
-def test_losses_tell_shapes_that_do_not_fit(loss, scores, target):
+def test_losses_refuse_shapes_that_do_not_fit(loss, scores, target):
     with pytest.raises(ValueError, match="takes whole numbers") as caught:
         loss(randn(*scores), randint(1, *target))
     assert f"scores {scores}" in str(caught.value)
@@ -317,7 +266,7 @@ def test_losses_tell_shapes_that_do_not_fit(loss, scores, target):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_losses_tell_floats_that_are_no_probabilities(loss):
+def test_losses_refuse_floats_that_are_no_probabilities(loss):
     with pytest.raises(ValueError, match="takes whole numbers") as caught:
         loss(randn(4, 3), randn(4))
     assert "not torch.float64 of shape (4,)" in str(caught.value)
@@ -325,15 +274,17 @@ def test_losses_tell_floats_that_are_no_probabilities(loss):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("wrong", [3, -1, 255])
-def test_losses_name_a_target_that_is_no_class(loss, wrong):
-    with pytest.raises(IndexError, match=rf"target {wrong} is no class; there are 3"):
+def test_losses_name_a_target_that_is_not_a_class(loss, wrong):
+    with pytest.raises(
+        IndexError, match=rf"target {wrong} is not a class; with 3 classes .* 0 and 2"
+    ):
         loss(randn(3, 3), torch.tensor([0, wrong, 2]))
     assert loss(randn(3, 3), torch.tensor([0, wrong, 2]), ignore_index=wrong).isfinite()
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("shape", [(4,), (1,), (3, 1), ()], ids=str)
-def test_losses_tell_a_weight_that_does_not_fit(loss, shape):
+def test_losses_refuse_a_weight_that_does_not_fit(loss, shape):
     with pytest.raises(ValueError, match=r"takes a weight of shape \(3,\)") as caught:
         loss(randn(2, 3), torch.tensor([0, 1]), weight=randn(*shape))
     assert f"not {shape}" in str(caught.value)
@@ -348,7 +299,7 @@ def test_losses_refuse_a_weight_that_wants_a_gradient(loss):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("value", ["average", "", None])
-def test_losses_tell_an_unknown_reduction(loss, value):
+def test_losses_refuse_an_unknown_reduction(loss, value):
     with pytest.raises(ValueError, match=f"reduction={value!r} is unknown.*none, mean, sum"):
         loss(randn(2, 3), torch.tensor([0, 1]), reduction=value)
 
@@ -361,7 +312,7 @@ def test_losses_refuse_what_torch_has_deprecated(loss, name):
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
-def test_cross_entropy_tells_a_smoothing_out_of_range(value):
+def test_cross_entropy_refuses_a_smoothing_out_of_range(value):
     with pytest.raises(ValueError, match=f"label_smoothing={value} must lie between 0 and 1"):
         byhand.cross_entropy(randn(2, 3), torch.tensor([0, 1]), label_smoothing=value)
 
@@ -374,7 +325,7 @@ def test_an_index_to_ignore_goes_with_classes_only():
 @pytest.mark.parametrize("name", ["size_average", "reduce"])
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("value", [True, False])
-def test_arguments_that_torch_deprecates_are_refused_whatever_their_value(loss, name, value):
+def test_arguments_that_torch_deprecates_are_refused_with_any_value(loss, name, value):
     with pytest.raises(ValueError, match=f"{name}={value}"):
         loss(randn(4, 3), randint(3, 4), **{name: value})
 
@@ -385,8 +336,3 @@ def test_a_class_that_is_absent_may_weigh_infinity(reduction):
     weight = torch.tensor([math.inf, 1.0, 2.0], dtype=torch.float64)
     for loss in ("cross_entropy", "nll_loss"):
         compare(loss, randn(3, 3), target, weight=weight, reduction=reduction)
-
-
-@pytest.mark.parametrize("op", SOFTMAXES)
-def test_no_classes_have_no_probabilities(op):
-    assert getattr(byhand, op)(randn(3, 0), dim=1).shape == (3, 0)

@@ -69,7 +69,7 @@ def test_batch_norm_in_evaluation_and_its_gradients_are_torchs(
 @cases
 @given(st.integers(1, 4), st.sampled_from([1e-5, 1e-3, 1.0]), seeds)
 def test_two_numbers_a_channel_are_normalized_as_in_torch(c, eps, seed):
-    """x̂ = ±1, but for ε: ∂L/∂x, a difference, is small beside its terms ∂L/∂y/√(σ² + ε)."""
+    """x̂ = ±1 up to ε: ∂L/∂x, a difference, is small beside its terms ∂L/∂y/√(σ² + ε)."""
     both = []
     for batch_norm in (byhand.batch_norm, F.batch_norm):
         x = leaf(randn(2, c, seed=seed))
@@ -187,7 +187,7 @@ def test_batch_norm_in_any_order_is_torchs(x, training):
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("shape", [(6, 3), (2, 3, 4, 5)], ids=str)
 def test_batch_norm_reads_weights_in_any_order(shape, training):
-    """Torch is given a copy: for strided weights its own gradient is that of other numbers."""
+    """Torch gets a contiguous copy: its gradient of strided weights is wrong."""
     pair = (
         lambda x, w, b: byhand.batch_norm(x, *statistics(3), w, b, training),
         lambda x, w, b: F.batch_norm(x, *statistics(3), w.contiguous(), b.contiguous(), training),
@@ -223,7 +223,7 @@ def test_statistics_of_low_precision_are_computed_in_float32(dtype):
 
 @pytest.mark.parametrize("name", ["running_mean", "running_var", "weight", "bias"])
 @pytest.mark.parametrize("shape", [(4,), (1,), (3, 1), ()], ids=str)
-def test_batch_norm_tells_shapes_that_do_not_fit(name, shape):
+def test_batch_norm_refuses_shapes_that_do_not_fit(name, shape):
     arguments = {"running_mean": torch.zeros(3), "running_var": torch.ones(3)}
     with pytest.raises(ValueError, match=rf"\(2, 3, 4\) takes {name} of shape \(C,\)") as caught:
         byhand.batch_norm(randn(2, 3, 4), **{**arguments, name: randn(*shape)})
@@ -231,14 +231,14 @@ def test_batch_norm_tells_shapes_that_do_not_fit(name, shape):
 
 
 @pytest.mark.parametrize("shape", [(), (3,)], ids=str)
-def test_batch_norm_tells_what_has_no_channels(shape):
+def test_batch_norm_refuses_an_input_without_channels(shape):
     with pytest.raises(ValueError, match="batch_norm takes input") as caught:
         byhand.batch_norm(randn(*shape), None, None, training=True)
     assert str(shape) in str(caught.value)
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (1, 3, 1, 1)], ids=str)
-def test_training_with_one_number_a_channel_is_told(shape):
+def test_training_with_one_number_a_channel_is_refused(shape):
     with pytest.raises(ValueError, match="more than one number per channel") as caught:
         byhand.batch_norm(randn(*shape), None, None, training=True)
     assert str(shape) in str(caught.value)
@@ -246,7 +246,7 @@ def test_training_with_one_number_a_channel_is_told(shape):
 
 
 @pytest.mark.parametrize("missing", [0, 1])
-def test_evaluation_without_statistics_is_told(missing):
+def test_evaluation_without_statistics_is_refused(missing):
     running = [*statistics(3)]
     running[missing] = None
     with pytest.raises(ValueError, match="needs running_mean and running_var"):

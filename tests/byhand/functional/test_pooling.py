@@ -53,7 +53,7 @@ def test_max_pool2d_and_its_gradient_are_torchs(case, seed):
 
 @cases
 @given(poolings(), st.integers(1, 3), seeds)
-def test_of_equal_numbers_the_first_is_the_largest_as_in_torch(case, high, seed):
+def test_ties_go_to_the_first_number_as_in_torch(case, high, seed):
     shape, options = case
     compare("max_pool2d", randint(high, *shape, seed=seed).double(), **options, tolerance=1e-15)
 
@@ -238,7 +238,7 @@ def test_no_stride_is_the_kernels_own(name, stride):
 
 @pytest.mark.parametrize("name", POOLS)
 @pytest.mark.parametrize("shape", [(4, 4), (1, 2, 3, 4, 4), (4,)])
-def test_pools_tell_shapes_that_are_not_of_maps(name, shape):
+def test_pools_refuse_shapes_that_are_not_of_maps(name, shape):
     with pytest.raises(ValueError, match=rf"{name} takes maps \(N, C, H, W\)") as caught:
         getattr(byhand, name)(randn(*shape), 2)
     assert str(shape) in str(caught.value)
@@ -258,7 +258,7 @@ def test_pools_tell_shapes_that_are_not_of_maps(name, shape):
     ],
     ids=str,
 )
-def test_pools_tell_settings_out_of_range(name, options, message):
+def test_pools_refuse_settings_out_of_range(name, options, message):
     with pytest.raises(ValueError, match=message):
         getattr(byhand, name)(randn(2, 3, 4, 4), **options)
 
@@ -271,7 +271,7 @@ def test_the_suggested_padding_works_and_is_tight():
         assert getattr(byhand, name)(x, 4, padding=2).isfinite().all()
 
 
-def test_a_divisor_of_zero_is_told():
+def test_a_divisor_of_zero_is_refused():
     with pytest.raises(ValueError, match="divisor_override=0 divides by zero"):
         byhand.avg_pool2d(randn(1, 4, 4), 2, divisor_override=0)
 

@@ -1,12 +1,14 @@
 import pytest
 import torch
-from against_torch import assert_same, cases, compare, leaf, randn, seeds
+from against_torch import assert_same, cases, compare, distinct, leaf, randn, seeds
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional as F
 
 from lecture4.byhand import functional as byhand
+from lecture4.byhand.functional import regularization
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +110,7 @@ def test_a_chosen_dtype_draws_the_same_mask():
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
 @pytest.mark.parametrize("training", [True, False])
-def test_what_is_no_probability_is_told(p, training):
+def test_an_invalid_probability_is_refused(p, training):
     with pytest.raises(ValueError, match=f"p={p} must be a probability"):
         byhand.dropout(randn(3), p, training)
 
@@ -116,3 +118,77 @@ def test_what_is_no_probability_is_told(p, training):
 def test_in_place_is_refused():
     with pytest.raises(ValueError, match="dropout by hand does not support inplace=True"):
         byhand.dropout(randn(3), inplace=True)
+
+
+PENALTIES = {  # by hand, and what autograd is to differentiate
+    "l1_penalty": lambda *weights: sum(w.abs().sum() for w in weights),
+    "l2_penalty": lambda *weights: sum(w.square().sum() for w in weights),
+}
+each_penalty = pytest.mark.parametrize("name", PENALTIES)
+
+
+def penalty(name):
+    return lambda *weights: getattr(byhand, name)(weights)
+
+
+@each_penalty
+@cases
+@given(
+    st.lists(st.lists(st.integers(0, 4), max_size=3), min_size=1, max_size=4),
+    st.sampled_from([1e-3, 1, 100]),
+    seeds,
+)
+def test_penalties_and_their_gradients_are_those_of_autograd(name, shapes, scale, seed):
+    weights = [scale * randn(*shape, seed=seed + i) for i, shape in enumerate(shapes)]
+    compare((penalty(name), PENALTIES[name]), *weights)
+
+
+def test_penalties_on_paper():
+    """W = (3, −4), 0: R₁ = 7, ∂R₁/∂w = sign w = (1, −1), 0;  R₂ = 25, ∂R₂/∂w = 2w = (6, −8), 0."""
+    for name, value, gradient in (("l1_penalty", 7, [1, -1]), ("l2_penalty", 25, [6, -8])):
+        weights = leaf(torch.tensor([3.0, -4])), leaf(torch.tensor(0.0))
+        r = getattr(byhand, name)(weights)
+        (0.5 * r).backward()
+        assert r.item() == value
+        assert weights[0].grad.tolist() == [g / 2 for g in gradient]
+        assert weights[1].grad.item() == 0
+
+
+@each_penalty
+def test_gradcheck_and_gradgradcheck_of_penalties(name):
+    weights = leaf(distinct(3, 4)), leaf(distinct(5))
+    assert gradcheck(penalty(name), weights)
+    assert gradgradcheck(penalty(name), weights)
+
+
+@each_penalty
+@pytest.mark.parametrize("factor", [-1, 0.5, 1.01])
+def test_a_wrong_gradient_of_a_penalty_is_found(monkeypatch, name, factor):
+    function = {"l1_penalty": regularization._L1Penalty, "l2_penalty": regularization._L2Penalty}
+    right = function[name].backward
+    wrong = staticmethod(lambda ctx, dr: tuple(factor * g for g in right(ctx, dr)))
+    monkeypatch.setattr(function[name], "backward", wrong)
+    with pytest.raises(AssertionError):
+        compare((penalty(name), PENALTIES[name]), randn(3, 4))
+    with pytest.raises(RuntimeError, match="Jacobian mismatch"):
+        gradcheck(penalty(name), (leaf(distinct(3, 4)),))
+
+
+@each_penalty
+def test_penalties_take_any_sequence_and_keep_the_dtype(name):
+    weights = [randn(2, 3).float(), randn(4).float()]
+    for given_ in (weights, tuple(weights), nn.ParameterList(weights)):
+        r = getattr(byhand, name)(given_)
+        assert r.shape == ()
+        assert r.dtype == torch.float32
+        assert r.item() == pytest.approx(PENALTIES[name](*weights).item())
+
+
+@each_penalty
+def test_a_frozen_weight_counts_and_has_no_gradient(name):
+    frozen, free = randn(3), leaf(randn(3, seed=1))
+    r = getattr(byhand, name)([frozen, free])
+    r.backward()
+    assert r.item() == pytest.approx(PENALTIES[name](frozen, free).item())
+    assert frozen.grad is None
+    assert free.grad is not None

@@ -177,7 +177,7 @@ def test_the_sides_of_a_size():
 @pytest.mark.parametrize(
     "size", [(1, 2, 3), (), "33", "same", 2.0, (1, 2.0), True, (1, True), None]
 )
-def test_what_is_no_size_is_told(size):
+def test_an_invalid_size_is_refused(size):
     with pytest.raises(ValueError, match="a size must be a whole number or two") as caught:
         pair(size)
     assert repr(size) in str(caught.value)
@@ -263,7 +263,7 @@ def test_same_is_refused_where_the_stride_shrinks_maps(stride):
         Windows.over((5, 5), 3, stride, "same")
 
 
-def test_another_word_for_padding_is_told():
+def test_an_unknown_word_for_padding_is_refused():
     with pytest.raises(ValueError, match="'foo'"):
         Windows.over((5, 5), 3, 1, "foo")
 

@@ -1,0 +1,124 @@
+"""``formulas=torch`` or ``byhand``: where layers, loss, optimizer and penalty are found by name.
+
+The switch is read here alone.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from lecture4.byhand import functional, nn, optim
+
+Penalty = Callable[[Sequence[torch.Tensor]], torch.Tensor | float]
+
+
+@dataclass(frozen=True)
+class Formulas:
+    """Where a run finds its formulas.
+
+    Attributes:
+        name: what ``formulas=`` says, and a checkpoint records.
+        nn: layers and losses, under the names of ``torch.nn``.
+        optim: optimizers, under the names of ``torch.optim``.
+        penalties: R(W) by kind.
+    """
+
+    name: str
+    nn: ModuleType
+    optim: ModuleType
+    penalties: Mapping[str, Penalty]
+
+    def __reduce__(self):
+        return find, (self.name,)  # by its name: modules can be neither copied nor pickled
+
+    def optimizer(self, name: str, **settings: Any) -> Callable[[Iterable], torch.optim.Optimizer]:
+        """The optimizer called ``name`` with its settings, which takes parameter groups.
+
+        The searches are byhand's in either case, because torch has none. ``fused=None`` is torch's
+        fused kernel, and no kernel where the update is written out by hand.
+
+        Raises:
+            ValueError: there is no optimizer of that name, or no fused kernel for it.
+        """
+        known = {**_optimizers(optim), **_optimizers(self.optim)}
+        if name not in known:
+            raise ValueError(
+                f"optim.name={name} is unknown; formulas={self.name} has {', '.join(sorted(known))}"
+            )
+        if "fused" in settings:
+            if self.optim is not torch.optim and settings["fused"]:
+                raise ValueError(
+                    f"optim.fused=true is a kernel of torch's, and formulas={self.name} has none; "
+                    f"use optim.fused=null or formulas=torch"
+                )
+            if settings["fused"] is None:
+                settings["fused"] = self.optim is torch.optim
+        return partial(known[name], **settings)
+
+    def penalty(self, kind: str) -> Penalty:
+        """R, from the weights to a scalar: ``none`` (0), ``l1`` (Σ |w|) or ``l2`` (Σ w²).
+
+        Raises:
+            ValueError: the kind is unknown.
+        """
+        if kind not in self.penalties:
+            raise ValueError(
+                f"penalty.kind={kind} is unknown; choose one of {', '.join(self.penalties)}"
+            )
+        return self.penalties[kind]
+
+
+def find(name: str) -> Formulas:
+    """The formulas called ``name``.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    if name not in FORMULAS:
+        raise ValueError(f"formulas={name} is unknown; choose one of {', '.join(FORMULAS)}")
+    return FORMULAS[name]
+
+
+def _optimizers(module: ModuleType) -> dict[str, type[torch.optim.Optimizer]]:
+    """The optimizers that a module offers, by name."""
+    return {
+        name: kind
+        for name, kind in vars(module).items()
+        if isinstance(kind, type)
+        and issubclass(kind, torch.optim.Optimizer)
+        and kind is not torch.optim.Optimizer
+    }
+
+
+def no_penalty(weights: Sequence[torch.Tensor]) -> float:
+    """R = 0."""
+    return 0.0
+
+
+def l1_penalty(weights: Sequence[torch.Tensor]) -> torch.Tensor:
+    """R = Σ |w|, whose gradient is left to autograd."""
+    return sum(w.abs().sum() for w in weights)
+
+
+def l2_penalty(weights: Sequence[torch.Tensor]) -> torch.Tensor:
+    """R = Σ w², whose gradient is left to autograd."""
+    return sum(w.square().sum() for w in weights)
+
+
+TORCH = Formulas(
+    "torch",
+    torch.nn,
+    torch.optim,
+    {"none": no_penalty, "l1": l1_penalty, "l2": l2_penalty},
+)
+BYHAND = Formulas(
+    "byhand",
+    nn,
+    optim,
+    {"none": no_penalty, "l1": functional.l1_penalty, "l2": functional.l2_penalty},
+)
+FORMULAS = {formulas.name: formulas for formulas in (TORCH, BYHAND)}

@@ -1,0 +1,87 @@
+"""Every file in conf/ composes, and trains for a step, with either formulas."""
+
+import json
+
+import pytest
+from running import CONF, compose
+
+ONE_STEP = ["trainer.max_epochs=1", "data.batch_size=200"]  # of 240 images
+TINY_CONVNET = "model.blocks=[{channels: 4, padding: 1, norm: batch, pool: {kernel_size: 4}}]"
+POINTS = ["data=rings", "data.train_size=300", "data.test_size=60", "data.val_size=60"]
+GROUPS = [
+    "augment",
+    "experiment",
+    "logger",
+    "model",
+    "optim",
+    "penalty",
+    "preprocess",
+    "schedule",
+    "sweep",
+    "trainer",
+]
+NEEDS = {
+    ("preprocess", "polar"): POINTS,
+    ("model", "convnet"): [TINY_CONVNET],
+    ("experiment", "demo"): [TINY_CONVNET],
+    ("sweep", "architecture"): [TINY_CONVNET],
+}
+# These need a GPU, several processes, or a server.
+ELSEWHERE = {("trainer", "gpu"), ("trainer", "ddp"), ("logger", "wandb"), ("logger", "mlflow")}
+# These tell torch's formulas from those by hand.
+FORMULAS = ("model", "optim", "penalty")
+
+
+def choices(group: str) -> list[str]:
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
+def runs() -> list[tuple[str, str, str]]:
+    found = [(g, c, "torch") for g in GROUPS for c in choices(g) if (g, c) not in ELSEWHERE]
+    return found + [(g, c, "byhand") for g in FORMULAS for c in choices(g)]
+
+
+def test_every_group_is_trained_with():
+    folders = {path.name for path in CONF.iterdir() if path.is_dir()}
+    assert folders == {*GROUPS, "data", "hydra", "schema"}
+
+
+@pytest.mark.parametrize(("group", "choice", "formulas"), runs(), ids=lambda value: value)
+def test_every_choice_trains_for_one_step(job, group, choice, formulas):
+    brings_a_model = group in ("model", "experiment") or (group, choice) in {
+        ("sweep", "architecture"),
+        ("sweep", "init_activation"),
+    }
+    model = [] if brings_a_model else ["model=softmax"]
+    needed = NEEDS.get((group, choice), [])
+    words = [f"{group}={choice}", f"formulas={formulas}", *ONE_STEP, *needed]
+    _, folder = job(*model, *words)
+    assert json.loads((folder / "results.json").read_text())["status"] == "completed"
+
+
+@pytest.mark.parametrize("formulas", ["torch", "byhand"])
+def test_rings_train_for_one_step(job, formulas):
+    _, folder = job(*POINTS, "model=mlp", f"formulas={formulas}", *ONE_STEP, data=[])
+    assert (folder / "figures" / "boundary.png").exists()
+
+
+def test_every_data_choice_composes_with_its_defaults():
+    assert choices("data") == ["cifar10", "image_folder", "rings", "shapes"]
+    of = {name: compose(f"data={name}") for name in choices("data")}
+    assert of["rings"].augment._target_ == "lecture4.data.augment.NoAugment"
+    points = of.pop("rings")
+    assert points.preprocess._target_ == compose("preprocess=none").preprocess._target_
+    assert points.data.batch_size == 128
+    for cfg in of.values():
+        assert cfg.preprocess._target_ == "lecture4.data.preprocess.ChannelStandardize"
+        assert cfg.augment._target_ == "lecture4.data.augment.Flip"
+        assert cfg.data.batch_size == 128
+    assert of["cifar10"].data.val_size == 5000
+
+
+def test_cifar10_lies_where_the_environment_says(monkeypatch):
+    monkeypatch.setenv("CIFAR10_ROOT", "/datasets")
+    assert compose().data.source.root == "/datasets"
+    monkeypatch.delenv("CIFAR10_ROOT")
+    assert compose().data.source.root == "data"
+    assert compose("data.root=/elsewhere").data.source.root == "/elsewhere"
