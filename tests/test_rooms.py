@@ -33,7 +33,8 @@ SPEAKS_HYDRA = (
 )
 ALSO_SPEAKS_HYDRA = {
     "lecture4/training/settings.py": "asks HydraConfig whether this is a sweep, and which choices",
-    "lecture4/runs/resume.py": "takes the recorded configuration from HydraConfig",
+    "lecture4/runs/resume.py": "reads from HydraConfig what was typed",
+    "lecture4/runs/recorded.py": "composes recorded overrides against conf/",
 }
 TESTS_WITHOUT_MODULE = {
     "tests/byhand/functional/test_drop_in.py": "all functions against torch.nn.functional",
