@@ -4,6 +4,7 @@ tests/support/test_private.py names every one, so that an upgrade that takes one
 """
 
 import argparse
+from typing import Any
 
 
 def hydra_parser() -> argparse.ArgumentParser:
@@ -18,3 +19,8 @@ def has_amx_tiles() -> bool:
     import torch
 
     return torch.cpu._is_amx_tile_supported()
+
+
+def drop_anonymous(logger: Any) -> None:
+    """Drop an argument that Lightning's ``WandbLogger`` always passes and of which wandb warns."""
+    logger._wandb_init.pop("anonymous")

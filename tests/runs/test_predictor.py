@@ -16,7 +16,7 @@ from torchvision.datasets import CIFAR10
 from lecture4.runs.predictor import dataset_of, find_checkpoint, load
 
 BLOCKS = "model.blocks=[{channels: 4, padding: 1, norm: batch, pool: {}},{channels: 4}]"
-BY_HAND = "model.layers=byhand"
+BY_HAND = "formulas=byhand"
 CONVNET = ["model=convnet", BLOCKS, "data.eval_batch_size=25"]
 
 

@@ -24,3 +24,13 @@ def test_hydra_parser_is_the_one_of_hydra_main(monkeypatch):
     assert made == [1]
     parsed = parser.parse_args(["-m", "model=mlp"])
     assert (parsed.multirun, parsed.overrides) == (True, ["model=mlp"])
+
+
+def test_lightning_still_passes_anonymous_to_wandb():
+    pytest.importorskip("wandb")
+    from pytorch_lightning.loggers import WandbLogger
+
+    logger = WandbLogger(offline=True)
+    private.drop_anonymous(logger)
+    assert "anonymous" not in logger._wandb_init
+    assert logger._wandb_init["project"] == "lightning_logs"

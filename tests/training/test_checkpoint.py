@@ -25,7 +25,6 @@ def checkpoint(name="torch", dtype=torch.float32):
     family = formulas.find(name)
     prepare = preprocess.ChannelStandardize((3, 4, 4)).fit(IMAGES)
     net = MLP((3, 4, 4), 3, [8], layers=family.nn)
-    net.settings.pop("layers", None)
     pipeline = Pipeline(prepare, net).to(dtype).eval()
     classifier = SimpleNamespace(
         model=net, preprocess=prepare, formulas=family, class_names=NAMES,
