@@ -113,7 +113,7 @@ def _classify(predictor: Predictor, inputs: Sequence[str], form: str | None) -> 
 
 
 def find_images(inputs: Iterable[str]) -> list[str]:
-    """List files as given, whatever their suffix, and the images below folders, sorted.
+    """List files as given, with any suffix, and the images below folders, sorted.
 
     Raises:
         ValueError: a path does not exist, or a folder holds no image.

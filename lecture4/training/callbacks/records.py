@@ -1,4 +1,4 @@
-"""What a run gives to its loggers beside the metrics of each epoch."""
+"""Log a run's hyperparameters, figures and outcome, beside the metrics of each epoch."""
 
 import os
 from pathlib import Path
@@ -12,12 +12,12 @@ from lecture4.training.loggers import MLflow, TensorBoard, Wandb
 
 
 class Records(pl.Callback):
-    """Logs hyperparameters, figures and the best epoch's metrics, and how the run ended.
+    """Logs hyperparameters, figures, the best epoch's metrics and how the run ended.
 
-    Stands after ``Results``, which draws the figures.
+    It must come after ``Results``, which draws the figures.
 
     Args:
-        folder: the run's.
+        folder: the run's directory.
         hyperparameters: plain values, dictionaries and lists.
     """
 
@@ -26,13 +26,13 @@ class Records(pl.Callback):
         self.hyperparameters = hyperparameters
 
     def setup(self, trainer, pl_module, stage):
-        """Log the hyperparameters, once the loggers have opened their runs."""
+        """Log the hyperparameters."""
         if stage == "fit":
             for logger in of_this_process(trainer):
                 logger.log_hyperparams(self.hyperparameters)
 
     def on_test_end(self, trainer, pl_module):
-        """Log what the tested checkpoint reached, and the figures."""
+        """Log the metrics of the tested checkpoint, and the figures."""
         m = pl_module.metrics
         best = {
             "best/test_accuracy": m["test/accuracy"],
@@ -49,14 +49,14 @@ class Records(pl.Callback):
                 make_console().print(logger.look, highlight=False, soft_wrap=True)
 
     def on_exception(self, trainer, pl_module, exception):
-        """Say how the run ended; Lightning closes the loggers next."""
+        """Set the outcome; Lightning finalizes the loggers next."""
         stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
         for logger in of_this_process(trainer):
             logger.outcome = "killed" if stopped else "failed"
 
 
 def of_this_process(trainer: pl.Trainer) -> list[TensorBoard | Wandb | MLflow]:
-    """The loggers that take all of this, on the first process."""
+    """The loggers that have an outcome, on rank 0; none elsewhere."""
     if not trainer.is_global_zero:
         return []
     return [it for it in trainer.loggers if isinstance(it, TensorBoard | Wandb | MLflow)]
