@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
-from lecture4.data import cifar10
+from lecture4.data import load_cifar10
 from lecture4.data.augment import Flip
 from lecture4.data.preprocess import ChannelStandardize
 from lecture4.training.datamodule import DataModule
@@ -34,7 +34,7 @@ def images_per_second(batches, ready=lambda images: images, seconds: float = 4.0
 def main() -> None:
     """Compare the two in interleaved rounds."""
     options = arguments(__doc__)
-    dataset = cifar10(options.root)
+    dataset = load_cifar10(options.root)
     augment = Flip(dataset.input_shape, crop=4)
     preprocess = ChannelStandardize(dataset.input_shape).fit(dataset.train_inputs)
     chunks = DataModule(dataset, val_size=1, batch_size=128).train_dataloader()

@@ -21,7 +21,7 @@ from hydra.utils import instantiate
 from rounds import ROOT, arguments, compare
 from torch.nn.functional import cross_entropy
 
-from lecture4.data import cifar10, stratified_split
+from lecture4.data import load_cifar10, stratified_split
 from lecture4.training.classifier import parameter_groups
 from lecture4.training.trainer import fastest_precision
 
@@ -53,7 +53,7 @@ def bare(model: str, root: str) -> float:
     """Images per second of the loop one would write by hand."""
     with hydra.initialize(version_base="1.3", config_path="../conf"):
         cfg = hydra.compose("train", [f"model={model}", f"data.root={root}"])
-    data = cifar10(root)
+    data = load_cifar10(root)
     images, labels = data.train_inputs, data.train_labels
     train, val = stratified_split(labels, cfg.data.val_size, seed=0)
     net = instantiate(cfg.model, data.input_shape, 10, _convert_="all")

@@ -1,20 +1,25 @@
-"""From files to batches: datasets, preprocessing, augmentation, batch order."""
+"""Where inputs come from, and in which batches they are served."""
 
-from lecture4.data.cifar10 import cifar10, cifar10_lies_in
+from lecture4.data.cifar10 import cifar10_lies_in, load_cifar10
 from lecture4.data.dataset import Dataset, stratified_split
-from lecture4.data.image_folder import image_folder
-from lecture4.data.rings import rings
-from lecture4.data.shapes import shapes
+from lecture4.data.image_folder import load_image_folder
+from lecture4.data.rings import make_rings
+from lecture4.data.shapes import make_shapes
 
-SOURCES = {"cifar10": cifar10, "image_folder": image_folder, "rings": rings, "shapes": shapes}
+SOURCES = {
+    "cifar10": load_cifar10,
+    "image_folder": load_image_folder,
+    "rings": make_rings,
+    "shapes": make_shapes,
+}
 
 __all__ = [
     "SOURCES",
     "Dataset",
-    "cifar10",
     "cifar10_lies_in",
-    "image_folder",
-    "rings",
-    "shapes",
+    "load_cifar10",
+    "load_image_folder",
+    "make_rings",
+    "make_shapes",
     "stratified_split",
 ]

@@ -13,7 +13,7 @@ from torchvision.datasets.utils import check_integrity
 from lecture4.data.dataset import Dataset
 
 
-def cifar10(root: str | os.PathLike) -> Dataset:
+def load_cifar10(root: str | os.PathLike) -> Dataset:
     """Read CIFAR-10 from ``root``, after downloading it if ``root`` holds none of its files.
 
     Every file is checked against its published MD5 sum before it is read. Complete data is only

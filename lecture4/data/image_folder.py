@@ -12,7 +12,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from lecture4.data.dataset import Dataset
 
 
-def image_folder(root: str | os.PathLike, image_size: int = 32) -> Dataset:
+def load_image_folder(root: str | os.PathLike, image_size: int = 32) -> Dataset:
     """Read every image below ``root/train/CLASS`` and ``root/test/CLASS`` into memory.
 
     Raises:

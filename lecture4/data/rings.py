@@ -8,7 +8,7 @@ from lecture4.data.dataset import Dataset
 from lecture4.data.randomness import generator
 
 
-def rings(train_size: int = 2_000, test_size: int = 1_000, seed: int = 0) -> Dataset:
+def make_rings(train_size: int = 2_000, test_size: int = 1_000, seed: int = 0) -> Dataset:
     """Draw the lecture's non-separable example: class 0 in a disc, class 1 in a ring around it.
 
     r ~ U[0, 0.8] or U[1.2, 2], θ ~ U[0, 2π], inputs (r cos θ, r sin θ) as float32 (N, 2). In polar

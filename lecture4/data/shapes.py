@@ -10,7 +10,7 @@ from lecture4.data.randomness import generator
 SIDE = 32  # pixels
 
 
-def shapes(train_size: int = 10_000, test_size: int = 2_000, seed: int = 0) -> Dataset:
+def make_shapes(train_size: int = 10_000, test_size: int = 2_000, seed: int = 0) -> Dataset:
     """Draw uint8 images (N, 3, 32, 32) of one shape each, the classes balanced.
 
     Position, size, rotation, colours, lighting and noise vary independently of the class, so a

@@ -19,7 +19,7 @@ class LayerRow:
     multiply_adds: int
 
 
-def layer_table(model: nn.Module, input_shape: tuple[int, ...]) -> list[LayerRow]:
+def layer_rows(model: nn.Module, input_shape: tuple[int, ...]) -> list[LayerRow]:
     """One ``LayerRow`` for each layer of ``model``, in the order of the forward pass.
 
     Multiply-adds are counted where there is a matrix product: a convolution costs

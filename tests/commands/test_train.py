@@ -195,7 +195,7 @@ def test_reloading_the_best_checkpoint_gives_the_same_test_results(job):
     from functools import partial
 
     from lecture4 import models
-    from lecture4.data import augment, preprocess, shapes
+    from lecture4.data import augment, make_shapes, preprocess
     from lecture4.training import schedule
     from lecture4.training.classifier import Classifier
     from lecture4.training.datamodule import DataModule
@@ -203,7 +203,7 @@ def test_reloading_the_best_checkpoint_gives_the_same_test_results(job):
 
     formulas = find("torch")
     _, folder = job("model=mlp", "trainer.max_epochs=2")
-    dataset = shapes(train_size=300, test_size=60)
+    dataset = make_shapes(train_size=300, test_size=60)
     module = Classifier(
         model=models.MLP(dataset.input_shape, 10),
         preprocess=preprocess.ChannelStandardize(dataset.input_shape),
@@ -232,7 +232,6 @@ def test_reloading_the_best_checkpoint_gives_the_same_test_results(job):
 
 
 def test_preprocessing_is_fitted_on_the_training_split_alone(job):
-    from lecture4.data import shapes
     from lecture4.training.datamodule import DataModule
 
     _, folder = job("model=softmax", "trainer.max_epochs=1", "preprocess=mean_image")

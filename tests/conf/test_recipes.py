@@ -76,4 +76,4 @@ def test_what_is_typed_wins_over_an_experiment():
     cfg = compose("experiment=demo", "model=mlp", "trainer.max_epochs=7", "data=rings")
     assert cfg.model._target_ == "lecture4.models.MLP"
     assert cfg.trainer.max_epochs == 7
-    assert cfg.data.source._target_ == "lecture4.data.rings"
+    assert cfg.data.source._target_ == "lecture4.data.make_rings"

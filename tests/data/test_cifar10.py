@@ -19,7 +19,7 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10
 
-from lecture4.data import cifar10
+from lecture4.data import load_cifar10
 
 FOLDER = "cifar-10-batches-py"
 BATCHES = [f"data_batch_{i}" for i in range(1, 6)]
@@ -182,7 +182,7 @@ real_data = pytest.mark.skipif(
 @real_data
 def test_real_data_is_read_as_torchvision_reads_it():
     root = os.environ["CIFAR10_ROOT"]
-    dataset = cifar10(root)
+    dataset = load_cifar10(root)
     for part, inputs, labels in (
         (CIFAR10(root, train=True), dataset.train_inputs, dataset.train_labels),
         (CIFAR10(root, train=False), dataset.test_inputs, dataset.test_labels),
@@ -202,21 +202,21 @@ def test_real_data_is_read_through_a_link_and_not_written_to(tmp_path):
     folder = Path(os.environ["CIFAR10_ROOT"]) / FOLDER
     before = {path: path.stat().st_mtime_ns for path in [folder, *folder.iterdir()]}
     (tmp_path / FOLDER).symlink_to(folder.resolve())
-    assert cifar10(tmp_path).test_labels[:4].tolist() == [3, 8, 8, 0]
+    assert load_cifar10(tmp_path).test_labels[:4].tolist() == [3, 8, 8, 0]
     assert {path: path.stat().st_mtime_ns for path in [folder, *folder.iterdir()]} == before
     assert names_in(tmp_path) == [FOLDER]
 
 
 def test_complete_data_is_read_and_neither_written_to_nor_asked_for(complete, source, server):
     before = snapshot(complete)
-    check_content(cifar10(complete), source)
+    check_content(load_cifar10(complete), source)
     assert snapshot(complete) == before
     assert server.downloads == 0
 
 
 def test_home_is_understood(complete, source, monkeypatch):
     monkeypatch.setenv("HOME", str(complete.parent))
-    check_content(cifar10("~/root"), source)
+    check_content(load_cifar10("~/root"), source)
 
 
 @pytest.mark.parametrize("before", ["nothing", "folders to make", "an empty folder of that name"])
@@ -224,17 +224,17 @@ def test_absent_data_is_downloaded_once(before, source, server, tmp_path):
     root = tmp_path / "new" / "root" if before == "folders to make" else tmp_path
     if before == "an empty folder of that name":
         (root / FOLDER).mkdir()
-    check_content(cifar10(root), source)
+    check_content(load_cifar10(root), source)
     assert server.downloads == 1
     assert names_in(root) == [LOCK, FOLDER]
     assert names_in(root / FOLDER) == sorted(FILES)
-    check_content(cifar10(root), source)
+    check_content(load_cifar10(root), source)
     assert server.downloads == 1
 
 
 def test_an_archive_that_is_there_is_unpacked_and_kept(source, server, tmp_path):
     archive = shutil.copy(source.archive, tmp_path)
-    check_content(cifar10(tmp_path), source)
+    check_content(load_cifar10(tmp_path), source)
     assert server.downloads == 0
     assert Path(archive).read_bytes() == source.archive.read_bytes()
 
@@ -242,7 +242,7 @@ def test_an_archive_that_is_there_is_unpacked_and_kept(source, server, tmp_path)
 def test_an_archive_that_is_there_needs_no_server(source, server, tmp_path, monkeypatch):
     shutil.copy(source.archive, tmp_path)
     monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/nothing")
-    check_content(cifar10(tmp_path), source)
+    check_content(load_cifar10(tmp_path), source)
 
 
 @pytest.mark.parametrize("behaviour", ["serve", "refuse", "truncate"])
@@ -251,7 +251,7 @@ def test_a_damaged_archive_is_not_replaced(behaviour, source, server, tmp_path):
     archive = tmp_path / source.archive.name
     archive.write_bytes(b"half an archive")
     try:
-        cifar10(tmp_path)
+        load_cifar10(tmp_path)
     except (ConnectionError, ValueError) as error:
         close(error)
     assert archive.read_bytes() == b"half an archive"
@@ -269,7 +269,7 @@ def test_a_damaged_file_is_named_and_never_replaced(name, damage, complete, serv
         path.write_bytes(b"")
     before = snapshot(complete)
     with pytest.raises(ValueError, match="is damaged") as caught:
-        cifar10(complete)
+        load_cifar10(complete)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert snapshot(complete) == before
@@ -282,7 +282,7 @@ def test_a_missing_file_is_named_and_not_fetched(name, complete, server):
     path.unlink()
     before = snapshot(complete)
     with pytest.raises(ValueError, match=f"{name} is missing"):
-        cifar10(complete)
+        load_cifar10(complete)
     assert snapshot(complete) == before
     assert server.downloads == 0
 
@@ -291,7 +291,7 @@ def test_a_missing_file_is_named_and_not_fetched(name, complete, server):
 def test_a_failed_download_is_an_error_and_leaves_nothing(behaviour, server, source, tmp_path):
     server.behaviour = behaviour
     with pytest.raises(ConnectionError, match="its download failed") as caught:
-        cifar10(tmp_path)
+        load_cifar10(tmp_path)
     close(caught.value)
     message = str(caught.value)
     assert f"data.root={tmp_path}" in message
@@ -299,21 +299,21 @@ def test_a_failed_download_is_an_error_and_leaves_nothing(behaviour, server, sou
     assert "\n" not in message
     assert set(names_in(tmp_path)) <= {LOCK}
     server.behaviour = "serve"
-    check_content(cifar10(tmp_path), source)
+    check_content(load_cifar10(tmp_path), source)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "http://no-such-host.invalid/x"])
 def test_no_network_is_an_error(url, server, tmp_path, monkeypatch):
     monkeypatch.setattr(CIFAR10, "url", url)
     with pytest.raises(ConnectionError, match="data=shapes"):
-        cifar10(tmp_path)
+        load_cifar10(tmp_path)
     assert set(names_in(tmp_path)) <= {LOCK}
 
 
 def test_a_root_that_is_a_file_is_an_error(server, tmp_path):
     (tmp_path / "root").write_text("not a folder")
     with pytest.raises(ValueError, match="data.root=") as caught:
-        cifar10(tmp_path / "root")
+        load_cifar10(tmp_path / "root")
     assert "data=shapes" in str(caught.value)
     assert server.downloads == 0
 
@@ -321,13 +321,13 @@ def test_a_root_that_is_a_file_is_an_error(server, tmp_path):
 SCRIPT = """
 import json, sys
 from torchvision.datasets import CIFAR10
-from lecture4.data import cifar10
+from lecture4.data import load_cifar10
 
 for name, value in json.loads(sys.argv[2]).items():
     setattr(CIFAR10, name, value)
 print("ready", flush=True)
 sys.stdin.readline()
-dataset = cifar10(sys.argv[1])
+dataset = load_cifar10(sys.argv[1])
 print(int(dataset.train_inputs.sum()), int(dataset.test_inputs.sum()), flush=True)
 """
 
@@ -380,5 +380,5 @@ def test_a_download_that_is_killed_does_no_harm(signal_, source, server, tmp_pat
     if signal_ == signal.SIGINT:
         assert set(names_in(tmp_path)) <= {LOCK}
     server.behaviour = "serve"
-    check_content(cifar10(tmp_path), source)
+    check_content(load_cifar10(tmp_path), source)
     assert names_in(tmp_path) == [LOCK, FOLDER]

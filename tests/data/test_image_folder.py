@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lecture4.data import image_folder
+from lecture4.data import load_image_folder
 from lecture4.data.image_folder import read_image
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -42,7 +42,7 @@ def colour_of(path, image_size=6):
 
 def test_reads_both_splits(root):
     save(plain(GREEN), root / "train" / "cat" / "extra.png")
-    dataset = image_folder(root, image_size=8)
+    dataset = load_image_folder(root, image_size=8)
     assert dataset.class_names == ["cat", "dog"]
     assert dataset.train_inputs.shape == (7, 3, 8, 8)
     assert dataset.test_inputs.shape == (4, 3, 8, 8)
@@ -62,8 +62,8 @@ def test_reads_both_splits(root):
 
 def test_home_and_text_paths(root, monkeypatch):
     monkeypatch.setenv("HOME", str(root.parent))
-    assert len(image_folder(f"~/{root.name}", 4).train_labels) == 6
-    assert len(image_folder(str(root), 4).train_labels) == 6
+    assert len(load_image_folder(f"~/{root.name}", 4).train_labels) == 6
+    assert len(load_image_folder(str(root), 4).train_labels) == 6
 
 
 @pytest.mark.parametrize("image_size", [1, 8, 50])
@@ -185,14 +185,14 @@ def test_suffixes_in_capitals_hidden_files_and_others(root):
     (root / "train" / "cat" / "._a.png").write_text("a file that macOS leaves")
     (root / "train" / ".cache").mkdir()
     (root / "train" / "labels.csv").write_text("a,b")
-    dataset = image_folder(root, 4)
+    dataset = load_image_folder(root, 4)
     assert torch.bincount(dataset.train_labels).tolist() == [6, 3]
     assert dataset.class_names == ["cat", "dog"]
 
 
 def error_of(root):
     with pytest.raises(ValueError, match=".") as caught:
-        image_folder(root, 4)
+        load_image_folder(root, 4)
     message = str(caught.value)
     assert "\n" not in message
     return message

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lecture4.data import Dataset, rings
-from lecture4.data import cifar10 as read_cifar10
+from lecture4.data import Dataset, make_rings
+from lecture4.data import load_cifar10 as read_cifar10
 from lecture4.data.preprocess import (
     ChannelMean,
     ChannelStandardize,
@@ -171,7 +171,7 @@ def test_polar(point, r, theta):
 
 
 def test_polar_of_many_points_goes_back():
-    points = rings(100, 10).train_inputs
+    points = make_rings(100, 10).train_inputs
     r, theta = Polar((2,))(points).unbind(1)
     assert torch.stack([r * theta.cos(), r * theta.sin()], 1).allclose(points, atol=1e-6)
 
@@ -210,6 +210,6 @@ def test_the_std_of_cifar10_is_that_of_all_pixels():
 
 
 def test_datasets_are_frozen():
-    dataset = rings(10, 10)
+    dataset = make_rings(10, 10)
     with pytest.raises(dataclasses.FrozenInstanceError):
         dataset.class_names = []

@@ -3,12 +3,12 @@ import math
 import pytest
 import torch
 
-from lecture4.data import rings
+from lecture4.data import make_rings
 from lecture4.data.preprocess import Polar
 
 
 def test_shapes_and_types():
-    dataset = rings(201, 101)
+    dataset = make_rings(201, 101)
     assert dataset.class_names == ["inside", "around"]
     assert dataset.input_shape == (2,)
     assert dataset.train_inputs.shape == (201, 2)
@@ -19,7 +19,7 @@ def test_shapes_and_types():
 
 
 def test_r_equal_1_separates_the_classes():
-    dataset = rings()
+    dataset = make_rings()
     for inputs, labels in (
         (dataset.train_inputs, dataset.train_labels),
         (dataset.test_inputs, dataset.test_labels),
@@ -44,19 +44,19 @@ def ridge_accuracy(dataset, transform):
 
 
 def test_no_line_separates_the_points_and_one_does_in_polar_coordinates():
-    dataset = rings()
+    dataset = make_rings()
     assert 0.35 < ridge_accuracy(dataset, lambda points: points) < 0.65
     assert ridge_accuracy(dataset, Polar((2,))) == 1
 
 
 def test_angles_are_uniform():
-    x, y = rings(20_000, 10).train_inputs.double().T
+    x, y = make_rings(20_000, 10).train_inputs.double().T
     counts = torch.histc(torch.atan2(y, x), 20, -math.pi, math.pi)
     assert ((counts - 1000) ** 2 / 1000).sum() < 45  # 19 degrees of freedom
 
 
 def test_the_seed_decides():
-    first, again, other = rings(50, 20, 1), rings(50, 20, 1), rings(50, 20, 2)
+    first, again, other = make_rings(50, 20, 1), make_rings(50, 20, 1), make_rings(50, 20, 2)
     assert torch.equal(first.train_inputs, again.train_inputs)
     assert torch.equal(first.test_inputs, again.test_inputs)
     assert not torch.equal(first.train_inputs, other.train_inputs)
@@ -64,7 +64,7 @@ def test_the_seed_decides():
 
 
 def test_train_and_test_are_different_points():
-    dataset = rings(1000, 1000)
+    dataset = make_rings(1000, 1000)
     train = set(map(tuple, dataset.train_inputs.tolist()))
     assert not train & set(map(tuple, dataset.test_inputs.tolist()))
 
@@ -72,5 +72,5 @@ def test_train_and_test_are_different_points():
 @pytest.mark.parametrize("sizes", [(1, 10), (10, 1), (0, 0), (-5, 10)])
 def test_refuses_too_few(sizes):
     with pytest.raises(ValueError, match="must each be at least 2") as caught:
-        rings(*sizes)
+        make_rings(*sizes)
     assert f"train_size={sizes[0]} and test_size={sizes[1]}" in str(caught.value)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from lecture4.data import shapes
+from lecture4.data import make_shapes
 from lecture4.data.shapes import SHAPES
 
 NAMES = [
@@ -22,7 +22,7 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def dataset():
-    return shapes(5000, 1500)
+    return make_shapes(5000, 1500)
 
 
 def test_shapes_types_and_names(dataset):
@@ -37,12 +37,12 @@ def test_shapes_types_and_names(dataset):
 def test_as_many_of_every_class(dataset):
     assert torch.bincount(dataset.train_labels).tolist() == [500] * 10
     assert torch.bincount(dataset.test_labels).tolist() == [150] * 10
-    uneven = torch.bincount(shapes(23, 10).train_labels)
+    uneven = torch.bincount(make_shapes(23, 10).train_labels)
     assert uneven.max() - uneven.min() <= 1
 
 
 def test_the_seed_decides():
-    first, again, other = shapes(30, 20, 4), shapes(30, 20, 4), shapes(30, 20, 5)
+    first, again, other = make_shapes(30, 20, 4), make_shapes(30, 20, 4), make_shapes(30, 20, 5)
     torch.rand(1)
     assert torch.equal(first.train_inputs, again.train_inputs)
     assert torch.equal(first.test_inputs, again.test_inputs)
@@ -52,7 +52,7 @@ def test_the_seed_decides():
 
 
 def test_the_test_images_do_not_depend_on_the_number_of_training_images():
-    assert torch.equal(shapes(30, 20).test_inputs, shapes(50, 20).test_inputs)
+    assert torch.equal(make_shapes(30, 20).test_inputs, make_shapes(50, 20).test_inputs)
 
 
 def test_no_image_occurs_twice(dataset):
@@ -61,7 +61,7 @@ def test_no_image_occurs_twice(dataset):
 
 
 def test_splits_of_one_size_are_different_images():
-    dataset = shapes(50, 50)
+    dataset = make_shapes(50, 50)
     assert not (dataset.train_inputs == dataset.test_inputs).flatten(1).all(1).any()
 
 
@@ -131,5 +131,5 @@ def test_a_star_has_five_tips_and_five_notches():
 @pytest.mark.parametrize("sizes", [(9, 100), (100, 9), (0, 0), (-1, 50)])
 def test_refuses_too_few(sizes):
     with pytest.raises(ValueError, match="must each be at least 10") as caught:
-        shapes(*sizes)
+        make_shapes(*sizes)
     assert f"train_size={sizes[0]} and test_size={sizes[1]}" in str(caught.value)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lecture4.models import MLP, ConvNet, SoftmaxClassifier, layer_table
+from lecture4.models import MLP, ConvNet, SoftmaxClassifier, layer_rows
 
 CONVNET = {
     "input_shape": (3, 16, 13),
@@ -26,7 +26,7 @@ MODELS = [
 @pytest.mark.parametrize(("kind", "settings"), MODELS)
 def test_multiply_adds_are_half_of_torchs_count(kind, settings):
     model = kind(**settings)
-    rows = layer_table(model, settings["input_shape"])
+    rows = layer_rows(model, settings["input_shape"])
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.eval()(torch.zeros(1, *settings["input_shape"]))
     assert sum(row.multiply_adds for row in rows) == counter.get_total_flops() // 2 > 0
@@ -35,12 +35,12 @@ def test_multiply_adds_are_half_of_torchs_count(kind, settings):
 @pytest.mark.parametrize(("kind", "settings"), MODELS)
 def test_parameters_add_up(kind, settings):
     model = kind(**settings)
-    rows = layer_table(model, settings["input_shape"])
+    rows = layer_rows(model, settings["input_shape"])
     assert sum(row.parameters for row in rows) == sum(p.numel() for p in model.parameters())
 
 
 def test_every_layer_in_the_order_of_an_input():
-    rows = layer_table(ConvNet(**CONVNET), (3, 16, 13))
+    rows = layer_rows(ConvNet(**CONVNET), (3, 16, 13))
     assert [(row.name, row.output_shape, row.parameters, row.multiply_adds) for row in rows] == [
         ("blocks.0.conv", (6, 16, 13), 162, 6 * 16 * 13 * 27),
         ("blocks.0.pool", (6, 8, 6), 0, 0),
@@ -55,7 +55,7 @@ def test_every_layer_in_the_order_of_an_input():
 
 def arithmetic(model, input_shape):
     """The text of each layer that slides a window, without spaces."""
-    texts = [row.arithmetic.replace(" ", "") for row in layer_table(model, input_shape)]
+    texts = [row.arithmetic.replace(" ", "") for row in layer_rows(model, input_shape)]
     return [text for text in texts if text]
 
 
@@ -79,7 +79,7 @@ def test_the_model_is_not_changed(training):
     model = ConvNet(**CONVNET | {"dropout": 0.5}).train(training)
     state = copy.deepcopy(model.state_dict())
     random_state = torch.get_rng_state()
-    layer_table(model, (3, 16, 13))
+    layer_rows(model, (3, 16, 13))
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert {layer.training for layer in model.modules()} == {training}
     assert not any(layer._forward_hooks for layer in model.modules())
@@ -90,7 +90,7 @@ def test_the_model_is_not_changed(training):
 def test_a_layer_frozen_in_evaluation_stays_frozen():
     model = ConvNet(**CONVNET).train()
     model.blocks[0].norm.eval()
-    layer_table(model, (3, 16, 13))
+    layer_rows(model, (3, 16, 13))
     assert model.training
     assert not model.blocks[0].norm.training
 
@@ -98,11 +98,11 @@ def test_a_layer_frozen_in_evaluation_stays_frozen():
 def test_a_failing_model_is_not_changed():
     model = nn.Sequential(nn.Linear(3, 4), nn.Linear(5, 2))
     with pytest.raises(RuntimeError):
-        layer_table(model, (3,))
+        layer_rows(model, (3,))
     assert model.training
     assert not any(layer._forward_hooks for layer in model.modules())
 
 
 def test_takes_the_dtype_of_the_model():
     model = MLP((4,), 2, hidden=[3]).double()
-    assert [row.output_shape for row in layer_table(model, (4,))] == [(3,), (3,), (2,)]
+    assert [row.output_shape for row in layer_rows(model, (4,))] == [(3,), (3,), (2,)]

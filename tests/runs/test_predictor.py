@@ -161,14 +161,14 @@ def test_a_source_that_does_not_fit_is_refused(trained, name):
 
 
 def test_a_checkpoint_s_root_is_read_but_never_downloaded_to(trained, tmp_path, monkeypatch):
-    from lecture4.data import shapes
+    from lecture4.data import make_shapes
     from lecture4.runs import predictor as module
 
     asked = []
 
     def cifar10(root):
         asked.append(str(root))
-        return shapes(train_size=10, test_size=10)
+        return make_shapes(train_size=10, test_size=10)
 
     monkeypatch.setitem(module.SOURCES, "cifar10", cifar10)
     monkeypatch.delenv("CIFAR10_ROOT", raising=False)

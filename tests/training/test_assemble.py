@@ -6,7 +6,7 @@ from running import SMALL, compose
 from torch import nn
 
 from lecture4 import byhand
-from lecture4.data import preprocess, shapes
+from lecture4.data import make_shapes, preprocess
 from lecture4.training.assemble import assemble, build, hyperparameters
 
 MLP = [*SMALL, "model=mlp", "model.hidden=[8]", "model.dropout=0.5"]
@@ -50,7 +50,7 @@ def test_settings_reach_what_they_are_for():
 
 
 def test_a_dataset_and_a_preprocessing_that_are_there_are_taken():
-    dataset = shapes(train_size=100, test_size=10)
+    dataset = make_shapes(train_size=100, test_size=10)
     fitted = preprocess.ChannelMean((3, 32, 32))
     fitted.mean.fill_(0.25)
     cfg = compose("data=cifar10", "data.root=/nowhere", "data.val_size=20", "model=softmax")

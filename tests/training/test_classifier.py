@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lecture4.data import shapes, stratified_split
+from lecture4.data import make_shapes, stratified_split
 from lecture4.data.augment import Flip, NoAugment
 from lecture4.data.preprocess import ChannelStandardize, FullScale
 from lecture4.data.randomness import generator, mix
@@ -64,7 +64,7 @@ EPOCHS, BATCH = 2, 32
 
 @pytest.fixture(scope="module")
 def dataset():
-    return shapes(train_size=330, test_size=20)
+    return make_shapes(train_size=330, test_size=20)
 
 
 def net(dtype: torch.dtype = torch.float32) -> nn.Module:

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lecture4.data import Dataset, rings
+from lecture4.data import Dataset, make_rings
 from lecture4.training.datamodule import DataModule
 
 
@@ -227,12 +227,12 @@ def test_a_wrong_validation_size_is_refused():
 
 
 def test_serves_points_as_float32():
-    inputs, labels, index = epoch(DataModule(rings(100, 20), val_size=10, batch_size=8))[0]
+    inputs, labels, index = epoch(DataModule(make_rings(100, 20), val_size=10, batch_size=8))[0]
     assert (inputs.dtype, labels.dtype, index.dtype) == (torch.float32, torch.int64, torch.int64)
 
 
 def test_a_sample_is_of_the_training_split_without_repetition_and_follows_its_key():
-    data = DataModule(rings(train_size=100, test_size=10), val_size=20)
+    data = DataModule(make_rings(train_size=100, test_size=10), val_size=20)
     drawn = data.sample(30, 0)
     assert len(drawn.unique()) == 30
     assert set(drawn.tolist()) <= set(data.train_index.tolist())

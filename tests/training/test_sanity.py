@@ -11,7 +11,7 @@ from lecture4.byhand import functional as F
 from lecture4.byhand import nn as byhand_nn
 from lecture4.byhand import optim
 from lecture4.byhand.functional import dense, losses, normalization, pooling
-from lecture4.data import shapes
+from lecture4.data import make_shapes
 from lecture4.data.augment import NoAugment
 from lecture4.data.preprocess import ChannelStandardize
 from lecture4.lesson import planted_bugs
@@ -40,7 +40,7 @@ ADAM = partial(optim.Adam, lr=1e-3)
 
 @pytest.fixture(scope="module")
 def dataset():
-    return shapes(train_size=600, test_size=10, seed=0)
+    return make_shapes(train_size=600, test_size=10, seed=0)
 
 
 @pytest.fixture

@@ -6,15 +6,15 @@ import torch
 from torch import nn
 
 from lecture4.byhand import functional as F
-from lecture4.data.cifar10 import cifar10
+from lecture4.data.cifar10 import load_cifar10
 from lecture4.data.dataset import Dataset
 from lecture4.data.randomness import generator
-from lecture4.data.shapes import shapes
+from lecture4.data.shapes import make_shapes
 from lecture4.lesson.lab.finding import Claim, Finding, above_chance, paired, resolution
 from lecture4.lesson.lab.items import Gallery, Item, Plot, Table, png
 from lecture4.lesson.lab.plots import add_chance, add_line, panels, spread
 from lecture4.lesson.lab.trainings import Lab
-from lecture4.models import MLP, ConvNet, layer_table
+from lecture4.models import MLP, ConvNet, layer_rows
 
 IMAGE, MAPS = (3, 32, 32), (6, 28, 28)  # the lecture's example: six 5×5 filters
 VAL_SIZE = 1000
@@ -46,12 +46,12 @@ def shuffled(images: torch.Tensor) -> torch.Tensor:
 
 def shuffled_cifar10(root: str = "data") -> Dataset:
     """``cifar10`` with all images shuffled, training and test."""
-    return _shuffled_dataset(cifar10(root))
+    return _shuffled_dataset(load_cifar10(root))
 
 
 def shuffled_shapes(train_size: int, test_size: int, seed: int) -> Dataset:
     """``shapes`` with all images shuffled, training and test."""
-    return _shuffled_dataset(shapes(train_size, test_size, seed))
+    return _shuffled_dataset(make_shapes(train_size, test_size, seed))
 
 
 def _shuffled_dataset(dataset: Dataset) -> Dataset:
@@ -87,7 +87,7 @@ def _costs() -> list[dict]:
             nn.Flatten(), nn.Linear(torch.Size(IMAGE).numel(), size)
         ),
     }
-    rows = {name: layer_table(nn.Sequential(layer), IMAGE)[0] for name, layer in layers.items()}
+    rows = {name: layer_rows(nn.Sequential(layer), IMAGE)[0] for name, layer in layers.items()}
     return [
         {"layer": name, "parameters": row.parameters, "multiply_adds": row.multiply_adds}
         for name, row in rows.items()

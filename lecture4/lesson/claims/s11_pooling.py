@@ -11,7 +11,7 @@ from lecture4.lesson.lab.finding import Claim, Finding, above_chance
 from lecture4.lesson.lab.items import Item, Plot, Table
 from lecture4.lesson.lab.plots import add_curves, figure, mean_curve, spread
 from lecture4.lesson.lab.trainings import Lab, Run, scores_of
-from lecture4.models import ConvNet, layer_table
+from lecture4.models import ConvNet, layer_rows
 from lecture4.models.convnet import Block
 from lecture4.models.geometry import make_pool
 
@@ -124,7 +124,7 @@ def _spread(operation, x: torch.Tensor) -> dict:
 def _cost(lab: Lab, reduction: str) -> dict:
     classifier, data = lab.assemble(*COMMON, blocks(reduction))
     model, shape = classifier.model.eval(), data.dataset.input_shape
-    rows = layer_table(model, shape)
+    rows = layer_rows(model, shape)
     images = torch.zeros(TIMED, *shape)
     with torch.no_grad():
         seconds = min(_seconds(model, images) for _ in range(PASSES))

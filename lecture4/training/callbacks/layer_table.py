@@ -3,7 +3,7 @@
 import pytorch_lightning as pl
 from rich.table import Table
 
-from lecture4.models import LayerRow, layer_table
+from lecture4.models import LayerRow, layer_rows
 from lecture4.support.console import make_console, make_table
 
 
@@ -15,9 +15,7 @@ class LayerTable(pl.Callback):
         if not trainer.is_global_zero:
             return
         console = make_console()
-        console.print(
-            as_table(layer_table(pl_module.model, trainer.datamodule.dataset.input_shape))
-        )
+        console.print(as_table(layer_rows(pl_module.model, trainer.datamodule.dataset.input_shape)))
         console.print(
             f"training on {pl_module.device.type}, precision {trainer.precision}", highlight=False
         )

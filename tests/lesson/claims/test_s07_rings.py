@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from lecture4.data import rings
+from lecture4.data import make_rings
 from lecture4.lesson.claims import s07_rings as claim
 from lecture4.lesson.claims.s07_rings import CLAIM, best_line, line_limit, moved, polar_boundary
 from lecture4.lesson.lab import Lab, Plot, Table, Widget
@@ -86,7 +86,7 @@ def test_the_best_line_is_that_of_trying_all():
 
 
 def test_the_limit_of_a_line_is_what_many_points_give():
-    data = rings(40_000, 2)
+    data = make_rings(40_000, 2)
     best = best_line(data.train_inputs, data.train_labels, directions=8)["accuracy"]
     assert 100 * line_limit() == pytest.approx(best, abs=0.7)
     assert 0.65 < line_limit() < 0.68

@@ -27,8 +27,11 @@ def test_a_training_is_that_of_train_py(job, tmp_path):
 
 def test_the_pages_data_is_used_where_none_is_named():
     lab = Lab(data="shapes")
-    assert lab.compose("model=softmax").data.source._target_ == "lecture4.data.shapes"
-    assert lab.compose("data=rings", "model=softmax").data.source._target_ == "lecture4.data.rings"
+    assert lab.compose("model=softmax").data.source._target_ == "lecture4.data.make_shapes"
+    assert (
+        lab.compose("data=rings", "model=softmax").data.source._target_
+        == "lecture4.data.make_rings"
+    )
     there = Lab(data="cifar10", root="/somewhere").compose("model=softmax")
     assert there.data.root == "/somewhere"
 

@@ -49,9 +49,9 @@ def test_a_lone_checkpoint_is_enough_to_predict(job, tmp_path, model):
     whole = torch.nn.ModuleDict({"model": net, "preprocess": prepare})
     whole.load_state_dict(checkpoint["state_dict"])
 
-    from lecture4.data import shapes
+    from lecture4.data import make_shapes
 
-    dataset = shapes(train_size=300, test_size=60)
+    dataset = make_shapes(train_size=300, test_size=60)
     with torch.no_grad():
         scores = net.eval()(prepare(dataset.test_inputs))
     accuracy = (scores.argmax(1) == dataset.test_labels).double().mean().item()

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from lecture4.models import ConvNet, layer_table
+from lecture4.models import ConvNet, layer_rows
 from lecture4.training.callbacks.layer_table import as_table
 
 BLOCKS = [
@@ -12,7 +12,7 @@ BLOCKS = [
 
 
 def test_the_table_fills_in_the_arithmetic_and_adds_up():
-    rows = layer_table(ConvNet((3, 32, 32), 10, BLOCKS), (3, 32, 32))
+    rows = layer_rows(ConvNet((3, 32, 32), 10, BLOCKS), (3, 32, 32))
     console = Console(width=80)
     with console.capture() as shown:
         console.print(as_table(rows))
