@@ -214,7 +214,6 @@ def test_hydra_is_spoken_in_few_files(sources):
     assert hydra_elsewhere(sources) == sorted(ALSO_SPEAKS_HYDRA)
 
 
-@pytest.mark.xfail(strict=True, reason="names in data, models and lesson.page are to change")
 def test_no_module_has_the_name_of_a_function_or_class_beside_it(sources):
     assert modules_named_as_exports(sources) == []
 

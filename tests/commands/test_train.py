@@ -235,7 +235,7 @@ def test_preprocessing_is_fitted_on_the_training_split_alone(job):
     from lecture4.training.datamodule import DataModule
 
     _, folder = job("model=softmax", "trainer.max_epochs=1", "preprocess=mean_image")
-    data = DataModule(dataset=shapes(train_size=300, test_size=60), val_size=60)
+    data = DataModule(dataset=make_shapes(train_size=300, test_size=60), val_size=60)
     train, val = (
         data.dataset.train_inputs[index].double().mean(0) / 255
         for index in (data.train_index, data.val_index)

@@ -340,7 +340,7 @@ def start_process(root, source, server):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=Path(cifar10.__code__.co_filename).parents[2],
+        cwd=Path(load_cifar10.__code__.co_filename).parents[2],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 

@@ -287,7 +287,7 @@ CLAIM = Claim(
         r"h = \tanh(W_2 \tanh(W_1 x + b_1) + b_2)",
         r"s = W_3 h + b_3",
     ],
-    code=[Polar, SoftmaxClassifier, MLP, rings],
+    code=[Polar, SoftmaxClassifier, MLP, make_rings],
     measure=measure,
     judge=judge,
     draw=draw,

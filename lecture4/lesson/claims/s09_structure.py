@@ -306,7 +306,7 @@ CLAIM = Claim(
         r"w_{kcae} \, x_{c,\,i+a-1,\,j+e-1} + b_k",
         r"(W Q^{T}) (Q x) = W x \quad \text{for every permutation } Q",
     ],
-    code=[F.conv2d, F.linear, layer_table, MLP, ConvNet, shuffled],
+    code=[F.conv2d, F.linear, layer_rows, MLP, ConvNet, shuffled],
     measure=measure,
     judge=judge,
     draw=draw,

@@ -261,7 +261,7 @@ CLAIM = Claim(
         r"\frac{32 + 2 \cdot 0 - 5}{1} + 1 = 28",
         r"P = \frac{F - 1}{2},\; S = 1 \;\Rightarrow\; N + 2P - F + 1 = N",
     ],
-    code=[output_size, Windows, F.conv2d, F.max_pool2d, layer_table],
+    code=[output_size, Windows, F.conv2d, F.max_pool2d, layer_rows],
     measure=measure,
     judge=judge,
     draw=draw,

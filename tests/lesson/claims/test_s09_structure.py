@@ -64,7 +64,7 @@ def test_pixels_are_put_into_one_order():
 
 def test_training_and_test_images_are_shuffled_alike():
     dataset = structure.shuffled_shapes(20, 10, 3)
-    plain = structure.shapes(20, 10, 3)
+    plain = structure.make_shapes(20, 10, 3)
     assert isinstance(dataset, Dataset)
     assert torch.equal(dataset.train_inputs, structure.shuffled(plain.train_inputs))
     assert torch.equal(dataset.test_inputs, structure.shuffled(plain.test_inputs))
@@ -73,7 +73,9 @@ def test_training_and_test_images_are_shuffled_alike():
 
 
 def test_cifar10_is_shuffled_likewise(monkeypatch):
-    monkeypatch.setattr(structure, "cifar10", lambda root: structure.shapes(20, 10, len(root)))
+    monkeypatch.setattr(
+        structure, "load_cifar10", lambda root: structure.make_shapes(20, 10, len(root))
+    )
     expected = structure.shuffled_shapes(20, 10, 4)
     assert torch.equal(structure.shuffled_cifar10("here").test_inputs, expected.test_inputs)
 
