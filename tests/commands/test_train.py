@@ -232,6 +232,7 @@ def test_reloading_the_best_checkpoint_gives_the_same_test_results(job):
 
 
 def test_preprocessing_is_fitted_on_the_training_split_alone(job):
+    from lecture4.data import make_shapes
     from lecture4.training.datamodule import DataModule
 
     _, folder = job("model=softmax", "trainer.max_epochs=1", "preprocess=mean_image")

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 import torch
 
 from lecture4.data.preprocess import Polar
+from lecture4.data.rings import make_rings
 from lecture4.lesson.lab.finding import Claim, Finding
 from lecture4.lesson.lab.items import Item, Plot, Table, Widget
 from lecture4.lesson.lab.plots import COLOURS, add_points, panels, spread

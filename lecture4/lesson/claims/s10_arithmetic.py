@@ -13,6 +13,7 @@ from lecture4.lesson.lab.finding import Claim, Finding
 from lecture4.lesson.lab.items import Item, Plot, Table, Widget
 from lecture4.lesson.lab.plots import add_line, figure
 from lecture4.lesson.lab.trainings import Lab
+from lecture4.models import layer_rows
 
 LAYERS = {
     "convolution": (functional.conv2d, F.conv2d),
