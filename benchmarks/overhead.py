@@ -18,10 +18,12 @@ from pathlib import Path
 import hydra
 import torch
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from rounds import ROOT, arguments, compare
 from torch.nn.functional import cross_entropy
 
 from lecture4.data import load_cifar10, stratified_split
+from lecture4.training import formulas
 from lecture4.training.classifier import parameter_groups
 from lecture4.training.trainer import fastest_precision
 
@@ -59,7 +61,8 @@ def bare(model: str, root: str) -> float:
     net = instantiate(cfg.model, data.input_shape, 10, _convert_="all")
     preprocess = instantiate(cfg.preprocess, data.input_shape).fit(images[train])
     augment = instantiate(cfg.augment, data.input_shape)
-    optimizer = instantiate(cfg.optim)(parameter_groups(net))
+    settings = OmegaConf.to_container(cfg.optim, resolve=True)
+    optimizer = formulas.TORCH.optimizer(**settings)(parameter_groups(net))
     steps = len(train) // 128
     schedule = instantiate(cfg.schedule)(optimizer, EPOCHS[model] * steps)
     precision = cfg.trainer.precision
