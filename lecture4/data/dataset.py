@@ -16,6 +16,10 @@ class Dataset:
     Inputs are images, uint8 (N, C, H, W), or points, float32 (N, D); labels are int64 (N,), indices
     into ``class_names``. ``source`` recreates the dataset from plain values: ``name``, a key of
     ``lecture4.data.SOURCES``, and the arguments of that function.
+
+    Raises:
+        ValueError: a label is not an index into ``class_names``. No later step checks labels on a
+            GPU, where that would wait for the device.
     """
 
     class_names: list[str]
@@ -24,6 +28,16 @@ class Dataset:
     test_inputs: torch.Tensor
     test_labels: torch.Tensor
     source: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        classes = len(self.class_names)
+        for part, labels in (("train", self.train_labels), ("test", self.test_labels)):
+            wrong = labels[(labels < 0) | (labels >= classes)]
+            if len(wrong):
+                raise ValueError(
+                    f"{part}_labels contain {wrong[0]}; with {classes} classes a label must lie "
+                    f"between 0 and {classes - 1}"
+                )
 
     @property
     def input_shape(self) -> tuple[int, ...]:

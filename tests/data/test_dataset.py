@@ -99,3 +99,13 @@ def test_input_shape_is_that_of_one_input():
     images, points = torch.zeros(5, 3, 8, 6, dtype=torch.uint8), torch.zeros(5, 2)
     assert Dataset(["a"], images, labels, images, labels).input_shape == (3, 8, 6)
     assert Dataset(["a"], points, labels, points, labels).input_shape == (2,)
+
+
+@pytest.mark.parametrize("wrong", [-1, 2, 255])
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_label_that_is_no_class_is_refused_when_the_data_are_read(part, wrong):
+    labels = {"train": torch.tensor([0, 1, 1]), "test": torch.tensor([1])}
+    Dataset(["a", "b"], torch.zeros(3, 2), labels["train"], torch.zeros(1, 2), labels["test"])
+    labels[part][0] = wrong
+    with pytest.raises(ValueError, match=f"{part}_labels contain {wrong}; .* between 0 and 1"):
+        Dataset(["a", "b"], torch.zeros(3, 2), labels["train"], torch.zeros(1, 2), labels["test"])
