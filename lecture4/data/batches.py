@@ -142,8 +142,8 @@ class Loader(DataLoader):
 class ResumableLoader(Loader):
     """A loader of ``Shuffled`` chunks that can continue within an epoch.
 
-    It counts the chunks of an epoch that it has handed out; Lightning keeps the count in
-    checkpoints, by ``state_dict`` and ``load_state_dict``.
+    Lightning keeps in checkpoints how many batches of an epoch it has handed out, by
+    ``state_dict`` and ``load_state_dict``.
     """
 
     handed_out = 0
@@ -155,12 +155,23 @@ class ResumableLoader(Loader):
             yield chunk
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch, and how many of its chunks are handed out."""
-        return {"epoch": self.sampler.epoch, "chunks": self.handed_out}
+        """The epoch, and how many of its batches are handed out."""
+        ends = [0, *(chunk.stop for chunk in self.sampler.chunks)]
+        return {"epoch": self.sampler.epoch, "batches": ends[self.handed_out]}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue after these chunks."""
-        self.sampler.epoch, self.sampler.first = state["epoch"], state["chunks"]
+        """Continue after these batches.
+
+        Raises:
+            ValueError: no chunk ends there.
+        """
+        ends = [0, *(chunk.stop for chunk in self.sampler.chunks)]
+        if state["batches"] not in ends:
+            raise ValueError(
+                f"the checkpoint was saved after {state['batches']} batches of an epoch, where no "
+                f"chunk of batches ends in this version; resume from the end of an epoch"
+            )
+        self.sampler.epoch, self.sampler.first = state["epoch"], ends.index(state["batches"])
 
 
 def _unchanged(batch):

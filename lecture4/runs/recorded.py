@@ -49,7 +49,8 @@ def read_overrides(path: Path, keys: tuple[str, ...] = ()) -> list[str]:
             (keys and key not in keys)
             or re.match(r"hydra\b", key)
             or override.package  # GROUP@PACKAGE would put one group in the place of another
-            or "_target_" in f"{key} {value}"
+            or re.search(r"(^|\W)_\w+_\b", f"{key} {value}")  # _target_ and its like are Hydra's
+            or key.startswith("data.source")  # which conf/ makes of the keys of data
             or "${" in str(value)  # an interpolation may read the environment, or hide a value
             or key == "trainer.default_root_dir"
             or (key.startswith("logger.") and not LOGGERS.match(key))

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from lecture4.runs import recorded
 from lecture4.support.files import write_atomically
 from lecture4.support.processes import rank
-from lecture4.training.settings import in_sweep
+from lecture4.training.processes import in_sweep
 
 BESIDE = ("trainer.max_epochs", "data.root")  # what may be given with resume=
 EXTENSION = "resumed.yaml"  # in RUN: overrides of BESIDE, as given when it was resumed
@@ -121,6 +121,8 @@ def _typed(cfg: DictConfig) -> list[str]:
     for word in HydraConfig.get().overrides.task:
         key = word.partition("=")[0].lstrip("+~")
         if key in BESIDE:
+            if "${" in word:
+                raise ValueError(f"{word} is not accepted with resume=; give the value itself")
             typed.append(word.lstrip("+"))
         elif key != "resume":
             raise ValueError(

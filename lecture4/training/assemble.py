@@ -7,7 +7,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from lecture4.byhand.optim import Search
+from lecture4.byhand.optim.search import Search
 from lecture4.data.dataset import Dataset
 from lecture4.data.preprocess import Preprocess
 from lecture4.training import formulas

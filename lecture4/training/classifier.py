@@ -142,13 +142,10 @@ class Classifier(pl.LightningModule):
 
     test_step = validation_step
 
-    def setup(self, stage: str) -> None:
-        """Let each of several processes drop the units that one process would."""
+    def on_train_start(self) -> None:
+        """Adapt dropout to several processes, and the learning rates to a run made longer."""
         if self.trainer.world_size > 1:
             convert_dropout(self.model)
-
-    def on_train_start(self) -> None:
-        """Let a run that was resumed to become longer follow the longer run's schedule."""
         restore_rates(self.lr_schedulers())
 
     def on_train_epoch_start(self) -> None:

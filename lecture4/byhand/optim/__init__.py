@@ -7,6 +7,6 @@ written by hand. The random searches need no gradient and have no twin in torch.
 
 from lecture4.byhand.optim.adam import Adam, AdamW
 from lecture4.byhand.optim.descent import SGD
-from lecture4.byhand.optim.search import RandomLocalSearch, RandomSearch, Search
+from lecture4.byhand.optim.search import RandomLocalSearch, RandomSearch
 
-__all__ = ["SGD", "Adam", "AdamW", "RandomLocalSearch", "RandomSearch", "Search"]
+__all__ = ["SGD", "Adam", "AdamW", "RandomLocalSearch", "RandomSearch"]

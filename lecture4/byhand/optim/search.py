@@ -1,14 +1,14 @@
 """Random search: try a candidate W, keep it if its loss is smaller."""
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch.optim import Optimizer
 
 
-class Search(Optimizer):
+class Search(Optimizer, ABC):
     """Tries one candidate W for each batch and keeps it if its loss is smaller.
 
     The kept W and the candidate are scored on the same batch. The parameters are frozen, as no

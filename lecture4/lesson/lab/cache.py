@@ -1,8 +1,8 @@
 """A cache of results on disk, keyed by the code and the settings that determine them."""
 
 import hashlib
+import io
 import json
-import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from lecture4.support.conf import CONF
+from lecture4.support.files import write_atomically
 
 PACKAGE = Path(__file__).parents[2]
 # Trainings do not depend on these: claims have a key of their own, the page is written anew.
@@ -64,6 +65,6 @@ class Cache:
 
     def store(self, key: str, value: Any) -> None:
         """Store plain values and tensors atomically."""
-        temporary = self.folder / f".{key}.{os.getpid()}.part"
-        torch.save(value, temporary)
-        temporary.replace(self.folder / f"{key}.pt")
+        content = io.BytesIO()
+        torch.save(value, content)
+        write_atomically(self.folder / f"{key}.pt", content.getbuffer())

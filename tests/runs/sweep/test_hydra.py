@@ -197,7 +197,8 @@ def test_without_the_package_the_extra_is_named():
     from hydra.errors import MissingConfigException
 
     def missing(group: str, choice: str) -> str:
-        return sentence(MissingConfigException("gone", f"{group}/{choice}", ["basic"]))
+        text = f"Could not find '{group}/{choice}'\n\nAvailable options in '{group}':\n\tbasic"
+        return sentence(MissingConfigException(text, f"{group}/{choice}", ["basic"]))
 
     assert missing("hydra/launcher", "joblib") == (
         "hydra/launcher=joblib needs an extra package: pip install -e '.[sweep]'"
