@@ -45,12 +45,13 @@ def read_overrides(path: Path, keys: tuple[str, ...] = ()) -> list[str]:
     for override in parsed:
         key, value = override.key_or_group, override.value()
         names = value if isinstance(value, list) else [value]
+        keys_in = key if isinstance(value, str) else f"{key} {value}"
         if (
             (keys and key not in keys)
             or re.match(r"hydra\b", key)
             or override.package  # GROUP@PACKAGE would put one group in the place of another
-            or re.search(r"(^|\W)_\w+_\b", f"{key} {value}")  # _target_ and its like are Hydra's
-            or key.startswith("data.source")  # which conf/ makes of the keys of data
+            or re.search(r"(^|\W)_\w+_\b", keys_in)  # _target_ and its like are Hydra's own
+            or re.match(r"data\.source(\.|$)", key)  # which conf/ makes of the keys of data
             or "${" in str(value)  # an interpolation may read the environment, or hide a value
             or key == "trainer.default_root_dir"
             or (key.startswith("logger.") and not LOGGERS.match(key))

@@ -32,7 +32,7 @@ ACCEPTED = [
     ["model=mlp", "model.hidden=[8,8]", "+trainer.gradient_clip_val=1.0"],
     ["logger=wandb", "logger.wandb.offline=true", "+logger.wandb.tags=[a,b]"],
     ["logger=mlflow", "logger.mlflow.experiment_name=mine", "penalty=l2"],
-    ["data=rings", "preprocess=polar", "sweep_resume=true"],
+    ["data=rings", "data.source_seed=3", "preprocess=polar", "sweep_resume=true"],
     ["data.root='/a place'", "optim.lr=1e-05", "data.batch_size=null", "++seed=3"],
 ]
 
@@ -73,6 +73,10 @@ REFUSED = [
     "hydra/launcher=joblib",
     "+hydra.callbacks.other={}",
     "+hydra={}",
+    "data.source.root=/etc",
+    "+data.source._args_=[1]",
+    "+model._partial_=true",
+    "+model={_convert_: all}",
 ]
 
 
