@@ -1,4 +1,4 @@
-"""Log a run's hyperparameters, figures and outcome, beside the metrics of each epoch."""
+"""Log a run's hyperparameters, figures and outcome."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from lecture4.training.loggers import MLflow, TensorBoard, Wandb
 
 
 class Records(pl.Callback):
-    """Logs hyperparameters, figures, the best epoch's metrics and how the run ended.
+    """Logs hyperparameters, figures, the best epoch's metrics and the outcome.
 
     It must come after ``Results``, which draws the figures.
 
@@ -59,4 +59,4 @@ def of_this_process(trainer: pl.Trainer) -> list[TensorBoard | Wandb | MLflow]:
     """The loggers that have an outcome, on rank 0; none elsewhere."""
     if not trainer.is_global_zero:
         return []
-    return [it for it in trainer.loggers if isinstance(it, TensorBoard | Wandb | MLflow)]
+    return [log for log in trainer.loggers if isinstance(log, TensorBoard | Wandb | MLflow)]
