@@ -10,7 +10,7 @@ from lecture4.support.conf import CONF
 
 
 def main() -> None:
-    """Run ``lecture.py`` with the settings of the command line."""
+    """Read the command line and test the claims."""
     with plain_errors():
         if help_asked():
             show(lecture_help())
@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def run_claims(cfg: DictConfig) -> None:
-    """Test the claims that ``cfg.claims`` names, and write the page."""
+    """Test ``cfg.claims`` and write the page."""
     names = check_lecture(cfg)
     from lecture4.lesson import report
     from lecture4.lesson.lab import Lab

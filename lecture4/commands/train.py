@@ -11,7 +11,7 @@ from lecture4.training.settings import check
 
 
 def main() -> None:
-    """Read the command line, and do what it says."""
+    """Read the command line; print help, or train."""
     with plain_errors(), sweep.summarize():
         if help_asked():
             show(train_help())

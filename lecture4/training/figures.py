@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-TRAIN, VAL = "#1f77b4", "#d95f02"  # distinct to colour-blind readers as well
+TRAIN, VAL = "#1f77b4", "#d95f02"  # distinguishable by colour-blind readers
 
 
 def curves(history: Sequence[Mapping]) -> Figure:
@@ -29,12 +29,11 @@ def confusion(predicted: torch.Tensor, labels: torch.Tensor, class_names: Sequen
     """Show the confusion matrix, true classes in rows, and the most confused pairs beside it."""
     k = len(class_names)
     names = [shorten(name, 18) for name in class_names]
-    # torchmetrics, in deterministic mode, would compare every image with all k² cells
     matrix = torch.bincount(labels * k + predicted, minlength=k * k).view(k, k)
     share = matrix / matrix.sum(1, keepdim=True).clamp(min=1)
     side = min(max(3.5, 0.5 * k), 30)  # inches
     longest = max(map(len, names))
-    left, below = 0.5 + 0.085 * longest, 0.5 + 0.065 * longest  # inches for the names
+    left, below = 0.5 + 0.085 * longest, 0.5 + 0.065 * longest  # inches, for the names
     width, height = left + side + 3.6, below + side + 0.4
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((left / width, below / height, side / width, side / height))
