@@ -5,7 +5,6 @@ loss, backward, update. Both are measured in float32, and in the precision that 
 here. Memory is the increase of a fresh process's peak during three steps.
 """
 
-import contextlib
 import subprocess
 import sys
 import time
@@ -35,9 +34,8 @@ def make_step(side: str, precision: str) -> Callable[[], None]:
     optimizer = found.optimizer(**cfg.optim)(parameter_groups(net))
     cross_entropy = found.nn.CrossEntropyLoss()
     images, labels = torch.randn(128, 3, 32, 32), torch.randint(10, (128,))
-    autocast = contextlib.nullcontext
-    if precision == "bf16-mixed":
-        autocast = partial(torch.autocast, "cpu", torch.bfloat16)
+    bfloat16 = precision == "bf16-mixed"
+    autocast = partial(torch.autocast, "cpu", torch.bfloat16, enabled=bfloat16)
 
     def step() -> None:
         with autocast():

@@ -6,20 +6,16 @@ augmentation, preprocessing, precision, optimizer and schedule, and validate aft
 wall time of fitting; start-up is left out on both sides.
 """
 
-import contextlib
 import os
 import time
 from functools import partial
 
 import hydra
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from rounds import arguments, compare, train_seconds
 from torch.nn.functional import cross_entropy
 
-from lecture4.data import load_cifar10, stratified_split
-from lecture4.training import formulas
+from lecture4.training.assemble import assemble
 from lecture4.training.classifier import parameter_groups
 from lecture4.training.trainer import fastest_precision
 
@@ -40,22 +36,18 @@ def bare(model: str, root: str) -> float:
     """Images per second of the bare loop."""
     with hydra.initialize(version_base="1.3", config_path="../conf"):
         cfg = hydra.compose("train", [f"model={model}", f"data.root={root}"])
-    data = load_cifar10(root)
-    images, labels = data.train_inputs, data.train_labels
-    train, val = stratified_split(labels, cfg.data.val_size, seed=0)
-    net = instantiate(cfg.model, data.input_shape, 10, _convert_="all")
-    preprocess = instantiate(cfg.preprocess, data.input_shape).fit(images[train])
-    augment = instantiate(cfg.augment, data.input_shape)
-    settings = OmegaConf.to_container(cfg.optim, resolve=True)
-    optimizer = formulas.TORCH.optimizer(**settings)(parameter_groups(net))
+    parts, data = assemble(cfg)
+    images, labels = data.dataset.train_inputs, data.dataset.train_labels
+    train, val = data.train_index, data.val_index
+    net, preprocess, augment = parts.model, parts.preprocess, parts.augment
+    optimizer = parts.optimizer(parameter_groups(net))
     steps = len(train) // 128
-    schedule = instantiate(cfg.schedule)(optimizer, EPOCHS[model] * steps)
+    schedule = parts.schedule(optimizer, EPOCHS[model] * steps)
     precision = cfg.trainer.precision
     if precision == "auto":
         precision = fastest_precision("cpu")
-    autocast = contextlib.nullcontext
-    if precision == "bf16-mixed":
-        autocast = partial(torch.autocast, "cpu", torch.bfloat16)
+    bfloat16 = precision == "bf16-mixed"
+    autocast = partial(torch.autocast, "cpu", torch.bfloat16, enabled=bfloat16)
 
     start = time.perf_counter()
     for _ in range(EPOCHS[model]):

@@ -53,10 +53,7 @@ class Shuffled(InOrder):
     within an epoch can be saved after a chunk.
 
     Args:
-        index: examples of the split.
-        batch_size: over all processes.
-        rank: as in ``InOrder``.
-        ranks: as in ``InOrder``.
+        index, batch_size, rank, ranks: as in ``InOrder``.
         seed: of the order.
         share: fraction of the batches in an epoch, in (0, 1]; other examples each epoch.
         chunk: maximum number of batches in a chunk.

@@ -19,40 +19,24 @@ NO_SETTINGS = ("defaults", "hydra")  # Hydra's keys at the top of a file
 
 @dataclass(frozen=True)
 class Key:
-    """A key in a file.
+    """A key in a file."""
 
-    Attributes:
-        path: as typed, such as ``optim.lr``.
-        default: its value, with unresolved interpolations.
-        meaning: its comment, or ``""``.
-    """
-
-    path: str
-    default: Any
-    meaning: str
+    path: str  # as typed, such as optim.lr
+    default: Any  # its value, with unresolved interpolations
+    meaning: str  # its comment, or ""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A file of conf/.
+    """A file of conf/."""
 
-    Attributes:
-        group: its directory; ``""`` for a file in conf/ itself.
-        name: of the file, such as ``sgd``.
-        package: prefix of its keys, such as ``optim``; ``""`` for none.
-        meaning: its comment, or ``""``.
-        keys: its keys, except names that start with ``_``.
-        includes: files whose keys it includes.
-        chooses: its choices in other groups.
-    """
-
-    group: str
-    name: str
-    package: str
-    meaning: str
-    keys: tuple[Key, ...]
-    includes: tuple[str, ...]
-    chooses: dict[str, str]
+    group: str  # its directory; "" for a file in conf/ itself
+    name: str  # such as sgd
+    package: str  # prefix of its keys, such as optim; "" for none
+    meaning: str  # its comment, or ""
+    keys: tuple[Key, ...]  # except names that start with _
+    includes: tuple[str, ...]  # files whose keys it includes
+    chooses: dict[str, str]  # its choices in other groups
 
 
 @dataclass(frozen=True)

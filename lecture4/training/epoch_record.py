@@ -10,16 +10,11 @@ class TrainingRecord:
     """Losses and correct predictions of an epoch's training batches.
 
     Values stay on their device until the chunk ends, so that no step waits for a GPU.
-
-    Attributes:
-        losses: mean loss of each batch in the chunks so far.
-        correct: number of correct predictions in them.
-        examples: number of examples in them.
     """
 
     def __init__(self):
-        self.losses: list[float] = []
-        self.correct = self.examples = 0
+        self.losses: list[float] = []  # mean loss of each batch in the chunks so far
+        self.correct = self.examples = 0  # numbers of correct predictions and examples in them
         self._chunk: list[tuple[torch.Tensor, ...]] = []
 
     @property

@@ -1,5 +1,6 @@
 """Figures of a run: each takes numbers and returns a matplotlib figure."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -46,12 +47,10 @@ def confusion(predicted: torch.Tensor, labels: torch.Tensor, class_names: Sequen
     figure.text((left + side / 2) / width, 0.1 / height, "predicted", ha="center")
     figure.text(0.1 / width, (below + side / 2) / height, "true", va="center", rotation=90)
     if k <= 20:
-        for i in ticks:
-            for j in ticks:
-                colour = "white" if share[i, j] > 0.5 else "black"
-                axes.text(
-                    j, i, int(matrix[i, j]), ha="center", va="center", color=colour, fontsize=8
-                )
+        centered = {"ha": "center", "va": "center", "fontsize": 8}
+        for i, j in itertools.product(ticks, ticks):
+            colour = "white" if share[i, j] > 0.5 else "black"
+            axes.text(j, i, int(matrix[i, j]), color=colour, **centered)
 
     both = (matrix + matrix.T).triu(1).flatten()
     worst = both.argsort(descending=True, stable=True)[:8].tolist()

@@ -15,19 +15,12 @@ Penalty = Callable[[Sequence[torch.Tensor]], torch.Tensor | float]
 
 @dataclass(frozen=True)
 class Formulas:
-    """The modules in which a run looks up its formulas.
+    """The modules in which a run looks up its formulas."""
 
-    Attributes:
-        name: value of ``formulas=``, recorded in checkpoints.
-        nn: layers and losses, under the names of ``torch.nn``.
-        optim: optimizers, under the names of ``torch.optim``.
-        penalties: R(W) by kind.
-    """
-
-    name: str
-    nn: ModuleType
-    optim: ModuleType
-    penalties: Mapping[str, Penalty]
+    name: str  # value of ``formulas=``, recorded in checkpoints
+    nn: ModuleType  # layers and losses, named as in torch.nn
+    optim: ModuleType  # optimizers, named as in torch.optim
+    penalties: Mapping[str, Penalty]  # R(w) by kind
 
     def __reduce__(self):
         return find, (self.name,)  # by name, because modules cannot be copied or pickled

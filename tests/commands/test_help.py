@@ -24,7 +24,7 @@ def sections(text: str) -> dict[str, str]:
     names = [group.name for group in groups()]
     parts: dict[str, list[str]] = {"": []}
     for line in text.splitlines():
-        if (name := line.partition(":")[0]) in names or line.startswith("Keys that"):
+        if (name := line.partition(":")[0]) in names or line.startswith("Keys outside"):
             parts[name] = current = []
             current.append(line)
         else:

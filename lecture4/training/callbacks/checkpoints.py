@@ -14,13 +14,7 @@ from lecture4.training.checkpoint import read_checkpoint
 
 
 class EpochCheckpoint(ModelCheckpoint):
-    """Saves after each epoch as ``NAME.ckpt``, also in a resumed run whose directory was moved.
-
-    Args:
-        folder: of the checkpoints.
-        name: of the file, without ``.ckpt``.
-        choice: ``monitor`` and ``mode`` of ``ModelCheckpoint``; without, the newest epoch is saved.
-    """
+    """Saves ``NAME.ckpt``: the newest epoch, or the best by ``monitor`` and ``mode``."""
 
     on_train_batch_end = pl.Callback.on_train_batch_end  # saves after epochs only
     state_key = ""  # Lightning's property formats every setting, several times in each step
