@@ -16,12 +16,12 @@ TRAIN = """\
 python train.py model=mlp optim.lr=0.01           choose a model, set a key
 python train.py -m model=mlp,convnet seed=0,1,2   a sweep: every combination
 python train.py resume=outputs/DAY/TIME           continue a run
-python train.py --cfg job --resolve model=mlp     print the composed configuration
+python train.py --cfg job --resolve model=mlp     print the configuration
 python train.py --hydra-help                      Hydra's own flags"""
 LECTURE = """\
-python lecture.py                                   every claim, on a small budget
-python lecture.py claims=[rings,init] budget=full   two claims, on the full budget
-python lecture.py --cfg job                         print the composed configuration
+python lecture.py                                   every claim, small budget
+python lecture.py claims=[rings,init] budget=full   two claims, full budget
+python lecture.py --cfg job                         print the configuration
 python lecture.py --hydra-help                      Hydra's own flags"""
 
 

@@ -13,11 +13,7 @@ from lecture4.data.randomness import mix, uniform
 
 
 class NoAugment(nn.Module):
-    """``none``: leave the inputs unchanged.
-
-    Args:
-        input_shape: of one input, any.
-    """
+    """``none``: leave inputs of any shape unchanged."""
 
     def __init__(self, input_shape: Sequence[int]):
         super().__init__()

@@ -8,10 +8,8 @@ class GlobalDropout(nn.Module):
     """Drops the units that a single process would drop.
 
     Process r of R has rows r, r + R, … of the global batch. Each process draws the mask of the
-    whole batch from the same random state, and applies its rows of the mask.
-
-    Args:
-        layer: ``nn.Dropout`` or its twin by hand.
+    whole batch from the same random state, and applies its rows of the mask. ``layer`` is
+    ``nn.Dropout`` or its twin by hand.
     """
 
     def __init__(self, layer: nn.Dropout):

@@ -18,7 +18,6 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 from pytorch_lightning.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
-from torch.utils.tensorboard import FileWriter
 from torch.utils.tensorboard.summary import hparams
 
 from lecture4.support import private
@@ -42,7 +41,7 @@ class TensorBoard(TensorBoardLogger):
         super().log_hyperparams(flat)
         plain = {k: v if type(v) in (int, float) else str(v) for k, v in flat.items()}
         _columns, row, _end = hparams(plain, {})
-        self._add(row)
+        self.experiment.file_writer.add_summary(row)
 
     def log_figure(self, path: Path, step: int) -> None:
         """Add a figure."""
@@ -53,21 +52,12 @@ class TensorBoard(TensorBoardLogger):
         """Mark a finished run as a success, and close the files."""
         if self.outcome == "finished":
             _columns, _row, end = hparams({}, {})
-            self._add(end)
+            self.experiment.file_writer.add_summary(end)
         super().finalize(status)
-
-    def _add(self, summary: Any) -> None:
-        writer = FileWriter(self.log_dir)
-        writer.add_summary(summary)
-        writer.close()
 
 
 class Wandb(WandbLogger):
-    """Weights & Biases, with a run for each job of a sweep.
-
-    Args:
-        options: arguments of Lightning's ``WandbLogger``.
-    """
+    """Weights & Biases, with a run for each job of a sweep."""
 
     outcome: Outcome | None = None
     EXIT_CODES = {"finished": 0, "failed": 1, "killed": 130}

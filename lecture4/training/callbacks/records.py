@@ -14,11 +14,7 @@ from lecture4.training.loggers import MLflow, TensorBoard, Wandb
 class Records(pl.Callback):
     """Logs hyperparameters, figures, the best epoch's metrics and the outcome.
 
-    It must come after ``Results``, which draws the figures.
-
-    Args:
-        folder: the run's directory.
-        hyperparameters: plain values, dictionaries and lists.
+    It must come after ``Results``, which draws the figures into the run's ``folder``.
     """
 
     def __init__(self, folder: str | os.PathLike, hyperparameters: dict[str, Any]):

@@ -19,13 +19,7 @@ from lecture4.training.classifier import weights
 
 
 class Results(pl.Callback):
-    """Writes ``results.json`` and ``figures/`` after the test, and prints where they are.
-
-    Args:
-        folder: the run's directory.
-        progress: measures the time of fitting.
-        seed: of the run, for ``results.json``.
-    """
+    """Writes ``results.json`` and ``figures/`` after the test, and prints where they are."""
 
     def __init__(self, folder: str | os.PathLike, progress: Progress, seed: int):
         self.folder = Path(folder)
