@@ -52,7 +52,7 @@ class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
         # With HYDRA_FULL_ERROR=1, Hydra raises errors instead of printing them.
         os.environ.setdefault("LECTURE4_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        _quieten()
+        _silence_libraries()
 
     def __exit__(self, kind, error: BaseException | None, trace) -> bool:
         if isinstance(error, KeyboardInterrupt):
@@ -200,7 +200,7 @@ def run_directory() -> str:
     return HydraConfig.get().runtime.output_dir
 
 
-def _quieten() -> None:
+def _silence_libraries() -> None:
     """Silence library messages about deliberate choices."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

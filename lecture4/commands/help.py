@@ -25,7 +25,7 @@ python lecture.py --cfg job                         print the configuration
 python lecture.py --hydra-help                      Hydra's own flags"""
 
 
-def help_asked() -> bool:
+def help_requested() -> bool:
     """Whether the command line has -h or --help."""
     return not {"-h", "--help"}.isdisjoint(sys.argv[1:])
 

@@ -4,7 +4,7 @@ import hydra
 from omegaconf import DictConfig
 
 from lecture4.commands.errors import check_flags, plain_errors, run_directory
-from lecture4.commands.help import help_asked, lecture_help, show
+from lecture4.commands.help import help_requested, lecture_help, show
 from lecture4.lesson.settings import check_lecture
 from lecture4.support.conf import CONF
 
@@ -12,7 +12,7 @@ from lecture4.support.conf import CONF
 def main() -> None:
     """Read the command line and test the claims."""
     with plain_errors():
-        if help_asked():
+        if help_requested():
             show(lecture_help())
             return
         check_flags()

@@ -4,7 +4,7 @@ import hydra
 from omegaconf import DictConfig
 
 from lecture4.commands.errors import plain_errors, read_arguments, run_directory
-from lecture4.commands.help import help_asked, show, train_help
+from lecture4.commands.help import help_requested, show, train_help
 from lecture4.runs import resume, sweep
 from lecture4.support.conf import CONF
 from lecture4.training.settings import check
@@ -13,7 +13,7 @@ from lecture4.training.settings import check
 def main() -> None:
     """Read the command line; print help, or train."""
     with plain_errors(), sweep.summarize():
-        if help_asked():
+        if help_requested():
             show(train_help())
             return
         read_arguments()

@@ -11,9 +11,9 @@ def make_console(**options) -> Console:
     return console if console.is_terminal else Console(width=120, **options)
 
 
-def make_table(**options) -> Table:
+def make_table(*headers: str, **options) -> Table:
     """A table with a rule below the header and no frame."""
-    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), **options)
+    return Table(*headers, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), **options)
 
 
 def printable(text: object) -> str:

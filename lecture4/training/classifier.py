@@ -1,6 +1,7 @@
 """The LightningModule: preprocessing, model, loss, penalty, gradient, update."""
 
 import math
+import statistics
 from collections.abc import Callable, Iterable
 
 import pytorch_lightning as pl
@@ -11,7 +12,7 @@ from lecture4.data import randomness
 from lecture4.data.batches import Batch
 from lecture4.training.checkpoint import card
 from lecture4.training.dropout import convert_dropout
-from lecture4.training.epoch_record import EvaluationRecord, TrainingRecord, of_ranks
+from lecture4.training.epoch_record import EvaluationRecord, TrainingRecord, gather_from_ranks
 from lecture4.training.formulas import Formulas, Penalty
 from lecture4.training.schedule import restore_rates
 
@@ -170,10 +171,9 @@ class Classifier(pl.LightningModule):
             return  # Trainer.validate, without training
         if not math.isfinite(loss := self.metrics["val/loss"]):
             self._stop("validation loss", loss, self.global_step)
-        means = zip(
-            *of_ranks(self.record.means()), strict=True
-        )  # ranks have equal numbers of examples
-        loss, accuracy = (sum(of_each) / len(of_each) for of_each in means)
+        # ranks have equal numbers of examples
+        losses, accuracies = zip(*gather_from_ranks(self.record.means()), strict=True)
+        loss, accuracy = statistics.fmean(losses), statistics.fmean(accuracies)
         self.metrics |= {"train/loss": loss, "train/accuracy": accuracy}
         self.record = TrainingRecord()
 
@@ -216,7 +216,7 @@ class Classifier(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Add the classifier's description, and the training record to resume within an epoch."""
         checkpoint["classifier"] = card(self, self.trainer.datamodule, self.trainer.precision)
-        checkpoint["training_record"] = of_ranks(self.record.state_dict())
+        checkpoint["training_record"] = gather_from_ranks(self.record.state_dict())
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Restore metrics, dtype, and the training record of an unfinished epoch."""

@@ -71,11 +71,11 @@ class EvaluationRecord:
     def gather(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Concatenate the indices, labels and scores of all processes, on the CPU."""
         own = [torch.cat(parts).cpu() for parts in zip(*self._batches, strict=True)]
-        index, labels, scores = (torch.cat(p) for p in zip(*of_ranks(own), strict=True))
+        index, labels, scores = (torch.cat(p) for p in zip(*gather_from_ranks(own), strict=True))
         return index, labels, scores
 
 
-def of_ranks(value) -> list:
+def gather_from_ranks(value) -> list:
     """Gather ``value`` of every rank, as a list in rank order."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return [value]

@@ -4,7 +4,7 @@
 
 - ``log_figure(path, step)``;
 - ``outcome``: how the run ended, which ``finalize`` records; None while it runs;
-- ``look``: the command or address that shows the records, or "".
+- ``viewer``: the command or address that shows the records, or "".
 """
 
 import os
@@ -33,7 +33,7 @@ class TensorBoard(TensorBoardLogger):
     """
 
     outcome: Outcome | None = None
-    look = ""
+    viewer = ""
 
     def log_hyperparams(self, params: Mapping, metrics: None = None, step: None = None) -> None:
         """Write hparams.yaml and the run's row of the HParams tab."""
@@ -67,7 +67,7 @@ class Wandb(WandbLogger):
         private.drop_anonymous(self)
 
     @property
-    def look(self) -> str:
+    def viewer(self) -> str:
         """The run's page; offline, the command that uploads it."""
         run = self.experiment
         return shlex.join(["wandb", "sync", str(Path(run.dir).parent)]) if run.offline else run.url
@@ -119,7 +119,7 @@ class MLflow(MLFlowLogger):
             if client.get_experiment_by_name(experiment_name) is None:
                 client.create_experiment(experiment_name, artifact_location)
         local = shlex.join(["mlflow", "ui", "--backend-store-uri", tracking_uri])
-        self.look = tracking_uri if tracking_uri.startswith("http") else local
+        self.viewer = tracking_uri if tracking_uri.startswith("http") else local
 
     def log_hyperparams(self, params: Mapping) -> None:
         """Log hyperparameters under their names on the command line."""

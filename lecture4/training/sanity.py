@@ -272,9 +272,7 @@ CHECKS = (
 
 
 def _check_table(checks: list[Check]) -> Table:
-    table = make_table()
-    for column in ("sanity check", "measured", "expected", ""):
-        table.add_column(column)
+    table = make_table("sanity check", "measured", "expected", "")
     marks = {True: "ok", False: "FAILED", None: "skipped"}
     for c in checks:
         table.add_row(c.name, c.measured, c.expected, marks[c.passed])
