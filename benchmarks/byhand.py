@@ -1,11 +1,10 @@
-"""What do the formulas by hand cost? A training step of the default ConvNet, by hand over torch.
+"""Time and memory of a training step of the default ConvNet: formulas by hand over torch's.
 
 Both start from the same weights and take the same batch of 128 random images in memory: forward,
-loss, backward, update. In float32, and in the precision that ``train.py`` would choose here. Memory
-is how far a few steps raise the peak of a fresh process.
+loss, backward, update. Both are measured in float32, and in the precision that ``train.py`` chooses
+here. Memory is the increase of a fresh process's peak during three steps.
 """
 
-import contextlib
 import subprocess
 import sys
 import time
@@ -16,35 +15,27 @@ from pathlib import Path
 import hydra
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from rounds import ROOT, arguments, compare
-from torch import nn
 
-from lecture4.byhand import nn as byhand_nn
-from lecture4.byhand import optim as byhand_optim
+from lecture4.training import formulas
 from lecture4.training.classifier import parameter_groups
 from lecture4.training.trainer import fastest_precision
 
 STEPS = 5  # a round
-SIDES = {"torch": (nn, torch.optim), "byhand": (byhand_nn, byhand_optim)}
 
 
 def make_step(side: str, precision: str) -> Callable[[], None]:
-    """One training step with layers, loss and optimizer of ``torch`` or ``byhand``."""
-    layers, optim = SIDES[side]
+    """A training step with layers, loss and optimizer of ``formulas=side``."""
+    found = formulas.find(side)
     with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = hydra.compose("train", ["model=convnet", "optim=sgd"])
-    model = OmegaConf.masked_copy(cfg.model, [key for key in cfg.model if key != "layers"])
-    settings = {key: cfg.optim[key] for key in ("lr", "momentum", "nesterov", "weight_decay")}
-    settings["fused"] = side == "torch"  # torch's fastest, as in conf/optim/sgd.yaml
     torch.manual_seed(0)
-    net = instantiate(model, (3, 32, 32), 10, layers=layers, _convert_="all").train()
-    optimizer = optim.SGD(parameter_groups(net), **settings)
-    cross_entropy = layers.CrossEntropyLoss()
+    net = instantiate(cfg.model, (3, 32, 32), 10, layers=found.nn, _convert_="all").train()
+    optimizer = found.optimizer(**cfg.optim)(parameter_groups(net))
+    cross_entropy = found.nn.CrossEntropyLoss()
     images, labels = torch.randn(128, 3, 32, 32), torch.randint(10, (128,))
-    autocast = contextlib.nullcontext
-    if precision == "bf16-mixed":
-        autocast = partial(torch.autocast, "cpu", torch.bfloat16)
+    bfloat16 = precision == "bf16-mixed"
+    autocast = partial(torch.autocast, "cpu", torch.bfloat16, enabled=bfloat16)
 
     def step() -> None:
         with autocast():
@@ -57,7 +48,7 @@ def make_step(side: str, precision: str) -> Callable[[], None]:
 
 
 def milliseconds(step: Callable[[], None]) -> float:
-    """The time of one step, as the mean over a round."""
+    """Mean time of a step over a round."""
     start = time.perf_counter()
     for _ in range(STEPS):
         step()
@@ -65,7 +56,7 @@ def milliseconds(step: Callable[[], None]) -> float:
 
 
 def peak_memory(side: str, precision: str) -> float:
-    """MiB by which a few steps raise the peak of a fresh process."""
+    """``measure_memory`` in a fresh process."""
     done = subprocess.run(
         [sys.executable, __file__, "--memory", side, "--precision", precision],
         capture_output=True,
@@ -76,7 +67,7 @@ def peak_memory(side: str, precision: str) -> float:
 
 
 def measure_memory(side: str, precision: str) -> float:
-    """``peak_memory`` in this process."""
+    """MiB by which three steps raise this process's peak."""
     step = make_step(side, precision)
     Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = _status("VmRSS")
@@ -86,7 +77,7 @@ def measure_memory(side: str, precision: str) -> float:
 
 
 def _status(field: str) -> int:
-    """A field of this process's status in Linux, in KiB."""
+    """A field of Linux's /proc/self/status, in KiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
 

@@ -1,4 +1,4 @@
-"""What does the machinery cost? ``train.py`` over a bare PyTorch loop of the same net.
+"""Training rate of ``train.py`` over a bare PyTorch loop of the same net.
 
 Both train the same number of epochs on the same images, kept in memory as uint8, with the same
 augmentation, preprocessing, precision, optimizer and schedule, and validate after each epoch.
@@ -6,71 +6,48 @@ augmentation, preprocessing, precision, optimizer and schedule, and validate aft
 wall time of fitting; start-up is left out on both sides.
 """
 
-import contextlib
-import json
 import os
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
+from functools import partial
 
 import hydra
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
-from rounds import ROOT, arguments, compare
+from rounds import arguments, compare, train_seconds
 from torch.nn.functional import cross_entropy
 
-from lecture4.data import load_cifar10, stratified_split
-from lecture4.training import formulas
+from lecture4.training.assemble import assemble
 from lecture4.training.classifier import parameter_groups
 from lecture4.training.trainer import fastest_precision
 
-EPOCHS = {"convnet": 1, "mlp": 5, "softmax": 12}  # a round lasts some seconds each
+EPOCHS = {"convnet": 1, "mlp": 5, "softmax": 12}  # a round takes a few seconds each
 
 
 def machinery(model: str, root: str) -> float:
-    """Images per second of ``train.py``, with its bar drawn as on a terminal."""
-    with tempfile.TemporaryDirectory() as run:
-        subprocess.run(
-            [
-                sys.executable,
-                "train.py",
-                f"model={model}",
-                f"data.root={os.path.abspath(root)}",
-                f"trainer.max_epochs={EPOCHS[model]}",
-                f"hydra.run.dir={run}",
-            ],
-            cwd=ROOT,
-            env=os.environ | {"FORCE_COLOR": "1", "TTY_INTERACTIVE": "1"},
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-        seconds = json.loads(Path(run, "results.json").read_text())["train_seconds"]
+    """Images per second of ``train.py``."""
+    seconds = train_seconds(
+        f"model={model}",
+        f"data.root={os.path.abspath(root)}",
+        f"trainer.max_epochs={EPOCHS[model]}",
+    )
     return EPOCHS[model] * (45_000 // 128) * 128 / seconds
 
 
 def bare(model: str, root: str) -> float:
-    """Images per second of the loop one would write by hand."""
+    """Images per second of the bare loop."""
     with hydra.initialize(version_base="1.3", config_path="../conf"):
         cfg = hydra.compose("train", [f"model={model}", f"data.root={root}"])
-    data = load_cifar10(root)
-    images, labels = data.train_inputs, data.train_labels
-    train, val = stratified_split(labels, cfg.data.val_size, seed=0)
-    net = instantiate(cfg.model, data.input_shape, 10, _convert_="all")
-    preprocess = instantiate(cfg.preprocess, data.input_shape).fit(images[train])
-    augment = instantiate(cfg.augment, data.input_shape)
-    settings = OmegaConf.to_container(cfg.optim, resolve=True)
-    optimizer = formulas.TORCH.optimizer(**settings)(parameter_groups(net))
+    parts, data = assemble(cfg)
+    images, labels = data.dataset.train_inputs, data.dataset.train_labels
+    train, val = data.train_index, data.val_index
+    net, preprocess, augment = parts.model, parts.preprocess, parts.augment
+    optimizer = parts.optimizer(parameter_groups(net))
     steps = len(train) // 128
-    schedule = instantiate(cfg.schedule)(optimizer, EPOCHS[model] * steps)
+    schedule = parts.schedule(optimizer, EPOCHS[model] * steps)
     precision = cfg.trainer.precision
     if precision == "auto":
         precision = fastest_precision("cpu")
-    autocast = contextlib.nullcontext
-    if precision == "bf16-mixed":
-        autocast = lambda: torch.autocast("cpu", torch.bfloat16)  # noqa: E731
+    bfloat16 = precision == "bf16-mixed"
+    autocast = partial(torch.autocast, "cpu", torch.bfloat16, enabled=bfloat16)
 
     start = time.perf_counter()
     for _ in range(EPOCHS[model]):
@@ -96,7 +73,7 @@ if __name__ == "__main__":
     for name in options.models:
         compare(
             name,
-            lambda name=name: machinery(name, options.root),
-            lambda name=name: bare(name, options.root),
+            partial(machinery, name, options.root),
+            partial(bare, name, options.root),
             options.rounds,
         )

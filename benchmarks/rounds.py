@@ -1,8 +1,12 @@
 """Interleaved rounds: on a shared machine only ratios of adjacent measurements are reliable."""
 
 import argparse
+import json
 import os
 import statistics
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def arguments(description: str, **more: dict) -> argparse.Namespace:
-    """Parse ``--root``, ``--rounds`` and ``more`` options of one benchmark."""
+    """Parse ``--root``, ``--rounds`` and ``more`` options of a benchmark."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--root", default=os.environ.get("CIFAR10_ROOT", "data"), help="of CIFAR-10"
@@ -21,6 +25,19 @@ def arguments(description: str, **more: dict) -> argparse.Namespace:
     for name, options in more.items():
         parser.add_argument(f"--{name}", **options)
     return parser.parse_args()
+
+
+def train_seconds(*overrides: str) -> float:
+    """Seconds of fitting by ``train.py``, with its progress bar drawn as on a terminal."""
+    with tempfile.TemporaryDirectory() as run:
+        subprocess.run(
+            [sys.executable, "train.py", *overrides, f"hydra.run.dir={run}"],
+            cwd=ROOT,
+            env=os.environ | {"FORCE_COLOR": "1", "TTY_INTERACTIVE": "1"},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        return json.loads(Path(run, "results.json").read_text())["train_seconds"]
 
 
 def compare(

@@ -1,6 +1,6 @@
-"""Hydra's sweep over a grid, which can skip finished jobs and refine around the best.
+"""A Hydra sweeper for grids that skips finished jobs and refines around the best.
 
-It stands here because Hydra finds sweepers in the package ``hydra_plugins`` alone.
+Hydra looks for sweepers in the package ``hydra_plugins`` only.
 """
 
 import itertools
@@ -24,10 +24,10 @@ class GridSweeper(Sweeper):
     With ``sweep_resume=true``, jobs that finished in the sweep's directory are skipped.
 
     Args:
-        max_batch_size: how many jobs a launcher gets at once; None: all.
-        params: choices by key; those that are typed replace them.
-        refine: a key whose values are numbers > 0. After the grid, four more values are tried
-            around the best, between it and its neighbours: coarse to fine.
+        max_batch_size: number of jobs launched at once; None: all.
+        params: choices by key, replaced by choices on the command line.
+        refine: a key with values > 0. After the grid, up to four more values are tried between the
+            best and its neighbours.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class GridSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Make the launcher; Hydra calls this before ``sweep``."""
+        """Create the launcher; Hydra calls this before ``sweep``."""
         self.hydra_context, self.config = hydra_context, config
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
@@ -59,8 +59,8 @@ class GridSweeper(Sweeper):
             value = jobs.settings_of(job).get(self.refine)
             if not POSITIVE[0](value):
                 raise ValueError(
-                    f"hydra.sweeper.refine={self.refine} needs values of {self.refine} that are "
-                    f"numbers > 0, not {value}"
+                    f"hydra.sweeper.refine={self.refine} needs {self.refine} > 0 in every job, "
+                    f"not {value}"
                 )
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ class GridSweeper(Sweeper):
         return done
 
     def _grid(self, words: Sequence[str]) -> list[list[str]]:
-        """The jobs: each combination of the values that ``words`` give to their keys."""
+        """The jobs: every combination of the values in ``words``."""
         choices: dict[str, list[str]] = {}
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         for override in parser.parse_overrides(list(words)):
@@ -85,7 +85,7 @@ class GridSweeper(Sweeper):
         return [list(job) for job in itertools.product(*choices.values())]
 
     def _launch(self, grid: list[list[str]], number: int) -> list[Any]:
-        """Run the jobs that are not finished, in batches, counting from ``number``."""
+        """Run the unfinished jobs in batches, numbered from ``number``."""
         if self.config.sweep_resume:
             done = jobs.finished(self.config.hydra.sweep.dir)
             grid = [job for job in grid if jobs.identity(job) not in done]
@@ -95,12 +95,12 @@ class GridSweeper(Sweeper):
             batch = grid[first : first + size]
             results = self.launcher.launch(batch, initial_job_idx=number + first)
             for result in results:
-                _ = result.return_value  # raises the error of a job that Hydra caught
+                _ = result.return_value  # raises the job's error
             returned += results
         return returned
 
     def _around_the_best(self, grid: Sequence[list[str]]) -> Iterator[list[str]]:
-        """For each configuration of the other choices, the jobs closer to its best value."""
+        """For each combination of the other choices, jobs around its best value."""
         loaded = {job.identity: job for job in jobs.load_jobs(self.config.hydra.sweep.dir)}
         ran = [loaded[key] for key in map(jobs.identity, grid) if key in loaded]
         by_others: dict[jobs.Identity, list[jobs.Group]] = {}
@@ -118,7 +118,7 @@ class GridSweeper(Sweeper):
 def closer(best: float, values: Sequence[float]) -> list[float]:
     """Up to four values around the best, at 1/4 and 1/2 of the log distance to its neighbours.
 
-    Beyond either end of ``values``, the distance is that to the neighbour on the other side.
+    At either end of ``values``, the distance to the one neighbour is used on both sides.
     """
     place = values.index(best)
     down = best / values[place - 1] if place else None

@@ -1,1 +1,1 @@
-"""What a user types: a module for each root script."""
+"""The command line: a module for each root script."""

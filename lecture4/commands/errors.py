@@ -1,4 +1,4 @@
-"""The edge of the program: one plain sentence for each thing that a user may get wrong."""
+"""Read the command line, and print errors as one plain sentence."""
 
 import argparse
 import logging
@@ -26,7 +26,7 @@ from lecture4.support import private
 from lecture4.support.processes import forget_stray_ranks, rank
 from lecture4.training.processes import in_sweep
 
-# choices that need a package which is not always there, and the extra that installs it
+# choices that need an optional package, and the extra that installs it
 EXTRAS = {
     "wandb": "wandb",
     "mlflow": "mlflow",
@@ -39,97 +39,95 @@ EXTRAS = {
 
 
 class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
-    """End the process with code 1 after an error, 130 after Ctrl-C; an error is a line on stderr.
+    """Print an error as a line on stderr; exit with code 1, or 130 after Ctrl-C.
 
-    Stands around the job, and around Hydra, which has errors of its own. A job of a sweep leaves
-    its error in results.json and returns None, so that the sweep continues. With
-    HYDRA_FULL_ERROR=1 set by the user, the traceback is printed.
+    It wraps the job, and Hydra, which raises its own errors. A job of a sweep writes its error to
+    results.json and returns None, so that the sweep continues. If the user sets
+    HYDRA_FULL_ERROR=1, the traceback is printed.
 
-    It has no state, so that launchers can send what it decorates to other processes.
+    It has no state, so that launchers can pickle the function that it decorates.
     """
 
     def __enter__(self) -> None:
-        # Hydra prints tracebacks of its own, unless this is set; then it lets errors through.
+        # With HYDRA_FULL_ERROR=1, Hydra raises errors instead of printing them.
         os.environ.setdefault("LECTURE4_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        _quieten()
+        _silence_libraries()
 
     def __exit__(self, kind, error: BaseException | None, trace) -> bool:
         if isinstance(error, KeyboardInterrupt):
             print("interrupted", file=sys.stderr)
             sys.exit(130)
         if isinstance(error, SystemExit):
-            if isinstance(error.__cause__, Exception):  # an error where Hydra would hide one
-                _tell(error.__cause__)
-            # Lightning makes these two of signals, after its callbacks have told the user
+            if isinstance(error.__cause__, Exception):  # raised so where Hydra would hide it
+                _report(error.__cause__)
+            # Lightning exits so after signals; its callbacks have printed a message
             if isinstance(error.__context__, KeyboardInterrupt):
                 sys.exit(130)
             sys.exit(143 if type(error).__name__ == "SIGTERMException" else error.code)
         if not isinstance(error, Exception):
             return False
-        _tell(error)
+        _report(error)
         if not in_sweep():
             sys.exit(1)
         sweep.record_failure(run_directory(), sentence(error))
         return True
 
 
-def _tell(error: Exception) -> None:
-    """Print what went wrong, once: by rank 0, or by the rank that alone meets the error."""
+def _report(error: Exception) -> None:
+    """Print an error once, on rank 0, or on the only rank that raises it."""
     if os.environ["LECTURE4_FULL_ERROR"] == "1":
         traceback.print_exception(error)
     elif rank() == 0:
         print(f"error: {sentence(error)}", file=sys.stderr)
-    elif _processes_have_met():  # before that, rank 0 meets the same error
-        print(f"process {rank()}: error: {sentence(error)}", file=sys.stderr)
+    elif "torch" in sys.modules:
+        from torch import distributed
 
-
-def _processes_have_met() -> bool:
-    distributed = sys.modules.get("torch.distributed")
-    return bool(distributed) and distributed.is_available() and distributed.is_initialized()
+        if distributed.is_available() and distributed.is_initialized():  # else rank 0 raises it too
+            print(f"process {rank()}: error: {sentence(error)}", file=sys.stderr)
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises what argparse prints: its usage text is longer than what went wrong."""
+    """Raises errors, where argparse would print its usage and exit."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuse the command line."""
-        raise ValueError(f"{message}; {self.prog} --help lists what there is")
+        """Raise ValueError."""
+        raise ValueError(f"{message}; see {self.prog} --help")
 
 
 def check_flags() -> None:
-    """Refuse flags that Hydra does not know, before it prints its usage text.
+    """Refuse flags that Hydra does not know, before Hydra prints its usage text.
 
     Raises:
-        ValueError: a flag is unknown, or stands between settings.
+        ValueError: a flag is unknown, or follows a setting.
     """
 
     def refuse(message: str) -> NoReturn:
-        advice = f"{parser.prog} --help lists what there is"
-        if "=" in message and " -" not in message:  # settings after a flag between settings
+        advice = f"see {parser.prog} --help"
+        if "=" in message and " -" not in message:  # settings after a flag after settings
             advice = "put flags such as -m before every setting"
         raise ValueError(f"{message}; {advice}")
 
     parser = private.hydra_parser()
-    parser.error = refuse  # of this parser alone
+    parser.error = refuse
     parser.parse_args()
 
 
 def read_arguments() -> None:
-    """Translate ``resume=RUN`` for Hydra, and let rank 0 alone record the run."""
+    """Check flags, translate ``resume=RUN`` for Hydra, and let only rank 0 record the run."""
     check_flags()
     forget_stray_ranks()
     arguments = resume.hydra_arguments(sys.argv[1:])
     if rank():
         arguments.append("hydra.output_subdir=null")
         if not any(word.startswith("hydra.run.dir=") for word in arguments):
-            # Hydra would make a second run directory; rank 0 broadcasts the one in use
+            # or Hydra would create a second run directory; rank 0 broadcasts its own
             arguments.append(f"hydra.run.dir={tempfile.gettempdir()}")
     sys.argv[1:] = arguments
 
 
 def sentence(error: BaseException) -> str:
-    """What went wrong, in at most two lines."""
+    """The message for an error, in at most two lines."""
     while isinstance(error, InstantiationException) and error.__cause__ is not None:
         error = error.__cause__
     text = str(error).strip()
@@ -159,7 +157,7 @@ def _install(package: str) -> str:
     return f"pip install -e '.[{EXTRAS[package]}]'"
 
 
-# Errors whose own text says too little, or too much: type, pattern in the text, sentence.
+# Errors that need another text: type, pattern in the text, sentence.
 KNOWN: list[tuple[Any, str, Callable[[Any, re.Match], str]]] = [
     (MissingConfigException, r"Could not find '(.+)/([^/']+)'\s+Available", _unknown_choice),
     (ConfigCompositionException, r"Could not override '([^']+)'", lambda e, m: unknown_key(m[1])),
@@ -196,29 +194,27 @@ KNOWN: list[tuple[Any, str, Callable[[Any, re.Match], str]]] = [
 
 
 def run_directory() -> str:
-    """Hydra's directory for this run."""
+    """The run's directory, from Hydra."""
     from hydra.core.hydra_config import HydraConfig
 
     return HydraConfig.get().runtime.output_dir
 
 
-def _quieten() -> None:
-    """Silence what libraries say about choices that were made on purpose."""
+def _silence_libraries() -> None:
+    """Silence library messages about deliberate choices."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal without ⌊ or − gets a question mark
+            stream.reconfigure(errors="replace")  # ⌊ and − as ? in other encodings
     for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(f"{name}.utilities.rank_zero").addFilter(_is_warning)
+        logging.getLogger(f"{name}.utilities.rank_zero").addFilter(
+            lambda record: record.levelno >= logging.WARNING
+        )
     for message in (
-        "Experiment logs directory .* exists",  # metrics.csv belongs into the run's directory
+        "Experiment logs directory .* exists",  # metrics.csv is in the run's directory
         "Checkpoint directory .* exists",
-        "The .*dataloader.* does not have many workers",  # memory is faster than workers
+        "The .*dataloader.* does not have many workers",  # batches from memory need none
         "The number of training batches .* is smaller than the logging interval",
-        ".*LeafSpec.* is deprecated",  # within Lightning, of torch
-        "Glyph .* missing from font",  # a class name in a script that matplotlib's font lacks
+        ".*LeafSpec.* is deprecated",  # Lightning's use of torch
+        "Glyph .* missing from font",  # in class names
     ):
         warnings.filterwarnings("ignore", message=message)
-
-
-def _is_warning(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING

@@ -1,4 +1,4 @@
-"""``--help``: each group, choice and key with the comment that stands beside it in conf/."""
+"""``--help``: each group, choice and key with its comment in conf/."""
 
 import json
 import os
@@ -11,27 +11,27 @@ from typing import Any
 from lecture4.lesson.claims import NAMES
 from lecture4.support.conf import Choice, Group, Key, choices, groups
 
-FIRST = ("model", "data", "optim")  # the groups that a reader asks for first
+FIRST = ("model", "data", "optim")  # printed first
 TRAIN = """\
 python train.py model=mlp optim.lr=0.01           choose a model, set a key
 python train.py -m model=mlp,convnet seed=0,1,2   a sweep: every combination
 python train.py resume=outputs/DAY/TIME           continue a run
-python train.py --cfg job --resolve model=mlp     print what is composed
+python train.py --cfg job --resolve model=mlp     print the configuration
 python train.py --hydra-help                      Hydra's own flags"""
 LECTURE = """\
-python lecture.py                                   every claim, quickly
-python lecture.py claims=[rings,init] budget=full   two claims, at length
-python lecture.py --cfg job                         print what is composed
+python lecture.py                                   every claim, small budget
+python lecture.py claims=[rings,init] budget=full   two claims, full budget
+python lecture.py --cfg job                         print the configuration
 python lecture.py --hydra-help                      Hydra's own flags"""
 
 
-def help_asked() -> bool:
-    """Whether the command line asks for help."""
+def help_requested() -> bool:
+    """Whether the command line has -h or --help."""
     return not {"-h", "--help"}.isdisjoint(sys.argv[1:])
 
 
 def show(text: str) -> None:
-    """Print the help; ``| head`` may close its end of the pipe."""
+    """Print the help; ignore a pipe closed by the reader, as by ``| head``."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -47,9 +47,9 @@ def train_help() -> str:
         [
             f"{train.meaning}.\n",
             textwrap.indent(TRAIN, "  "),
-            "\nGROUP: its choices (* is taken by default), then the keys that they bring",
+            "\nGROUP: its choices (* is the default), then their keys",
             *(line for group in order for line in _group(group, chosen[group.name])),
-            *_section("", "Keys that belong to no group"),
+            *_section("", "Keys outside groups"),
             *_rows([(key, "") for key in train.keys]),
         ]
     )
@@ -71,7 +71,7 @@ def lecture_help() -> str:
 
 
 def _group(group: Group, chosen: str | None) -> Iterator[str]:
-    """A group: its choices, then the keys that they bring."""
+    """A group: its choices, then their keys."""
     mine = [choice for choice in choices() if choice.group == group.name]
     yield from _section(group.name, group.meaning)
     width = max(len(choice.name) for choice in mine)
@@ -87,7 +87,7 @@ def _group(group: Group, chosen: str | None) -> Iterator[str]:
 
 
 def _keys(group: Group, mine: list[Choice], chosen: str | None) -> Iterator[tuple[Key, str]]:
-    """The keys of a group, each meaning once, with the choices that have it if not all do."""
+    """The keys of a group by meaning, each with its choices unless all have it."""
     having: dict[str, dict[str, dict[str, Key]]] = {}  # path, meaning, choice
     for choice in sorted(mine, key=lambda choice: choice.name != chosen):
         for file in (choice, *(_choice(group.name, name) for name in choice.includes)):
@@ -101,7 +101,7 @@ def _keys(group: Group, mine: list[Choice], chosen: str | None) -> Iterator[tupl
 
 
 def _chosen() -> dict[str, str | None]:
-    """The choice of each group that ``python train.py`` alone makes."""
+    """The choice of each group in ``python train.py`` without arguments."""
     chosen = {group.name: group.default for group in groups()}
     for name, default in list(chosen.items()):
         if default:
@@ -115,7 +115,7 @@ def _choice(group: str, name: str) -> Choice:
 
 
 def _rows(keys: list[tuple[Key, str]]) -> Iterator[str]:
-    """Keys with their defaults on the left, meanings on the right."""
+    """Keys and defaults on the left, meanings on the right."""
     names = [f"{key.path}{_value(key.default)}" for key, _ in keys]
     width = min(42, max(map(len, names)))
     for name, (key, owners) in zip(names, keys, strict=True):
@@ -123,7 +123,7 @@ def _rows(keys: list[tuple[Key, str]]) -> Iterator[str]:
 
 
 def _value(default: Any) -> str:
-    """``=default`` as it would be typed, if it is short and no reference to another key."""
+    """``=default`` as typed; ``=…`` if long, empty for a mapping or an interpolation."""
     if isinstance(default, dict) or (isinstance(default, str) and "${" in default):
         return ""
     text = json.dumps(default).replace(" ", "") if not isinstance(default, str) else default
@@ -136,7 +136,7 @@ def _section(name: str, meaning: str) -> Iterator[str]:
 
 
 def _wrapped(first: str, later: str, text: str) -> list[str]:
-    """``text`` after ``first``, in lines of the terminal's width, 80 to 120 columns."""
+    """Wrap ``text`` after ``first`` to the terminal's width, 80 to 120 columns."""
     width = min(max(shutil.get_terminal_size((100, 24)).columns, 80), 120)
     later = later or " " * len(first)
     return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=later) or [first]

@@ -4,15 +4,15 @@ import hydra
 from omegaconf import DictConfig
 
 from lecture4.commands.errors import check_flags, plain_errors, run_directory
-from lecture4.commands.help import help_asked, lecture_help, show
+from lecture4.commands.help import help_requested, lecture_help, show
 from lecture4.lesson.settings import check_lecture
 from lecture4.support.conf import CONF
 
 
 def main() -> None:
-    """Run ``lecture.py`` with the settings of the command line."""
+    """Read the command line and test the claims."""
     with plain_errors():
-        if help_asked():
+        if help_requested():
             show(lecture_help())
             return
         check_flags()
@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def run_claims(cfg: DictConfig) -> None:
-    """Test the claims that ``cfg.claims`` names, and write the page."""
+    """Test ``cfg.claims`` and write the page."""
     names = check_lecture(cfg)
     from lecture4.lesson import report
     from lecture4.lesson.lab import Lab

@@ -17,7 +17,7 @@ def main() -> None:
     """Parse the command line, then classify, evaluate or export."""
     with plain_errors():
         options = read_arguments()
-        from lecture4.runs.classify import run  # torch, which --help does without
+        from lecture4.runs.classify import run  # imports torch, which --help does not need
 
         run(**vars(options))
 
@@ -34,16 +34,16 @@ def read_arguments() -> argparse.Namespace:
     options.images = [text for text in inputs if not text.startswith(ROOT)]
     options.root = roots[-1] if roots else None
     if roots and not options.evaluate:
-        raise ValueError(f"{ROOT} goes with --evaluate; a file of that name is ./{ROOT}")
+        raise ValueError(f"{ROOT} needs --evaluate; write a file of that name as ./{ROOT}")
     if "" in roots:
-        raise ValueError(f"{ROOT} names no folder")
+        raise ValueError(f"{ROOT} needs a folder")
     instead = "--evaluate" if options.evaluate else "--export" if options.export else None
     if options.images and instead:
         raise ValueError(f"{instead} takes no images, such as {options.images[0]!r}")
     if not (options.images or instead):
-        raise ValueError("which images? Give files or folders, or --evaluate, or --export FILE")
+        raise ValueError("nothing to do; give images or folders, or --evaluate, or --export FILE")
     if (options.evaluate and options.form == "csv") or (options.export and options.form):
-        raise ValueError(f"--{options.form} does not go with {instead}")
+        raise ValueError(f"{instead} does not support --{options.form}")
     return options
 
 

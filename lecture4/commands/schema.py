@@ -1,7 +1,7 @@
-"""``make schema``: JSON schemas of the files in conf/, so that an editor knows their keys.
+"""``make schema``: write JSON schemas of the files in conf/, for editors.
 
 Types come from the defaults, descriptions from the comments; see ``lecture4.support.conf``.
-.vscode/settings.json says which schema is for which files.
+.vscode/settings.json assigns the schemas to files.
 """
 
 import json
@@ -15,9 +15,9 @@ from lecture4.training.settings import ACCEPTED, type_of
 
 FOLDER = CONF / "schema"
 NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
-RUN = "run"  # of a file in a group that may set anything: a model, an experiment, a sweep
+RUN = "run"  # schema of files that may set any key: a model, an experiment, a sweep
 INTERPOLATION = r"^\$\{"
-# What every mapping may have, and what the top of a file may.
+# Hydra's keys in every mapping, and at the top of a file.
 HYDRAS = {"_target_": {"type": "string"}, "_partial_": {"type": "boolean"}}
 TOP = {"defaults": {"type": "array"}, "hydra": {"type": "object"}}
 
@@ -38,7 +38,7 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 
 def name_of(choice: Choice) -> str:
-    """The name of the schema of a file: its group, or the file itself if it lies in conf/."""
+    """The name of a file's schema: its group, or the file's name if it has none."""
     if choice.group and not choice.package:
         return RUN
     return choice.package.replace(".", "_") or choice.name
@@ -66,7 +66,7 @@ def _schema(description: str, keys: Iterable[Key], prefix: str) -> dict[str, Any
 
 
 def _property(path: str, same: list[Key]) -> dict[str, Any]:
-    """What a key may be, from its defaults in all files."""
+    """The schema of a key, from its defaults in all files."""
     found = {type_of(key.default) for key in same}
     meaning = "; ".join(dict.fromkeys(key.meaning for key in same if key.meaning))
     described = {"description": meaning} if meaning else {}

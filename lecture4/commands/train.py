@@ -4,16 +4,16 @@ import hydra
 from omegaconf import DictConfig
 
 from lecture4.commands.errors import plain_errors, read_arguments, run_directory
-from lecture4.commands.help import help_asked, show, train_help
+from lecture4.commands.help import help_requested, show, train_help
 from lecture4.runs import resume, sweep
 from lecture4.support.conf import CONF
 from lecture4.training.settings import check
 
 
 def main() -> None:
-    """Read the command line, and do what it says."""
+    """Read the command line; print help, or train."""
     with plain_errors(), sweep.summarize():
-        if help_asked():
+        if help_requested():
             show(train_help())
             return
         read_arguments()
@@ -38,16 +38,20 @@ def train(cfg: DictConfig) -> float:
         from lecture4.training import sanity
 
         sanity.check(classifier, data)
-    options = dict(cfg.trainer)
-    if options.pop("compile"):
+    if cfg.trainer.compile:
         classifier.model.compile()
-    options.pop("gradient_clip_val")  # done in the step
     folder = run_directory()
     if cfg.resume is None:
         resume.forget_earlier_run(folder)
     loggers = [build("logger", logger) for logger in (cfg.logger or {}).values()]
-    chosen = hyperparameters(cfg)
-    trainer = make_trainer(options, folder, loggers, cfg.seed, chosen, cfg.checkpoint.every_n_steps)
+    trainer = make_trainer(
+        dict(cfg.trainer),
+        folder,
+        loggers,
+        cfg.seed,
+        hyperparameters(cfg),
+        cfg.checkpoint.every_n_steps,
+    )
     trainer.fit(classifier, data, ckpt_path=checkpoint)
     best = f"{trainer.checkpoint_callback.dirpath}/best.ckpt"  # where rank 0 saved it
     trainer.test(classifier, data, ckpt_path=best, verbose=False)

@@ -1,7 +1,6 @@
-"""Data augmentation: new training images from old ones, that keep their class.
+"""Data augmentation: random changes of training images that keep their class.
 
-Each is an ``nn.Module`` on whole uint8 batches, on the batch's device, in training only. Each
-image gets its own draw.
+Each is an ``nn.Module`` on batches, on the batch's device, with a draw for each image.
 """
 
 from collections.abc import Sequence
@@ -14,11 +13,7 @@ from lecture4.data.randomness import mix, uniform
 
 
 class NoAugment(nn.Module):
-    """``none``: the images as they are.
-
-    Args:
-        input_shape: of one input, any.
-    """
+    """``none``: leave inputs of any shape unchanged."""
 
     def __init__(self, input_shape: Sequence[int]):
         super().__init__()
@@ -33,19 +28,19 @@ class Flip(nn.Module):
 
     Args:
         input_shape: (C, H, W) of one image.
-        crop: ``flip_crop`` also moves each image by up to ``crop`` pixels in each direction,
-            and fills the border with its reflection.
+        crop: ``flip_crop`` also shifts each image by up to ``crop`` pixels in each direction and
+            fills the border by reflection.
 
     Raises:
-        ValueError: the inputs are no images, or too small for the crop.
+        ValueError: the inputs are not images, or too small for the crop.
     """
 
     def __init__(self, input_shape: Sequence[int], crop: int = 0):
         super().__init__()
         if len(input_shape) != 3:
             raise ValueError(
-                f"flips and crops are for images (C, H, W), not inputs of shape "
-                f"{tuple(input_shape)}; use augment=none"
+                f"flips and crops need images (C, H, W), not inputs of shape {tuple(input_shape)}; "
+                f"use augment=none"
             )
         if not 0 <= crop < min(input_shape[1:]):
             raise ValueError(
@@ -55,12 +50,12 @@ class Flip(nn.Module):
         self.crop = crop
 
     def forward(self, images: torch.Tensor, *words: int | torch.Tensor) -> torch.Tensor:
-        """Augment a batch of images (N, C, H, W); as they are in evaluation mode.
+        """Augment a batch of images (N, C, H, W) in training; return it unchanged in evaluation.
 
         Args:
             images: any dtype.
-            words: integers, one of them an int64 (N,), that alone decide each image's draw, such
-                as seed, epoch and index; without any, torch's generator decides.
+            words: integers that determine the draws, such as seed, epoch and index; at least one
+                is an int64 tensor (N,). Without words, torch's generator draws.
         """
         if not self.training:
             return images
@@ -68,7 +63,7 @@ class Flip(nn.Module):
         if not words:
             words = (torch.randint(2**62, (n,), device=images.device),)
         u = uniform(mix(*words), 3)
-        xp = np if u.device.type == "cpu" else torch  # NumPy is the faster for small arrays
+        xp = np if u.device.type == "cpu" else torch  # NumPy is faster for small arrays
         mirror, down, right = xp.asarray(u).T[:, :, None]  # (N, 1) each
         rows = self._shifted(torch.arange(height, device=u.device), down, xp)
         columns = self._shifted(torch.arange(width, device=u.device), right, xp)
@@ -79,7 +74,7 @@ class Flip(nn.Module):
         return images.flatten(2).gather(2, source).view_as(images)
 
     def _shifted(self, places: torch.Tensor, u, xp):
-        """Places (side,) and uniform numbers (N, 1) -> (N, side): where each place comes from."""
+        """Places (side,) and uniform numbers (N, 1) -> (N, side): the source of each place."""
         shift = xp.asarray(u * (2 * self.crop + 1), dtype=xp.int64) - self.crop
         last = len(places) - 1
         return last - abs(last - abs(xp.asarray(places) + shift))  # reflected at both borders

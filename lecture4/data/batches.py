@@ -1,4 +1,4 @@
-"""Batches of a dataset in memory: which examples, in which order, fetched whole."""
+"""Batches of a dataset in memory: samplers of indices, and loaders of whole batches."""
 
 from collections.abc import Iterator
 
@@ -11,16 +11,16 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # inputs (N, ...), labe
 
 
 class Rows(torch.utils.data.Dataset):
-    """Whole batches of inputs and labels, on the device on which these lie."""
+    """Indexes whole batches of inputs and labels, on their device."""
 
     def __init__(self, inputs: torch.Tensor, labels: torch.Tensor):
         self.inputs, self.labels = inputs, labels
 
     def __getitem__(self, index: torch.Tensor | list[torch.Tensor]) -> Batch | list[Batch]:
-        """The batch of the examples ``index``, or a batch for each of several."""
+        """The batch of the examples ``index``, or the batches of a list of indices."""
         if isinstance(index, list):
             return [self[one] for one in index]
-        # index_select copies rows; inputs[index] walks elements, at a tenth of its speed
+        # ten times as fast as inputs[index]
         return self.inputs.index_select(0, index), self.labels.index_select(0, index), index
 
 
@@ -30,7 +30,7 @@ class InOrder(torch.utils.data.Sampler):
     Args:
         index: examples of the split.
         batch_size: over all processes.
-        rank: of this process, which serves every ``ranks``-th example of a batch.
+        rank: of this process, which gets examples rank, rank + ranks, … of each batch.
         ranks: number of processes.
     """
 
@@ -47,24 +47,20 @@ class InOrder(torch.utils.data.Sampler):
 
 
 class Shuffled(InOrder):
-    """The full batches of an epoch, in an order that depends on (seed, epoch) alone, in chunks.
+    """The full batches of an epoch, in an order determined by (seed, epoch), in chunks.
 
-    A chunk is a list of consecutive batches, as many as one call of ``training_step`` trains on.
-    It ends after ``every_n_steps`` batches of an epoch at the latest, so that a checkpoint can be
-    saved there. An epoch ends before a last batch that is not full.
+    A chunk is a list of consecutive batches, the argument of one ``training_step``. A checkpoint
+    within an epoch can be saved after a chunk.
 
     Args:
-        index: examples of the split.
-        batch_size: over all processes.
-        rank: of this process, which serves every ``ranks``-th example of a batch.
-        ranks: number of processes.
+        index, batch_size, rank, ranks: as in ``InOrder``.
         seed: of the order.
-        share: fraction of the epoch's batches to serve, in (0, 1]; other examples each epoch.
-        chunk: batches in a chunk at most.
-        every_n_steps: batches after which a chunk ends; None for no such place.
+        share: fraction of the batches in an epoch, in (0, 1]; other examples each epoch.
+        chunk: maximum number of batches in a chunk.
+        every_n_steps: end a chunk after every ``every_n_steps`` batches of an epoch.
 
     Raises:
-        ValueError: the processes do not divide the batch.
+        ValueError: ``batch_size`` is not a multiple of ``ranks``.
     """
 
     def __init__(
@@ -82,7 +78,7 @@ class Shuffled(InOrder):
         super().__init__(index, batch_size, rank, ranks)
         if batch_size % ranks:
             raise ValueError(
-                f"a global batch of {batch_size} does not divide among {ranks} processes; "
+                f"a global batch of {batch_size} is not a multiple of {ranks} processes; "
                 f"use data.batch_size={max(batch_size // ranks, 1) * ranks}"
             )
         self.seed = seed
@@ -94,10 +90,10 @@ class Shuffled(InOrder):
             for first in range(start, min(start + period, self.steps), chunk)
         ]
         self.epoch = 0
-        self.first = 0  # chunks of this epoch that a resumed run has trained on already
+        self.first = 0  # chunks of this epoch done before a resumed run
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next pass serves; Lightning calls it."""
+        """Choose the epoch of the next pass; Lightning calls it."""
         if epoch != self.epoch:
             self.epoch, self.first = epoch, 0
 
@@ -112,13 +108,13 @@ class Shuffled(InOrder):
 
 
 class Loader(DataLoader):
-    """A DataLoader that, without worker processes, fetches in a fifth of DataLoader's time.
+    """A DataLoader that takes a fifth of DataLoader's time without worker processes.
 
     Args:
-        rows: to fetch from.
-        sampler: gives the index of each batch, or of each chunk of batches.
-        num_workers: processes that fetch; 0 fetches in this one.
-        pin_memory: copy batches to pinned memory, for a GPU that does not hold the rows.
+        rows: the dataset.
+        sampler: yields the index of each batch, or of each chunk of batches.
+        num_workers: processes that fetch; 0 fetches in this process.
+        pin_memory: copy batches to pinned memory, for rows outside the GPU.
     """
 
     def __init__(
@@ -127,7 +123,7 @@ class Loader(DataLoader):
         super().__init__(
             rows,
             sampler=sampler,
-            batch_size=None,  # the sampler gives whole batches
+            batch_size=None,  # the sampler yields whole batches
             collate_fn=_unchanged,
             num_workers=num_workers,
             pin_memory=pin_memory,
@@ -140,10 +136,9 @@ class Loader(DataLoader):
 
 
 class ResumableLoader(Loader):
-    """A loader of ``Shuffled`` chunks that can continue within an epoch.
+    """A loader of ``Shuffled`` chunks that can resume within an epoch.
 
-    Lightning keeps in checkpoints how many batches of an epoch it has handed out, by
-    ``state_dict`` and ``load_state_dict``.
+    Lightning saves its ``state_dict`` in checkpoints: how many batches of an epoch are done.
     """
 
     handed_out = 0
@@ -155,12 +150,12 @@ class ResumableLoader(Loader):
             yield chunk
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch, and how many of its batches are handed out."""
+        """The epoch, and the number of its batches yielded so far."""
         ends = [0, *(chunk.stop for chunk in self.sampler.chunks)]
         return {"epoch": self.sampler.epoch, "batches": ends[self.handed_out]}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue after these batches.
+        """Resume after these batches.
 
         Raises:
             ValueError: no chunk ends there.

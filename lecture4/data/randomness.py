@@ -1,12 +1,12 @@
-"""Random numbers that depend on what they are for, and not on what was drawn before.
+"""Random numbers as functions of (seed, epoch, index), independent of earlier draws.
 
-The order of an epoch and the augmentation of an image are functions of (seed, epoch, index). So a
-run that was stopped continues as if it had not been, and two processes draw what one would.
+They determine the order of an epoch and the augmentation of an image. So a resumed run draws the
+same numbers as an uninterrupted one, and several processes draw the same as a single one.
 
 Source of the hash: Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators",
-figure 14 (SplitMix64), with the multipliers of Stafford's variant 13. It is written in int64,
-whose additions and products wrap around in NumPy and in torch alike: on the CPU NumPy computes it,
-which takes a fifth of the time for small tensors; elsewhere torch does, where the tensors lie.
+figure 14 (SplitMix64), with the multipliers of Stafford's variant 13. It uses int64, whose sums and
+products wrap around in NumPy and in torch. On the CPU NumPy computes it, in a fifth of torch's time
+for small tensors; on other devices torch does.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ _MULTIPLIERS = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
 
 
 def mix(*words: int | torch.Tensor) -> int | torch.Tensor:
-    """Hash integers, and int64 tensors of them, into a key: an int, or int64 as they broadcast.
+    """Hash integers and int64 tensors into a key: an int, or an int64 tensor by broadcasting.
 
     key = scramble(key + golden ratio + word), word after word, in 64 bits.
     """
@@ -38,7 +38,7 @@ def uniform(keys: torch.Tensor, draws: int) -> torch.Tensor:
 
 
 def generator(*words: int) -> torch.Generator:
-    """A CPU generator whose state depends on ``words`` alone."""
+    """A CPU generator seeded by ``words``."""
     return torch.Generator().manual_seed(mix(*words))
 
 
@@ -50,15 +50,15 @@ def _scramble(z):
 
 
 def _shifted(z, bits: int):
-    """z >> bits with zeros coming in: >> of a negative number brings in ones."""
+    """Logical shift: z >> bits filled with zeros; >> of a negative number fills with ones."""
     return (z >> bits) & (2 ** (64 - bits) - 1)
 
 
 def _wrap(z):
-    """Keep 64 bits, signed, of an int; arrays do so by themselves."""
+    """Wrap an int to 64 signed bits; arrays wrap by themselves."""
     return (z + 2**63) % 2**64 - 2**63 if isinstance(z, int) else z
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray | torch.Tensor:
-    """The tensor as NumPy's on the CPU (1-dimensional at least: NumPy's scalars do not wrap)."""
+    """A CPU tensor as a NumPy array, at least 1-D because NumPy's scalars do not wrap."""
     return np.atleast_1d(tensor.numpy()) if tensor.device.type == "cpu" else tensor

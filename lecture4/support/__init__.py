@@ -1,1 +1,1 @@
-"""Console, files, processes, places: small, each named for one thing."""
+"""Console, files, processes, places of errors, and conf/."""

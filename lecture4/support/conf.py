@@ -1,10 +1,7 @@
-"""The configuration in conf/: its groups, choices and keys, with the comments beside them.
+"""Read the groups, choices and keys of conf/ with their comments, for ``--help`` and the schemas.
 
-The comments are what ``--help`` and the JSON schemas say, and they are read here:
-
-- of a group, the comment beside it in the defaults list of train.yaml;
-- of a choice, the first line of its file (after ``# @package``);
-- of a key, the comment on its line.
+The comment of a group is on its line in the defaults list of train.yaml, of a choice on the first
+line of its file (after ``# @package``), of a key on its line.
 """
 
 import re
@@ -17,50 +14,34 @@ import yaml
 
 CONF = Path(__file__).parents[2] / "conf"
 GLOBAL = "# @package _global_"
-NO_SETTINGS = ("defaults", "hydra")  # at the top of a file, these are for Hydra
+NO_SETTINGS = ("defaults", "hydra")  # Hydra's keys at the top of a file
 
 
 @dataclass(frozen=True)
 class Key:
-    """A setting as it stands in one file.
+    """A key in a file."""
 
-    Attributes:
-        path: as it is typed, such as ``optim.lr``.
-        default: its value there, with interpolations as they are written.
-        meaning: the comment on its line, or ``""``.
-    """
-
-    path: str
-    default: Any
-    meaning: str
+    path: str  # as typed, such as optim.lr
+    default: Any  # its value, with unresolved interpolations
+    meaning: str  # its comment, or ""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A file of conf/.
+    """A file of conf/."""
 
-    Attributes:
-        group: its directory; ``""`` for a file in conf/ itself.
-        name: of the file, such as ``sgd``.
-        package: where its keys stand in the configuration, such as ``optim``; ``""``: at the top.
-        meaning: its first line, see above.
-        keys: its settings, without those that start with ``_``.
-        includes: names of the files whose keys it has, too.
-        chooses: what it chooses in other groups.
-    """
-
-    group: str
-    name: str
-    package: str
-    meaning: str
-    keys: tuple[Key, ...]
-    includes: tuple[str, ...]
-    chooses: dict[str, str]
+    group: str  # its directory; "" for a file in conf/ itself
+    name: str  # such as sgd
+    package: str  # prefix of its keys, such as optim; "" for none
+    meaning: str  # its comment, or ""
+    keys: tuple[Key, ...]  # except names that start with _
+    includes: tuple[str, ...]  # files whose keys it includes
+    chooses: dict[str, str]  # its choices in other groups
 
 
 @dataclass(frozen=True)
 class Group:
-    """A group in the defaults list of train.yaml, with the choice made there."""
+    """A group in the defaults list of train.yaml, with its default choice."""
 
     name: str
     default: str | None
@@ -123,14 +104,14 @@ def _read(file: Path) -> Choice:
 
 
 def _comment(text: str, key: yaml.Node, value: yaml.Node) -> str:
-    """The comment on the line of a key."""
+    """The comment on a key's line."""
     inline = value.end_mark.line == key.start_mark.line
     column = (value if inline else key).end_mark.column
     return text.splitlines()[key.start_mark.line][column:].partition("# ")[2].strip()
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Reads numbers as Hydra does: 1e-3, too."""
+    """Reads 1e-3 as a number, as Hydra does."""
 
 
 _Loader.add_implicit_resolver(

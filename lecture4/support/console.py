@@ -1,4 +1,4 @@
-"""Rich consoles and tables in one style, and text that is safe to print."""
+"""Rich consoles, tables and printable text."""
 
 from rich import box
 from rich.console import Console
@@ -6,19 +6,16 @@ from rich.table import Table
 
 
 def make_console(**options) -> Console:
-    """A console as wide as the terminal, or 120 columns wide in a file or a pipe."""
+    """A console as wide as the terminal, or 120 columns in a file or a pipe."""
     console = Console(**options)
     return console if console.is_terminal else Console(width=120, **options)
 
 
-def make_table(**options) -> Table:
+def make_table(*headers: str, **options) -> Table:
     """A table with a rule below the header and no frame."""
-    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), **options)
+    return Table(*headers, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), **options)
 
 
 def printable(text: object) -> str:
-    """``text`` with control characters escaped; file names may hold line breaks, escape codes."""
-    return "".join(
-        c if c.isprintable() else ascii(c)[1:-1]  # \n, \x1b, \udc80
-        for c in str(text)
-    )
+    """Escape control characters, such as line breaks and escape codes in file names."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))

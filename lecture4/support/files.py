@@ -7,7 +7,7 @@ from pathlib import Path
 def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
     """Write to a temporary file in the same folder, then rename it to ``path``.
 
-    A process killed at any moment leaves either the previous file or the complete new one.
+    After a kill at any moment, ``path`` is the previous file or the complete new one.
 
     Raises:
         OSError: the file cannot be written; a previous file at ``path`` is unchanged.

@@ -1,4 +1,4 @@
-"""Errors that name their place in a nested configuration: ``blocks[2]: pool: kernel_size=…``."""
+"""Prefix errors with their place in the configuration: ``blocks[2]: pool: kernel_size=…``."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def named(place: str, part: Callable, settings: Mapping, **defaults) -> Any:
-    """Call ``part(**defaults | settings)``; an error in the settings names their place.
+    """Call ``part(**defaults | settings)``; errors start with ``place``.
 
-    Arguments that a ``functools.partial`` has bound are not settings.
+    Arguments bound by a ``functools.partial`` are not settings.
 
     Raises:
-        ValueError: the settings are no mapping, one is unknown or missing, or ``part`` raised it.
+        ValueError: they are not a mapping, one is unknown or missing, or ``part`` fails.
     """
     if not isinstance(settings, Mapping):
         raise ValueError(f"{place}={settings!r} must be a mapping of settings")
@@ -31,7 +31,7 @@ def named(place: str, part: Callable, settings: Mapping, **defaults) -> Any:
 
 @contextmanager
 def located(place: str) -> Iterator[None]:
-    """Put the place in front of the message of a ValueError that is raised inside."""
+    """Prefix a ValueError raised inside with the place."""
     try:
         yield
     except ValueError as error:

@@ -2,12 +2,12 @@
 
 import os
 
-# rank and number of processes, as set by torchrun, Lightning's launcher and srun
+# rank and world size, as set by torchrun, Lightning's launcher and srun
 NAMES = (("RANK", "WORLD_SIZE"), ("LOCAL_RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
 
 
 def rank() -> int:
-    """Rank of this process over all machines; rank 0 prints and saves."""
+    """Rank of this process over all machines."""
     for name, size in NAMES:
         if _number(name) is not None and (_number(size) or 1) > 1:
             return _number(name)

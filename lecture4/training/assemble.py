@@ -1,4 +1,4 @@
-"""From a configuration to what it describes: a classifier, and the data that it is trained on."""
+"""Build a classifier and its data from a configuration."""
 
 from typing import Any
 
@@ -15,22 +15,22 @@ from lecture4.training.classifier import Classifier
 from lecture4.training.datamodule import DataModule
 from lecture4.training.search import SearchClassifier
 
-# What changes nothing in the net, or repeats what another key says.
+# Keys that do not affect training, or repeat others.
 NO_HYPERPARAMETERS = ("logger", "resume", "sweep_resume", "checkpoint", "recipe")
 
 
 def assemble(
     cfg: DictConfig, dataset: Dataset | None = None, preprocess: Preprocess | None = None
 ) -> tuple[Classifier, DataModule]:
-    """Build what a composed ``conf/train.yaml`` describes; weights come from torch's generator.
+    """Build classifier and data; weights are drawn from torch's global generator.
 
     Args:
-        cfg: the configuration.
-        dataset: what ``cfg.data.source`` describes, if it is in memory already.
-        preprocess: what ``cfg.preprocess`` describes, if it is fitted already.
+        cfg: a composed ``conf/train.yaml``.
+        dataset: used in place of loading ``cfg.data.source``.
+        preprocess: used in place of fitting ``cfg.preprocess``.
 
     Raises:
-        ValueError: a name is unknown or settings do not fit; names the choices they belong to.
+        ValueError: a name is unknown or settings do not fit; the message names their choices.
     """
     found = formulas.find(cfg.formulas)
     optimizer = found.optimizer(**OmegaConf.to_container(cfg.optim, resolve=True))
@@ -71,10 +71,7 @@ def assemble(
 
 
 def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
-    """What was chosen, as plain values: of each group the choice's name, and every setting.
-
-    Left out is ``_target_``, which the name of the choice stands for.
-    """
+    """The choices by name and every setting, as plain values, without ``_target_``."""
     kept = [name for name in cfg if name not in NO_HYPERPARAMETERS]
     chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
     settings = {name: _plain(cfg[name]) for name in kept}
@@ -82,7 +79,7 @@ def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _plain(settings: Any) -> Any:
-    """Resolved, as lists, dictionaries and plain values, without keys that start with ``_``."""
+    """Resolve to lists, dictionaries and plain values, without keys that start with ``_``."""
     if OmegaConf.is_list(settings):
         return [_plain(value) for value in settings]
     if OmegaConf.is_dict(settings):
@@ -91,13 +88,17 @@ def _plain(settings: Any) -> Any:
 
 
 def build(group: str, settings: DictConfig, *args: Any, **keywords: Any) -> Any:
-    """Instantiate what ``settings`` describe; an error names the choices that do not fit."""
+    """Instantiate ``settings``; an error names the choices that do not fit.
+
+    Raises:
+        ValueError: the settings are not accepted by their ``_target_``.
+    """
     try:
         return instantiate(settings, *args, _convert_="all", **keywords)
     except InstantiationException as error:
         cause = error.__cause__
         if not isinstance(cause, ValueError | TypeError) or not HydraConfig.initialized():
-            raise  # not a setting's fault alone: a network, a file, a missing package
+            raise  # not an error in the settings: a network, a file, a missing package
         choices = HydraConfig.get().runtime.choices
         place = f"{group}={choices.get(group)}"
         if group in ("model", "preprocess", "augment"):

@@ -1,8 +1,7 @@
-"""Checkpoints: what a run saves of its classifier, and how it is read again.
+"""Write and read the description of a classifier in a checkpoint.
 
-A checkpoint may come from an untrusted source, so reading one runs none of its code: it is loaded
-with ``weights_only=True``, and the names in it are looked up among this package's own models,
-preprocessings and formulas.
+Reading an untrusted checkpoint is safe: it is loaded with ``weights_only=True``, and its names are
+looked up among this package's models, preprocessings and formulas.
 """
 
 import pickle
@@ -28,11 +27,11 @@ KEYS = (
 
 
 def card(classifier: nn.Module, datamodule: Any, precision: str) -> dict[str, Any]:
-    """Describe a classifier in plain values, enough to predict and to repeat its test.
+    """Describe a classifier in plain values: enough to predict and to repeat its test.
 
     Args:
         classifier: a ``lecture4.training.classifier.Classifier``.
-        datamodule: the ``lecture4.training.datamodule.DataModule`` that serves it.
+        datamodule: its ``lecture4.training.datamodule.DataModule``.
         precision: Lightning's name of the precision, such as ``32-true``.
     """
     return {
@@ -52,8 +51,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Load a checkpoint of ``train.py`` as tensors and plain values, on the CPU.
 
     Raises:
-        ValueError: names the file: it is damaged, holds more than tensors and plain values, or does
-            not describe a classifier under ``classifier``, as ``card`` does.
+        ValueError: the file is damaged, holds more than tensors and plain values, or has no
+            description by ``card``.
         FileNotFoundError, PermissionError: the file cannot be opened.
     """
     try:
@@ -67,7 +66,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         if found and isinstance(error, pickle.UnpicklingError):
             reason = (
                 f"it holds more than tensors and plain values ({found[1]}), which could run code, "
-                f"so it is not opened"
+                f"so it is not loaded"
             )
         raise ValueError(f"{printable(path)}: {reason}") from None
     described = content.get("classifier") if isinstance(content, dict) else None
@@ -84,7 +83,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def rebuild(checkpoint: Mapping[str, Any]) -> Pipeline:
-    """Build the preprocessing and the model that a checkpoint describes, with its weights.
+    """Build preprocessing and model from a checkpoint, with its weights.
 
     Raises:
         ValueError: a name is unknown, the model cannot be built, or the weights do not fit it.
@@ -104,18 +103,20 @@ def rebuild(checkpoint: Mapping[str, Any]) -> Pipeline:
         if str(name).startswith(("preprocess.", "model."))
     }
     try:
-        pipeline.load_state_dict(state, strict=True, assign=True)  # assign keeps the run's dtype
+        pipeline.load_state_dict(
+            state, strict=True, assign=True
+        )  # assign keeps the checkpoint's dtype
     except RuntimeError as error:
-        reason = str(error).partition("\n")[2] or str(error)  # torch begins with a headline
+        reason = str(error).partition("\n")[2] or str(error)  # below torch's headline
         raise ValueError(f"its weights do not fit its model: {_first_line(reason)}") from None
     return pipeline
 
 
 def known(key: str, name: Any, names: Iterable[str]) -> str:
-    """Return ``name``, which a checkpoint gives for ``key``, if it is one of ``names``.
+    """Return ``name``, a checkpoint's value of ``key``, if it is one of ``names``.
 
     Raises:
-        ValueError: restates it and lists the names.
+        ValueError: it is not.
     """
     if not isinstance(name, str) or name not in names:
         raise ValueError(f"its {key} is {name!r:.100}; known are {', '.join(names)}")

@@ -1,6 +1,7 @@
-"""The LightningModule: preprocess, model, loss (+ penalty), gradient, update."""
+"""The LightningModule: preprocessing, model, loss, penalty, gradient, update."""
 
 import math
+import statistics
 from collections.abc import Callable, Iterable
 
 import pytorch_lightning as pl
@@ -11,15 +12,15 @@ from lecture4.data import randomness
 from lecture4.data.batches import Batch
 from lecture4.training.checkpoint import card
 from lecture4.training.dropout import convert_dropout
-from lecture4.training.epoch_record import EvaluationRecord, TrainingRecord, of_ranks
+from lecture4.training.epoch_record import EvaluationRecord, TrainingRecord, gather_from_ranks
 from lecture4.training.formulas import Formulas, Penalty
 from lecture4.training.schedule import restore_rates
 
 
 class Classifier(pl.LightningModule):
-    """Trains a model by the lecture's objective, (1/N) Σᵢ Lᵢ + λ R(W).
+    """Minimises the lecture's objective, (1/N) Σᵢ Lᵢ + λ R(W).
 
-    Lᵢ = −log P(Y = yᵢ | xᵢ) is softmax cross-entropy. Every reported loss is its mean, without
+    Lᵢ = −log P(Y = yᵢ | xᵢ) is softmax cross-entropy. Reported losses are its mean, without
     penalty or smoothing.
 
     Args:
@@ -29,19 +30,19 @@ class Classifier(pl.LightningModule):
         class_names: of the K classes.
         optimizer: parameter groups -> optimizer.
         schedule: (optimizer, total number of steps) -> scheduler, stepped after each batch.
-        formulas: torch's or byhand's, where the cross-entropy is looked up.
+        formulas: torch's or byhand's; its cross-entropy is used.
         penalty: R, from the weights (not biases or norms) to a scalar; None for no penalty.
         penalty_strength: λ.
         label_smoothing: α; the target becomes (1 − α) · one-hot + α/K.
-        gradient_clip_val: largest norm of the gradient of all parameters; longer ones are scaled
-            down to it. None leaves the gradient as it is.
+        gradient_clip_val: largest norm of the whole gradient, which is scaled down to it; None for
+            no limit.
         seed: of augmentation and dropout.
 
     Raises:
-        FloatingPointError: in training, the objective of a step was NaN or infinite.
+        FloatingPointError: in training, if the objective is NaN or infinite.
     """
 
-    automatic_optimization = False  # training_step writes the steps out
+    automatic_optimization = False  # training_step calls the optimizer itself
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class Classifier(pl.LightningModule):
         self.seed = seed
         self.record = TrainingRecord()
         self.evaluation = EvaluationRecord()
-        self.metrics: dict[str, float] = {}  # of the newest epoch, or of the loaded checkpoint
+        self.metrics: dict[str, float] = {}  # of the latest epoch, or of the loaded checkpoint
         self.test_scores: torch.Tensor | None = None  # (N, K), in the order of the test set
 
     def training_step(self, batches: list[Batch]) -> None:
@@ -95,26 +96,30 @@ class Classifier(pl.LightningModule):
         return self.model(self.preprocess(inputs))
 
     def objective(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """What training minimises: (1/N) Σᵢ Lᵢ + λ R(W)."""
+        """(1/N) Σᵢ Lᵢ + λ R(W)."""
         loss = self.smoothed(scores, labels)
         if self.penalty is not None and self.penalty_strength:
             loss = loss + self.penalty_strength * self.penalty(weights(self.model))
         return loss
 
     def backpropagate(self, loss: torch.Tensor) -> None:
-        """∂loss/∂w of every parameter; several processes average it, which Lightning prepares."""
+        """Compute ∂loss/∂w of every parameter, averaged over processes.
+
+        In one process Lightning's ``on_before_backward`` and ``on_after_backward`` are not called:
+        no callback here has them, and asking each one takes 50 µs of every step.
+        """
         if self.trainer.world_size > 1:
             self.manual_backward(loss)
-        else:  # without the hooks around it, which take a third of a small step
+        else:
             self.backward(loss)
 
     def backward(self, loss: torch.Tensor) -> None:
-        """∂loss/∂w outside of autocast, which is meant for the forward."""
+        """Compute ∂loss/∂w outside autocast, which applies to the forward only."""
         with torch.autocast(self.device.type, enabled=False):
             loss.backward()
 
     def seed_step(self) -> None:
-        """Seed what a step draws, in dropout or a search, by (seed, epoch, step)."""
+        """Seed the random draws of a step (dropout, search) by (seed, epoch, step)."""
         key = (randomness.mix(self.seed, self.current_epoch) + self.record.steps) % 2**63
         torch.default_generator.manual_seed(key)  # torch.manual_seed takes ten times as long
         if self.device.type != "cpu":
@@ -123,60 +128,64 @@ class Classifier(pl.LightningModule):
     def keep(self, loss: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor) -> None:
         """Record a step: its objective, its cross-entropy, and the predicted classes."""
         loss, scores = loss.detach(), scores.detach()
-        plain = not (self.smoothed.label_smoothing or self.penalty_strength)
-        reported = loss if plain else self.cross_entropy(scores, labels)
+        reported = loss if self._is_plain() else self.cross_entropy(scores, labels)
         self.record.add(loss, reported, scores.argmax(1), labels)
 
     def end_chunk(self) -> None:
-        """Stop if the objective of one of the chunk's steps was NaN or infinite."""
+        """Stop training if the objective was NaN or infinite in a step of the chunk."""
         if (broken := self.record.end_chunk()) is not None:
             step, value = broken
-            before = self.global_step - self.record.steps  # steps of the epochs before
-            plain = not (self.smoothed.label_smoothing or self.penalty_strength)
-            self._stop("loss" if plain else "penalised loss", value, before + step)
+            earlier = self.global_step - self.record.steps  # steps of earlier epochs
+            self._stop("loss" if self._is_plain() else "penalised loss", value, earlier + step)
+
+    def _is_plain(self) -> bool:
+        """Whether the objective is the reported loss: no smoothing, no penalty."""
+        penalised = self.penalty is not None and self.penalty_strength
+        return not (self.smoothed.label_smoothing or penalised)
 
     def validation_step(self, batch: Batch) -> None:
-        """Keep the scores of a validation batch."""
+        """Record the scores of a validation or test batch."""
         inputs, labels, index = batch
         self.evaluation.add(index, labels, self(inputs))
 
     test_step = validation_step
 
     def on_train_start(self) -> None:
-        """Adapt dropout to several processes, and the learning rates to a run made longer."""
+        """Draw dropout masks over the global batch; set the rates by this run's schedule."""
         if self.trainer.world_size > 1:
             convert_dropout(self.model)
         restore_rates(self.lr_schedulers())
 
     def on_train_epoch_start(self) -> None:
-        """Begin the epoch's metrics with its learning rate."""
+        """Start the epoch's metrics with its learning rate."""
         self.metrics = {"lr": self.optimizers().param_groups[0]["lr"]}
 
     def on_validation_start(self) -> None:
         """Broadcast rank 0's buffers, so that all ranks validate the model that is saved."""
         if self.trainer.world_size > 1:
-            for buffer in self.buffers():  # batch norm's, which follow each process's own images
+            for buffer in self.buffers():  # batch norm's statistics differ between processes
                 distributed.broadcast(buffer, src=0)
 
     def on_validation_epoch_end(self) -> None:
-        """Measure the validation split, and sum up the training batches before it."""
+        """Compute the metrics of the validation split and of the epoch's training batches."""
         self._measure("val")
         if not self.record.steps:
-            return  # a validation by itself
+            return  # Trainer.validate, without training
         if not math.isfinite(loss := self.metrics["val/loss"]):
             self._stop("validation loss", loss, self.global_step)
-        means = zip(*of_ranks(self.record.means()), strict=True)  # each rank saw as many examples
-        loss, accuracy = (sum(of_each) / len(of_each) for of_each in means)
+        # ranks have equal numbers of examples
+        losses, accuracies = zip(*gather_from_ranks(self.record.means()), strict=True)
+        loss, accuracy = statistics.fmean(losses), statistics.fmean(accuracies)
         self.metrics |= {"train/loss": loss, "train/accuracy": accuracy}
         self.record = TrainingRecord()
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch as one row, and offer its accuracy to the choice of the best."""
+        """Log the epoch's row, and the validation accuracy that chooses the best checkpoint."""
         self.log("val/accuracy", self.metrics["val/accuracy"], logger=False, sync_dist=True)
         self._write({"epoch": self.current_epoch, **self.metrics})
 
     def on_test_epoch_end(self) -> None:
-        """Measure the test set and keep its scores."""
+        """Compute the metrics of the test set and keep its scores."""
         self.test_scores = self._measure("test")
         self._write({name: self.metrics[name] for name in ("test/loss", "test/accuracy")})
 
@@ -198,36 +207,36 @@ class Classifier(pl.LightningModule):
     def _write(self, row: dict[str, float]) -> None:
         for logger in self.loggers:  # not self.log: it rounds to float32
             logger.log_metrics(row, step=self.global_step)
-            logger.save()  # a run that is killed keeps its rows
+            logger.save()  # so that a killed run keeps its rows
 
     def configure_optimizers(self):
-        """The optimizer, and the schedule of its learning rate over the run's steps."""
+        """Create the optimizer and its learning-rate schedule over the run's steps."""
         optimizer = self.optimizer(parameter_groups(self.model))
         steps = self.trainer.max_epochs * self.trainer.datamodule.steps_per_epoch
         return {"optimizer": optimizer, "lr_scheduler": self.schedule(optimizer, steps)}
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Add plain values: enough to predict from the file, and to continue within an epoch."""
+        """Add the classifier's description, and the training record to resume within an epoch."""
         checkpoint["classifier"] = card(self, self.trainer.datamodule, self.trainer.precision)
-        checkpoint["training_record"] = of_ranks(self.record.state_dict())
+        checkpoint["training_record"] = gather_from_ranks(self.record.state_dict())
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        """Take over the metrics of the epoch that was saved, or the steps of one that began."""
+        """Restore metrics, dtype, and the training record of an unfinished epoch."""
         self.metrics = dict(checkpoint["classifier"]["metrics"])
-        # before the weights are copied; Lightning would convert the module after that
+        # before Lightning copies the weights; it would convert the module afterwards
         self.to(next(iter(checkpoint["state_dict"].values())).dtype)
         records = checkpoint.get("training_record", [])
         if any(record["examples"] for record in records):
             if len(records) != self.trainer.world_size:
                 raise ValueError(
-                    f"the checkpoint was saved within an epoch by {len(records)} processes, and "
-                    f"cannot be resumed by {self.trainer.world_size}; start as many"
+                    f"the checkpoint was saved within an epoch by {len(records)} processes; resume "
+                    f"with as many, not with {self.trainer.world_size}"
                 )
             self.record.load_state_dict(records[self.trainer.global_rank])
 
 
 def parameter_groups(model: nn.Module) -> list[dict]:
-    """For an optimizer: its own weight decay, like the penalty, spares biases and norms."""
+    """Parameter groups for an optimizer, without weight decay of biases and norms."""
     groups = [{"params": weights(model)}]
     if others := [p for p in model.parameters() if p.ndim <= 1]:
         groups.append({"params": others, "weight_decay": 0.0})

@@ -1,4 +1,4 @@
-"""The one DataModule: whole batches from memory, whatever the dataset."""
+"""Lightning's DataModule: whole batches of a dataset in memory."""
 
 import pytorch_lightning as pl
 import torch
@@ -7,30 +7,29 @@ from lecture4.data.batches import InOrder, Loader, ResumableLoader, Rows, Shuffl
 from lecture4.data.dataset import Dataset, stratified_split
 from lecture4.data.randomness import generator
 
-CHUNK = 16  # batches that one call of training_step trains on …
-CHUNK_BYTES = 2**26  # … if their inputs take no more memory than this
+CHUNK = 16  # batches per call of training_step
+CHUNK_BYTES = 2**26  # limit on the inputs of a chunk, which may make it smaller
 
 
 class DataModule(pl.LightningDataModule):
     """Serves batches (inputs, labels, index), each fetched with one indexing operation.
 
-    What Lightning calls a batch is, in training, a chunk: a list of ``CHUNK`` batches. The order
-    of a training epoch is a permutation that depends on (seed, epoch) alone. Of each global batch,
-    process r of R gets rows r, r + R, …; the last training batch of an epoch, if it is not full,
-    is left out (another one each epoch), so that every step has the same weight. In validation and
-    test each input is served once, to one process.
+    In training, Lightning's batch is a chunk: a list of ``CHUNK`` batches. The order of an epoch is
+    a permutation determined by (seed, epoch). Process r of R gets rows r, r + R, … of each global
+    batch. An incomplete last training batch is dropped, so that every step has the same weight. In
+    validation and test each input is served once, to one process.
 
     Args:
-        dataset: what to serve.
+        dataset: in memory.
         val_size: validation examples, a number or a fraction, split off the training inputs.
         batch_size: of the global training batch; None for all of the training split at once
             (gradient descent). Larger values are capped at the size of the split.
         eval_batch_size: in validation and test.
-        num_workers: worker processes that fetch; 0 fetches in this one, which is faster.
-        train_share: fraction of the training batches that an epoch takes, in (0, 1].
-        device: ``auto`` keeps the dataset on the GPU that trains if it takes at most half of the
-            free memory there; ``cpu`` never does.
-        every_n_steps: end a chunk after so many batches of an epoch, for a checkpoint.
+        num_workers: worker processes that fetch; 0 fetches in this process, which is faster.
+        train_share: fraction of the training batches in an epoch, in (0, 1].
+        device: ``auto`` keeps the dataset on the training GPU if it takes at most half of the free
+            memory there; ``cpu`` keeps it in main memory.
+        every_n_steps: end a chunk after every ``every_n_steps`` batches, for a checkpoint.
         seed: of the split and the order.
 
     Raises:
@@ -64,11 +63,11 @@ class DataModule(pl.LightningDataModule):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Training batches of an epoch, each of them a step of gradient descent."""
+        """Training batches of an epoch, each a step of gradient descent."""
         return self._shuffled().steps
 
     def train_inputs(self) -> torch.Tensor:
-        """The inputs of the training split: what preprocessing may be fitted on."""
+        """The inputs of the training split, on which preprocessing is fitted."""
         return self.dataset.train_inputs.index_select(0, self.train_index)
 
     def sample(self, n: int, *key: int) -> torch.Tensor:
@@ -83,15 +82,14 @@ class DataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> Loader:
         """The validation split in order."""
-        rows = self._rows("train")
-        return self._in_order(rows, self.val_index)
+        return self._in_order("train", self.val_index)
 
     def test_dataloader(self) -> Loader:
         """The test set in order."""
-        rows = self._rows("test")
-        return self._in_order(rows, torch.arange(len(self.dataset.test_labels)))
+        return self._in_order("test", torch.arange(len(self.dataset.test_labels)))
 
-    def _in_order(self, rows: Rows, index: torch.Tensor) -> Loader:
+    def _in_order(self, part: str, index: torch.Tensor) -> Loader:
+        rows = self._rows(part)
         index = index.to(rows.labels.device)
         sampler = InOrder(index, self.eval_batch_size, *self._process())
         return Loader(rows, sampler, *self._fetching(rows))
@@ -114,7 +112,7 @@ class DataModule(pl.LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _rows(self, part: str) -> Rows:
-        """Inputs and labels where batches are gathered from: on the GPU if they fit there."""
+        """Inputs and labels of a part, on the GPU if they fit there."""
         if part in self._resident:
             return self._resident[part]
         inputs = getattr(self.dataset, f"{part}_inputs")
@@ -128,7 +126,7 @@ class DataModule(pl.LightningDataModule):
         return Rows(inputs, labels)
 
     def _fetching(self, rows: Rows) -> tuple[int, bool]:
-        """How many processes fetch, and whether batches are pinned: neither on the GPU itself."""
+        """Number of workers, and whether to pin memory: neither for rows on the GPU."""
         if rows.labels.device.type != "cpu":
             return 0, False
         return self.num_workers, self._trains_on().type == "cuda"

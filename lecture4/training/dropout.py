@@ -1,17 +1,15 @@
-"""Dropout whose mask belongs to the global batch, whatever the number of processes."""
+"""Dropout with one mask over the global batch, independent of the number of processes."""
 
 import torch
 from torch import distributed, nn
 
 
 class GlobalDropout(nn.Module):
-    """Drops units as one process would.
+    """Drops the units that a single process would drop.
 
-    Process r of R serves rows r, r + R, … of a batch. It puts its rows into their places in the
-    whole batch, so that each process draws the mask of all of it, from the same random state.
-
-    Args:
-        layer: what drops, ``nn.Dropout`` or its twin by hand.
+    Process r of R has rows r, r + R, … of the global batch. Each process draws the mask of the
+    whole batch from the same random state, and applies its rows of the mask. ``layer`` is
+    ``nn.Dropout`` or its twin by hand.
     """
 
     def __init__(self, layer: nn.Dropout):

@@ -1,4 +1,4 @@
-"""What an epoch's batches came to: losses and accuracy in training, scores in evaluation."""
+"""Record an epoch: losses and accuracy in training, scores in evaluation."""
 
 import math
 
@@ -7,19 +7,14 @@ from torch import distributed
 
 
 class TrainingRecord:
-    """Loss and correct predictions of an epoch's training batches.
+    """Losses and correct predictions of an epoch's training batches.
 
-    A batch stays on its device until its chunk ends, so that no step waits for a GPU.
-
-    Attributes:
-        losses: mean loss of each batch so far, of the chunks that have ended.
-        correct: number of examples predicted correctly.
-        examples: number of examples.
+    Values stay on their device until the chunk ends, so that no step waits for a GPU.
     """
 
     def __init__(self):
-        self.losses: list[float] = []
-        self.correct = self.examples = 0
+        self.losses: list[float] = []  # mean loss of each batch in the chunks so far
+        self.correct = self.examples = 0  # numbers of correct predictions and examples in them
         self._chunk: list[tuple[torch.Tensor, ...]] = []
 
     @property
@@ -34,15 +29,11 @@ class TrainingRecord:
         predicted: torch.Tensor,
         labels: torch.Tensor,
     ) -> None:
-        """Add a batch: what was minimised, the reported loss, and classes (N,)."""
+        """Add a batch: objective, reported loss, predicted classes (N,) and labels (N,)."""
         self._chunk.append((objective, loss, predicted, labels))
 
     def end_chunk(self) -> tuple[int, float] | None:
-        """Fetch the chunk's numbers from the device.
-
-        Returns:
-            Step within the epoch, and objective, of the first that is NaN or infinite; or None.
-        """
+        """Copy the chunk to the CPU; return the first (step, objective) that is NaN or infinite."""
         objectives, losses, predicted, labels = zip(*self._chunk, strict=True)
         first, self._chunk = len(self.losses), []
         self.losses += torch.stack(losses).tolist()
@@ -56,12 +47,12 @@ class TrainingRecord:
         return sum(self.losses) / len(self.losses), self.correct / self.examples
 
     def state_dict(self) -> dict:
-        """Plain values and a tensor, for a checkpoint within the epoch."""
+        """For a checkpoint within the epoch."""
         losses = torch.tensor(self.losses, dtype=torch.float64)
         return {"losses": losses, "correct": self.correct, "examples": self.examples}
 
     def load_state_dict(self, state: dict) -> None:
-        """Continue after the batches of ``state``."""
+        """Restore the batches so far."""
         self.losses = state["losses"].tolist()
         self.correct, self.examples = state["correct"], state["examples"]
 
@@ -73,19 +64,19 @@ class EvaluationRecord:
         self._batches: list[tuple[torch.Tensor, ...]] = []
 
     def add(self, index: torch.Tensor, labels: torch.Tensor, scores: torch.Tensor) -> None:
-        """Add a batch: example indices (N,), labels (N,) and scores (N, K), in float32 at least."""
+        """Add a batch: example indices (N,), labels (N,) and scores (N, K), at least in float32."""
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         self._batches.append((index, labels, scores))
 
     def gather(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Indices, labels and scores of all batches of all processes, on the CPU, rank by rank."""
+        """Concatenate the indices, labels and scores of all processes, on the CPU."""
         own = [torch.cat(parts).cpu() for parts in zip(*self._batches, strict=True)]
-        index, labels, scores = (torch.cat(p) for p in zip(*of_ranks(own), strict=True))
+        index, labels, scores = (torch.cat(p) for p in zip(*gather_from_ranks(own), strict=True))
         return index, labels, scores
 
 
-def of_ranks(value) -> list:
-    """The value that each process has, in every process; of one process, its own."""
+def gather_from_ranks(value) -> list:
+    """Gather ``value`` of every rank, as a list in rank order."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return [value]
     gathered = [None] * distributed.get_world_size()

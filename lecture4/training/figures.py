@@ -1,12 +1,13 @@
 """Figures of a run: each takes numbers and returns a matplotlib figure."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-TRAIN, VAL = "#1f77b4", "#d95f02"  # distinct to colour-blind readers as well
+TRAIN, VAL = "#1f77b4", "#d95f02"  # distinguishable by colour-blind readers
 
 
 def curves(history: Sequence[Mapping]) -> Figure:
@@ -29,12 +30,11 @@ def confusion(predicted: torch.Tensor, labels: torch.Tensor, class_names: Sequen
     """Show the confusion matrix, true classes in rows, and the most confused pairs beside it."""
     k = len(class_names)
     names = [shorten(name, 18) for name in class_names]
-    # torchmetrics, in deterministic mode, would compare every image with all k² cells
     matrix = torch.bincount(labels * k + predicted, minlength=k * k).view(k, k)
     share = matrix / matrix.sum(1, keepdim=True).clamp(min=1)
     side = min(max(3.5, 0.5 * k), 30)  # inches
     longest = max(map(len, names))
-    left, below = 0.5 + 0.085 * longest, 0.5 + 0.065 * longest  # inches for the names
+    left, below = 0.5 + 0.085 * longest, 0.5 + 0.065 * longest  # inches, for the names
     width, height = left + side + 3.6, below + side + 0.4
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((left / width, below / height, side / width, side / height))
@@ -47,12 +47,10 @@ def confusion(predicted: torch.Tensor, labels: torch.Tensor, class_names: Sequen
     figure.text((left + side / 2) / width, 0.1 / height, "predicted", ha="center")
     figure.text(0.1 / width, (below + side / 2) / height, "true", va="center", rotation=90)
     if k <= 20:
-        for i in ticks:
-            for j in ticks:
-                colour = "white" if share[i, j] > 0.5 else "black"
-                axes.text(
-                    j, i, int(matrix[i, j]), ha="center", va="center", color=colour, fontsize=8
-                )
+        centered = {"ha": "center", "va": "center", "fontsize": 8}
+        for i, j in itertools.product(ticks, ticks):
+            colour = "white" if share[i, j] > 0.5 else "black"
+            axes.text(j, i, int(matrix[i, j]), color=colour, **centered)
 
     both = (matrix + matrix.T).triu(1).flatten()
     worst = both.argsort(descending=True, stable=True)[:8].tolist()

@@ -1,7 +1,4 @@
-"""``formulas=torch`` or ``byhand``: where layers, loss, optimizer and penalty are found by name.
-
-The switch is read here alone.
-"""
+"""``formulas=torch`` or ``byhand``: look up layers, loss, optimizer and penalty by name."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,31 +15,24 @@ Penalty = Callable[[Sequence[torch.Tensor]], torch.Tensor | float]
 
 @dataclass(frozen=True)
 class Formulas:
-    """Where a run finds its formulas.
+    """The modules in which a run looks up its formulas."""
 
-    Attributes:
-        name: what ``formulas=`` says, and a checkpoint records.
-        nn: layers and losses, under the names of ``torch.nn``.
-        optim: optimizers, under the names of ``torch.optim``.
-        penalties: R(W) by kind.
-    """
-
-    name: str
-    nn: ModuleType
-    optim: ModuleType
-    penalties: Mapping[str, Penalty]
+    name: str  # value of ``formulas=``, recorded in checkpoints
+    nn: ModuleType  # layers and losses, named as in torch.nn
+    optim: ModuleType  # optimizers, named as in torch.optim
+    penalties: Mapping[str, Penalty]  # R(w) by kind
 
     def __reduce__(self):
-        return find, (self.name,)  # by its name: modules can be neither copied nor pickled
+        return find, (self.name,)  # by name, because modules cannot be copied or pickled
 
     def optimizer(self, name: str, **settings: Any) -> Callable[[Iterable], torch.optim.Optimizer]:
-        """The optimizer called ``name`` with its settings, which takes parameter groups.
+        """Bind settings to the optimizer ``name``; the result takes parameter groups.
 
-        The searches are byhand's in either case, because torch has none. ``fused=None`` is torch's
-        fused kernel, and no kernel where the update is written out by hand.
+        Random searches always come from byhand, because torch has none. ``fused=None`` chooses
+        torch's fused kernel with formulas=torch, and none with formulas=byhand.
 
         Raises:
-            ValueError: there is no optimizer of that name, or no fused kernel for it.
+            ValueError: the name is unknown, or ``fused`` is set with formulas by hand.
         """
         known = {**_optimizers(optim), **_optimizers(self.optim)}
         if name not in known:
@@ -52,15 +42,15 @@ class Formulas:
         if "fused" in settings:
             if self.optim is not torch.optim and settings["fused"]:
                 raise ValueError(
-                    f"optim.fused=true is a kernel of torch's, and formulas={self.name} has none; "
-                    f"use optim.fused=null or formulas=torch"
+                    f"optim.fused=true needs formulas=torch; formulas={self.name} accepts "
+                    f"optim.fused=null"
                 )
             if settings["fused"] is None:
                 settings["fused"] = self.optim is torch.optim
         return partial(known[name], **settings)
 
     def penalty(self, kind: str) -> Penalty:
-        """R, from the weights to a scalar: ``none`` (0), ``l1`` (Σ |w|) or ``l2`` (Σ w²).
+        """The penalty R(w): ``none`` (0), ``l1`` (Σ |w|) or ``l2`` (Σ w²).
 
         Raises:
             ValueError: the kind is unknown.
@@ -84,7 +74,7 @@ def find(name: str) -> Formulas:
 
 
 def _optimizers(module: ModuleType) -> dict[str, type[torch.optim.Optimizer]]:
-    """The optimizers that a module offers, by name."""
+    """The optimizers in a module, by name."""
     return {
         name: kind
         for name, kind in vars(module).items()
@@ -100,20 +90,17 @@ def no_penalty(weights: Sequence[torch.Tensor]) -> float:
 
 
 def l1_penalty(weights: Sequence[torch.Tensor]) -> torch.Tensor:
-    """R = Σ |w|, whose gradient is left to autograd."""
+    """R = Σ |w|; autograd computes its gradient."""
     return sum(w.abs().sum() for w in weights)
 
 
 def l2_penalty(weights: Sequence[torch.Tensor]) -> torch.Tensor:
-    """R = Σ w², whose gradient is left to autograd."""
+    """R = Σ w²; autograd computes its gradient."""
     return sum(w.square().sum() for w in weights)
 
 
 TORCH = Formulas(
-    "torch",
-    torch.nn,
-    torch.optim,
-    {"none": no_penalty, "l1": l1_penalty, "l2": l2_penalty},
+    "torch", torch.nn, torch.optim, {"none": no_penalty, "l1": l1_penalty, "l2": l2_penalty}
 )
 BYHAND = Formulas(
     "byhand",

@@ -1,16 +1,16 @@
-"""Lightning's loggers, which also take the hyperparameters, the figures and how the run ended.
+"""Lightning's loggers, extended by hyperparameters, figures and the run's outcome.
 
-``callbacks.Records`` gives them all of it. Beside Lightning's methods, each logger has
+``callbacks.Records`` calls them. In addition to Lightning's methods, each logger has
 
-- ``log_figure(path, step)``, which takes a picture;
-- ``outcome``, how the run ended, for ``finalize`` to record; None while it runs;
-- ``look``, the command or address that shows the records, if it is not the usual one.
+- ``log_figure(path, step)``;
+- ``outcome``: how the run ended, which ``finalize`` records; None while it runs;
+- ``viewer``: the command or address that shows the records, or "".
 """
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,6 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 from pytorch_lightning.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
-from torch.utils.tensorboard import FileWriter
 from torch.utils.tensorboard.summary import hparams
 
 from lecture4.support import private
@@ -29,49 +28,36 @@ Outcome = Literal["finished", "failed", "killed"]
 class TensorBoard(TensorBoardLogger):
     """TensorBoard's files, with hyperparameters in its HParams tab and figures in its Images.
 
-    Lightning would describe the columns of the HParams tab in each run, and TensorBoard would apply
-    the first run's to all. Without a description it shows the hyperparameters of every run.
+    Lightning writes a description of the HParams columns into each run, and TensorBoard applies the
+    first run's to all. Without a description it shows the hyperparameters of every run.
     """
 
     outcome: Outcome | None = None
-    look = ""
+    viewer = ""
 
     def log_hyperparams(self, params: Mapping, metrics: None = None, step: None = None) -> None:
-        """Write hparams.yaml and the run's row of the HParams tab; every scalar is a metric."""
+        """Write hparams.yaml and the run's row of the HParams tab."""
         flat = flatten(params)
         super().log_hyperparams(flat)
-        number = (int, float)
-        plain = {
-            k: v if isinstance(v, number) and not isinstance(v, bool) else str(v)
-            for k, v in flat.items()
-        }
+        plain = {k: v if type(v) in (int, float) else str(v) for k, v in flat.items()}
         _columns, row, _end = hparams(plain, {})
-        self._add(row)
+        self.experiment.file_writer.add_summary(row)
 
     def log_figure(self, path: Path, step: int) -> None:
-        """Add a picture."""
+        """Add a figure."""
         image = np.asarray(Image.open(path).convert("RGB"))
         self.experiment.add_image(f"figures/{path.stem}", image, step, dataformats="HWC")
 
     def finalize(self, status: str) -> None:
-        """Close the files, and mark a run that finished as a success."""
+        """Mark a finished run as a success, and close the files."""
         if self.outcome == "finished":
             _columns, _row, end = hparams({}, {})
-            self._add(end)
+            self.experiment.file_writer.add_summary(end)
         super().finalize(status)
-
-    def _add(self, summary: Any) -> None:
-        writer = FileWriter(self.log_dir)
-        writer.add_summary(summary)
-        writer.close()
 
 
 class Wandb(WandbLogger):
-    """Weights & Biases, with a run for each job of a sweep.
-
-    Args:
-        options: arguments of Lightning's ``WandbLogger``.
-    """
+    """Weights & Biases, with a run for each job of a sweep."""
 
     outcome: Outcome | None = None
     EXIT_CODES = {"finished": 0, "failed": 1, "killed": 130}
@@ -81,29 +67,29 @@ class Wandb(WandbLogger):
         private.drop_anonymous(self)
 
     @property
-    def look(self) -> str:
-        """The run's page or, without a network, the command that uploads it."""
+    def viewer(self) -> str:
+        """The run's page; offline, the command that uploads it."""
         run = self.experiment
         return shlex.join(["wandb", "sync", str(Path(run.dir).parent)]) if run.offline else run.url
 
     def log_figure(self, path: Path, step: int) -> None:
-        """Log a picture."""
+        """Log a figure."""
         self.log_image(f"figures/{path.stem}", [str(path)], step)
 
     def finalize(self, status: str) -> None:
-        """Upload checkpoints, if asked for, and end the run with an exit code."""
+        """End the run with an exit code."""
         super().finalize(status)
         if self.outcome:
             self.experiment.finish(self.EXIT_CODES[self.outcome])
 
 
 class MLflow(MLFlowLogger):
-    """MLflow, which several processes may begin to use at once.
+    """MLflow; several processes may create its database at the same time.
 
     Args:
         tracking_uri: a server, or ``sqlite:///`` and the path of a file.
         experiment_name: the experiment that lists the runs.
-        artifact_location: where figures go; None: where MLflow puts them.
+        artifact_location: folder of the figures; None: MLflow's default.
         options: further arguments of Lightning's ``MLFlowLogger``.
     """
 
@@ -118,8 +104,9 @@ class MLflow(MLFlowLogger):
     ):
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # read when mlflow is imported
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # do not complain where git is missing
-        with _locked(tracking_uri):
+        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # no warning if git is missing
+        kind, _, path = tracking_uri.partition(":///")
+        with FileLock(f"{path}.lock") if kind == "sqlite" else nullcontext():
             super().__init__(
                 experiment_name,
                 tracking_uri=tracking_uri,
@@ -132,31 +119,20 @@ class MLflow(MLFlowLogger):
             if client.get_experiment_by_name(experiment_name) is None:
                 client.create_experiment(experiment_name, artifact_location)
         local = shlex.join(["mlflow", "ui", "--backend-store-uri", tracking_uri])
-        self.look = tracking_uri if tracking_uri.startswith("http") else local
+        self.viewer = tracking_uri if tracking_uri.startswith("http") else local
 
     def log_hyperparams(self, params: Mapping) -> None:
         """Log hyperparameters under their names on the command line."""
         super().log_hyperparams(flatten(params))
 
     def log_figure(self, path: Path, step: int) -> None:
-        """Keep a picture among the run's artifacts."""
+        """Save a figure as an artifact of the run."""
         self.experiment.log_artifact(self.run_id, str(path), "figures")
 
     def finalize(self, status: str) -> None:
-        """End the run after its test or an error; Lightning would after training already."""
+        """End the run after its test or an error; Lightning would end it after training."""
         if self.outcome:
             super().finalize(self.outcome.upper())
-
-
-@contextmanager
-def _locked(tracking_uri: str) -> Iterator[None]:
-    """Let one process at a time look for an SQLite file and create it."""
-    kind, _, path = tracking_uri.partition(":///")
-    if kind == "sqlite":
-        with FileLock(f"{path}.lock"):
-            yield
-    else:
-        yield
 
 
 def flatten(tree: Mapping | Sequence, prefix: str = "") -> dict[str, Any]:

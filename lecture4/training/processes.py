@@ -1,4 +1,4 @@
-"""A run in several processes, and a process that runs several jobs: what goes together."""
+"""Checks of a run in several processes, and of a sweep of several jobs."""
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -8,10 +8,10 @@ from lecture4.support.processes import started_by_torchrun
 
 
 def check_sweep(cfg: DictConfig) -> None:
-    """Refuse a sweep whose jobs would start processes of their own.
+    """Refuse a sweep whose jobs start several processes.
 
     Raises:
-        ValueError: they would, or ``sweep_resume`` is neither true nor false.
+        ValueError: they do, or ``sweep_resume`` is not a boolean.
     """
     if not isinstance(cfg.sweep_resume, bool):
         raise ValueError(
@@ -19,40 +19,40 @@ def check_sweep(cfg: DictConfig) -> None:
         )
     if in_several_processes(cfg):
         raise ValueError(
-            "-m with several processes is not supported, because each would start the whole sweep; "
+            "-m does not support several processes, because each would start the whole sweep; "
             "start the runs one by one"
         )
 
 
 def check_processes(cfg: DictConfig) -> None:
-    """Refuse processes that would train alone, and a batch norm that they cannot share.
+    """Check the number of processes, and that torch can synchronize their batch norm.
 
     Raises:
-        ValueError: torchrun has started several processes of a run that has one, or
-            ``sync_batchnorm`` has no GPUs or is not torch's.
+        ValueError: torchrun started several processes of a run in one process, or
+            ``sync_batchnorm`` is set without GPUs or with formulas by hand.
     """
     started = started_by_torchrun()
     if started > 1 and not in_several_processes(cfg):
         raise ValueError(
-            f"torchrun has started {started} processes, each of which would train alone; add "
-            f"trainer=ddp, and trainer.devices= as many as on this machine"
+            f"torchrun has started {started} processes, but this run uses one; add trainer=ddp and "
+            f"set trainer.devices to the number of processes per machine"
         )
     if cfg.trainer.get("sync_batchnorm"):
         import torch
 
         if cfg.trainer.accelerator == "cpu" or not torch.cuda.is_available():
-            raise ValueError("trainer.sync_batchnorm=true needs GPUs; torch has it for no CPU")
+            raise ValueError("trainer.sync_batchnorm=true needs GPUs; torch has no CPU version")
         if cfg.formulas != "torch":
-            raise ValueError("trainer.sync_batchnorm=true is torch's; it needs formulas=torch")
+            raise ValueError("trainer.sync_batchnorm=true needs formulas=torch")
 
 
 def in_several_processes(cfg: DictConfig) -> bool:
-    """Is one run shared out among processes?"""
+    """Whether a run uses several processes."""
     devices = cfg.trainer.devices
     one = len(devices) == 1 if OmegaConf.is_list(devices) else str(devices) == "1"
     return cfg.trainer.strategy != "auto" or not one
 
 
 def in_sweep() -> bool:
-    """Is this one of the jobs of ``-m``?"""
+    """Whether this process runs a job of ``-m``."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN

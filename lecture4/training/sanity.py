@@ -1,10 +1,11 @@
-"""Sanity checks before training: is what is about to be trained what it should be?
+"""Sanity checks before training: do loss, gradients, layers and optimizer compute what they should?
 
-The checks take seconds, on copies; nothing of the run is changed. What a check compares is
-computed in float64, so that a difference is a mistake and not rounding.
+The checks take seconds and work on copies. They compare in float64, so that a difference is a
+mistake and not rounding.
 """
 
 import copy
+import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -27,18 +28,18 @@ from lecture4.support.console import make_console, make_table
 from lecture4.training.classifier import Classifier, parameter_groups, weights
 from lecture4.training.datamodule import DataModule
 
-ROUNDING = 1e-9  # relative error in float64 that is no mistake
-KINKS = 1e-4  # … against finite differences, which may step over the kink of a ReLU or a maximum
+ROUNDING = 1e-9  # accepted relative error in float64
+KINKS = 1e-4  # the same against finite differences, which may cross a kink of ReLU or max
 LOSS_APART = 1.5  # nats: scores of variance σ² raise the loss by about σ²/2; He's have σ² ≈ 1
 
 
 class SanityError(Exception):
-    """A check failed; says which, what was measured, and what to look at."""
+    """A check failed; the message names it, the measured value, and the code to look at."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report. ``passed`` is None where the check does not apply."""
+    """A line of the report. ``passed`` is None if the check does not apply."""
 
     name: str
     measured: str
@@ -49,21 +50,21 @@ class Check:
 
 @dataclass
 class Subject:
-    """What is checked: a classifier, and some of its training examples."""
+    """The classifier to check, and some of its training examples."""
 
     classifier: Classifier
     inputs: torch.Tensor  # raw, (N, ...)
     labels: torch.Tensor  # (N,)
-    gradients: list[GradientRow] = field(default_factory=list)  # the table, once it is measured
+    gradients: list[GradientRow] = field(default_factory=list)  # measured by a check
 
     def batch(self, n: int, start: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-        """Preprocessed inputs, in float64, and labels; from the start again when none are left."""
+        """``n`` preprocessed inputs in float64, and labels; cyclic beyond the last example."""
         preprocess = copy.deepcopy(self.classifier.preprocess).double()
         index = torch.arange(start, start + n) % len(self.labels)
         return preprocess(self.inputs[index]).double(), self.labels[index]
 
     def model(self) -> nn.Module:
-        """A copy in float64, in training mode."""
+        """A copy of the model in float64, in training mode."""
         return copy.deepcopy(self.classifier.model).double().train().requires_grad_()
 
 
@@ -89,7 +90,7 @@ def check(classifier: Classifier, data: DataModule) -> None:
 
 
 def run(classifier: Classifier, data: DataModule) -> tuple[list[Check], list[GradientRow]]:
-    """Run every check: the report, and the table of gradients."""
+    """Run every check; return the report and the table of gradients."""
     index = data.sample(512, classifier.seed)
     subject = Subject(
         classifier, data.dataset.train_inputs[index], data.dataset.train_labels[index]
@@ -103,7 +104,7 @@ def run(classifier: Classifier, data: DataModule) -> tuple[list[Check], list[Gra
 def _run_one(subject: Subject, name: str, measure: Callable, expected: str, look_at: str) -> Check:
     try:
         measured, passed = measure(subject)
-    except Exception as error:  # a check that cannot be made has failed
+    except Exception as error:  # an error fails the check
         text = str(error).strip().partition("\n")[0]
         measured, passed = f"{type(error).__name__}: {text}", False
     k = len(subject.classifier.class_names)
@@ -112,7 +113,7 @@ def _run_one(subject: Subject, name: str, measure: Callable, expected: str, look
 
 
 def loss_at_initialisation(subject: Subject) -> tuple[str, bool]:
-    """Scores that know nothing give every class 1/K, so the loss is −log 1/K."""
+    """Untrained scores give each class probability 1/K, so the loss is −log 1/K."""
     inputs, labels = subject.batch(512)
     loss = subject.classifier.cross_entropy(subject.model()(inputs), labels).item()
     expected = math.log(len(subject.classifier.class_names))
@@ -120,7 +121,7 @@ def loss_at_initialisation(subject: Subject) -> tuple[str, bool]:
 
 
 def gradients_three_ways(subject: Subject) -> tuple[str, bool]:
-    """By hand, by autograd, by finite differences."""
+    """Compare gradients by hand, by autograd and by finite differences."""
     subject.gradients = gradient_table(subject.model(), subject.batch(8))
     autograd = _worst(row.autograd for row in subject.gradients)
     numerical = _worst(row.numerical for row in subject.gradients)
@@ -129,10 +130,10 @@ def gradients_three_ways(subject: Subject) -> tuple[str, bool]:
 
 
 def same_as_other_layers(subject: Subject) -> tuple[str, bool]:
-    """The same net and weights, of torch's layers and of those by hand."""
+    """Compare the same net and weights with torch's layers and with layers by hand."""
     batch, model = subject.batch(8), subject.model()
     with torch.no_grad():
-        for p in model.parameters():  # biases begin at zero, where a missing one would not show
+        for p in model.parameters():  # a missing bias would not show while biases are zero
             p += 0.1 * torch.randn_like(p)
     by_hand, torchs = with_layers(model, byhand_nn), with_layers(model, nn)
     errors = []
@@ -149,19 +150,18 @@ def same_as_other_layers(subject: Subject) -> tuple[str, bool]:
 
 
 def first_optimizer_steps(subject: Subject) -> tuple[str, bool | None]:
-    """The same gradients given to the optimizer and to its twin."""
+    """Compare the optimizer with its twin in torch or by hand, on the same gradients."""
     a, b = subject.model(), subject.model()
     optimizer = subject.classifier.optimizer(parameter_groups(a))
-    kind = type(optimizer)
-    twin_kind = getattr(
-        torch.optim if getattr(optim, kind.__name__, None) is kind else optim, kind.__name__, None
-    )
+    name = type(optimizer).__name__
+    by_hand = getattr(optim, name, None) is type(optimizer)
+    twin_kind = getattr(torch.optim if by_hand else optim, name, None)
     if twin_kind is None:
-        return f"{kind.__name__} has no twin", None
+        return f"{name} has no twin", None
     twin = twin_kind([{"params": group["params"]} for group in parameter_groups(b)])
-    twin.load_state_dict(optimizer.state_dict())  # the settings
+    twin.load_state_dict(optimizer.state_dict())  # copies the settings
     for group in (*optimizer.param_groups, *twin.param_groups):
-        group["lr"] = 1.0  # small ones would drown in the rounding of w − η g
+        group["lr"] = 1.0  # a small lr would hide differences in the rounding of w − η g
     model, loss = subject.model(), subject.classifier.cross_entropy
     for step in range(3):
         gradients = parameter_gradients(model, subject.batch(8, start=8 * step), loss)
@@ -176,7 +176,7 @@ def first_optimizer_steps(subject: Subject) -> tuple[str, bool | None]:
 
 
 def overfits_a_small_batch(subject: Subject) -> tuple[str, bool]:
-    """A model that learns at all learns 20 examples by heart."""
+    """A model that can learn fits 20 examples exactly."""
     model = copy.deepcopy(subject.classifier.model).train().requires_grad_()
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -184,8 +184,7 @@ def overfits_a_small_batch(subject: Subject) -> tuple[str, bool]:
     inputs, labels = subject.batch(20)
     inputs = inputs.to(next(model.parameters()).dtype)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    steps = 0
-    while True:
+    for steps in itertools.count():
         scores = model(inputs)
         accuracy = (scores.argmax(1) == labels).double().mean().item()
         if accuracy >= 0.99 or steps == 1000:
@@ -193,11 +192,10 @@ def overfits_a_small_batch(subject: Subject) -> tuple[str, bool]:
         optimizer.zero_grad()
         subject.classifier.cross_entropy(scores, labels).backward()
         optimizer.step()
-        steps += 1
 
 
 def loss_rises_with_the_penalty(subject: Subject) -> tuple[str, bool]:
-    """L + λ R(W) for λ = 0, 1, 2."""
+    """L + λ R(W) rises for λ = 0, 1, 2."""
     classifier = copy.deepcopy(subject.classifier)
     classifier.model = subject.model()
     if classifier.penalty is None or not classifier.penalty(weights(classifier.model)):
@@ -213,7 +211,7 @@ def loss_rises_with_the_penalty(subject: Subject) -> tuple[str, bool]:
 
 
 def images_do_not_mix(subject: Subject) -> tuple[str, bool]:
-    """In evaluation the scores of an image are its own, whatever the rest of the batch is."""
+    """In evaluation an image's scores do not depend on the rest of the batch."""
     model = subject.model().eval()
     a, b = subject.batch(8)[0], subject.batch(8, start=8)[0]
     with torch.no_grad():
@@ -222,16 +220,16 @@ def images_do_not_mix(subject: Subject) -> tuple[str, bool]:
 
 
 def _worst(errors: Iterable[float]) -> float:
-    """The largest, and NaN if one is: Python's max may lose it."""
+    """The maximum, or NaN if any is NaN, which Python's max may ignore."""
     return torch.tensor(list(errors)).max().item()
 
 
-# name, how to measure it, what to expect, what to look at if it is not so
+# name, function, expected value, code to look at if it fails
 CHECKS = (
     (
         "loss at initialisation",
         loss_at_initialisation,
-        "ln {k} = {log_k:.4f}, give or take {apart}",
+        "ln {k} = {log_k:.4f} ± {apart}",
         "model.init (too large?), preprocess, and along which dimension softmax sums",
     ),
     (
@@ -250,7 +248,7 @@ CHECKS = (
         "first optimizer steps",
         first_optimizer_steps,
         f"weights ≤ {ROUNDING:.0e} apart from the twin's",
-        "the update in lecture4/byhand/optim/descent.py: bias correction, momentum, decay",
+        "the update in lecture4/byhand/optim: momentum and decay, or Adam's bias correction",
     ),
     (
         "overfits 20 examples",
@@ -274,9 +272,7 @@ CHECKS = (
 
 
 def _check_table(checks: list[Check]) -> Table:
-    table = make_table()
-    for column in ("sanity check", "measured", "expected", ""):
-        table.add_column(column)
+    table = make_table("sanity check", "measured", "expected", "")
     marks = {True: "ok", False: "FAILED", None: "skipped"}
     for c in checks:
         table.add_row(c.name, c.measured, c.expected, marks[c.passed])

@@ -14,7 +14,7 @@ def constant(optimizer: Optimizer, total_steps: int) -> LRScheduler:
 def step(
     optimizer: Optimizer, total_steps: int, gamma: float = 0.1, milestones=(0.5, 0.75)
 ) -> LRScheduler:
-    """η(t) = lr · γᵐ, m = how many milestones (fractions of the run) have passed."""
+    """η(t) = lr · γᵐ, m = number of milestones (fractions of the run) passed."""
 
     def factor(step: int) -> float:
         return gamma ** sum(step >= m * total_steps for m in milestones)
@@ -33,10 +33,10 @@ def cosine(optimizer: Optimizer, total_steps: int) -> LRScheduler:
 def onecycle(
     optimizer: Optimizer, total_steps: int, warmup: float = 0.25, start: float = 0.1
 ) -> LRScheduler:
-    """Straight up from ``start`` · lr to lr in the first ``warmup`` of the run, straight down to 0.
+    """Linear from ``start`` · lr to lr in the first ``warmup`` of the run, then linear to 0.
 
-    Source: Smith & Topin 2018, arXiv:1708.07120; the straight lines are those of David Page's
-    CIFAR-10 recipe (2018).
+    Source: Smith & Topin 2018, arXiv:1708.07120; piecewise linear as in David Page's CIFAR-10
+    recipe (2018).
     """
     peak = warmup * total_steps
 
@@ -49,9 +49,9 @@ def onecycle(
 
 
 def restore_rates(schedule: LambdaLR) -> None:
-    """Set each group's rate to the schedule's at its current step.
+    """Set each group's learning rate by the schedule at its current step.
 
-    A checkpoint holds the rates of the run that saved it; a longer run has other ones.
+    A checkpoint holds the rates of the run that saved it, which may have fewer steps.
     """
     for group, lr, factor in zip(
         schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True

@@ -13,7 +13,7 @@ class SearchClassifier(Classifier):
     """
 
     def training_step(self, batches: list[Batch]) -> None:
-        """Score W and a candidate on each batch, and keep the better one."""
+        """Compare W with a candidate on each batch, and keep the better one."""
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         for batch in batches:
             scored: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -23,7 +23,7 @@ class SearchClassifier(Classifier):
                 inputs, labels, index = batch
                 buffers = [buffer.clone() for buffer in self.model.buffers()]
                 scores = self(self.augment(inputs, self.seed, self.current_epoch, index))
-                if scored:  # batch norm's statistics are those of W, not of the candidate
+                if scored:  # keep batch norm's statistics of W, not of the candidate
                     for buffer, before in zip(self.model.buffers(), buffers, strict=True):
                         buffer.copy_(before)
                 scored.append((self.objective(scores, labels), scores))

@@ -1,4 +1,4 @@
-"""What each setting may be, checked before anything slow begins."""
+"""Accepted values of the settings of ``train.py``, checked before anything slow starts."""
 
 import math
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from omegaconf.errors import OmegaConfBaseException
 from lecture4.support.conf import choices
 from lecture4.training.processes import check_processes, check_sweep, in_several_processes, in_sweep
 
-Rule = tuple[Callable[[Any], bool], str]  # what is accepted, and how an error says it
+Rule = tuple[Callable[[Any], bool], str]  # predicate, and what an error calls the accepted values
 MISSING = object()
 
 
 def check(cfg: DictConfig) -> None:
-    """Refuse settings of another type than in conf/, out of range, or that exclude each other.
+    """Check types against conf/, ranges, and combinations of settings.
 
     Raises:
         ValueError: restates the setting and says what would be accepted.
@@ -47,26 +47,26 @@ def check(cfg: DictConfig) -> None:
 
 
 def _check_search(cfg: DictConfig) -> None:
-    """A random search keeps its W in one process, and has no gradient."""
+    """Refuse several processes and gradient clipping in a random search."""
     if cfg.optim.name not in SEARCHES:
         return
     choice = f"optim={SEARCHES[cfg.optim.name]}"
     if in_several_processes(cfg):
         raise ValueError(
-            f"{choice} runs in one process, because each would keep a W of its own; use "
+            f"{choice} runs in one process, because each would keep its own W; use "
             f"trainer.devices=1 trainer.strategy=auto"
         )
     if cfg.trainer.get("gradient_clip_val"):
-        raise ValueError(f"{choice} has no gradient to clip; leave out trainer.gradient_clip_val")
+        raise ValueError(f"{choice} has no gradient to clip; omit trainer.gradient_clip_val")
 
 
 def is_number(value: Any) -> bool:
-    """A finite number, and no flag."""
+    """Whether ``value`` is a finite number, not a boolean."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 def is_whole(value: Any) -> bool:
-    """A whole number, and no flag."""
+    """Whether ``value`` is a whole number, not a boolean."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -91,22 +91,15 @@ MAPPING: Rule = (OmegaConf.is_dict, "given by its parts")
 POSITIVE: Rule = (lambda v: is_number(v) and v > 0, "a number > 0")
 NOT_NEGATIVE: Rule = (lambda v: is_number(v) and v >= 0, "a number ≥ 0")
 FRACTION: Rule = (lambda v: is_number(v) and 0 <= v < 1, "a number in [0, 1)")
-OF_TYPE: dict[type, Rule] = {
-    bool: FLAG,
-    int: WHOLE,
-    float: NUMBER,
-    str: NAME,
-    list: LIST,
-    dict: MAPPING,
-}
+OF_TYPE = {bool: FLAG, int: WHOLE, float: NUMBER, str: NAME, list: LIST, dict: MAPPING}
 
 
 @cache
 def types() -> dict[str, Rule]:
-    """For each key of train.py, the rule that its defaults in conf/ imply.
+    """For each key of train.py, the rule for the type of its defaults in conf/.
 
-    It is open where a default is null, or where files disagree about the type. Loggers check
-    their settings themselves.
+    A key without a default, or with defaults of several types, has none. Loggers check their own
+    settings.
     """
     defaults: dict[str, set[type]] = {}
     for choice in choices():
@@ -122,7 +115,7 @@ def types() -> dict[str, Rule]:
 
 
 def type_of(default: Any) -> type:
-    """The type of a default; of an interpolation, that of what it falls back to."""
+    """The type of a default; of an interpolation, the type of its fallback."""
     if isinstance(default, str) and "${" in default:
         try:
             default = OmegaConf.create({"it": default}).it
@@ -131,9 +124,12 @@ def type_of(default: Any) -> type:
     return type(default)
 
 
-# Ranges, which are narrower than the type of a default. Names are checked by what they build.
+# Lightning's names of the precisions in which the training step is exact
+PRECISIONS = ("32-true", "64-true", "bf16-mixed", "bf16-true", "16-true")
+
+# Ranges, narrower than the type. Names are checked where they are looked up.
 ACCEPTED: dict[str, Rule] = {
-    "checkpoint.every_n_steps": _or_null(_at_least(1), "the end of each epoch alone"),
+    "checkpoint.every_n_steps": _or_null(_at_least(1), "the end of each epoch only"),
     "seed": (lambda v: is_whole(v) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
     "label_smoothing": FRACTION,
     "penalty.strength": NOT_NEGATIVE,
@@ -159,10 +155,14 @@ ACCEPTED: dict[str, Rule] = {
     "trainer.max_epochs": _at_least(1),
     "trainer.accelerator": (lambda v: v in ("auto", "cpu", "gpu", "cuda"), "auto, cpu or gpu"),
     "trainer.precision": (
-        lambda v: isinstance(v, str | int) and str(v) not in ("16-mixed", "16"),
-        "auto, 32-true, 64-true or bf16-mixed (16-mixed would have to scale the loss)",
+        lambda v: str(v) in ("auto", *PRECISIONS, "32", "64"),
+        f"auto, {', '.join(PRECISIONS)} (16-mixed would have to scale the loss)",
     ),
-    "trainer.gradient_clip_val": _or_null(POSITIVE, "any gradient"),
+    "trainer.strategy": (
+        lambda v: v in ("auto", "ddp", "ddp_find_unused_parameters_true"),
+        "auto, ddp or ddp_find_unused_parameters_true",
+    ),
+    "trainer.gradient_clip_val": _or_null(POSITIVE, "no limit"),
     "trainer.num_nodes": _at_least(1),
     "data.batch_size": _or_null(_at_least(1), "the full batch"),
     "data.eval_batch_size": _at_least(1),
@@ -182,15 +182,21 @@ ACCEPTED: dict[str, Rule] = {
 SEARCHES = {"RandomSearch": "random_search", "RandomLocalSearch": "random_local_search"}
 
 WHOLE_EPOCHS = (
-    "a run is trainer.max_epochs whole epochs, each followed by validation and a checkpoint, and a "
-    "test at the end"
+    "a run trains trainer.max_epochs whole epochs, each followed by validation and a checkpoint, "
+    "and ends with a test"
 )
-# Options of Lightning that do not go with the step as written, or with what follows an epoch.
+# Lightning's options that this training loop does not support.
 NOT_SUPPORTED = {
     "limit_train_batches": "use data.train_share, the fraction of the batches in an epoch",
     "accumulate_grad_batches": "use a larger data.batch_size",
     "gradient_clip_algorithm": "trainer.gradient_clip_val limits the norm of the gradient",
     "use_distributed_sampler": "each process takes its share of every batch",
+    "callbacks": "a run's callbacks are those of lecture4/training/callbacks",
+    "plugins": "a run writes its checkpoints atomically by a plugin of its own",
+    "logger": "loggers are the group logger, as in logger=mlflow",
+    "default_root_dir": "hydra.run.dir is the run's directory",
+    "barebones": "it would train without checkpoints and records",
+    "profiler": "profile python train.py from outside, as with python -m cProfile",
     **dict.fromkeys(
         (
             "check_val_every_n_epoch",

@@ -12,6 +12,10 @@ from lecture4.support.private import has_amx_tiles
 from lecture4.training import callbacks
 
 
+# settings of conf/trainer that train.py and the training step apply themselves
+NOT_LIGHTNINGS = ("compile", "gradient_clip_val")
+
+
 def make_trainer(
     options: dict[str, Any],
     folder: str | os.PathLike,
@@ -20,25 +24,26 @@ def make_trainer(
     hyperparameters: dict[str, Any],
     every_n_steps: int | None = None,
 ) -> pl.Trainer:
-    """Build a Trainer that shows progress and leaves checkpoints, results and figures in a folder.
+    """Build a Trainer that shows progress and writes checkpoints, results and figures.
 
     Args:
         options: arguments of ``pytorch_lightning.Trainer``. ``accelerator="auto"`` is a CUDA GPU
             if there is one, else the CPU; for ``precision="auto"`` see ``fastest_precision``.
         folder: of the run.
-        loggers: where each epoch's row goes.
-        seed: of the run, for the record.
+        loggers: record the metrics of each epoch.
+        seed: of the run, for results.json.
         hyperparameters: of the run, for its loggers.
-        every_n_steps: save ``last.ckpt`` so often within an epoch, too.
+        every_n_steps: also save ``last.ckpt`` after this number of steps within an epoch.
     """
-    progress = callbacks.Progress()
+    checkpoints, progress = f"{folder}/checkpoints", callbacks.Progress()
     return bare_trainer(
         options,
         [
             callbacks.LayerTable(),
             progress,
-            callbacks.best_checkpoint(f"{folder}/checkpoints"),
-            *callbacks.last_checkpoints(f"{folder}/checkpoints", every_n_steps),
+            callbacks.EpochCheckpoint(checkpoints, "best", monitor="val/accuracy", mode="max"),
+            callbacks.StepCheckpoint(checkpoints, every_n_steps),
+            callbacks.EpochCheckpoint(checkpoints, "last"),
             callbacks.Results(folder, progress, seed),
             callbacks.Records(folder, hyperparameters),
         ],
@@ -50,7 +55,7 @@ def make_trainer(
 def bare_trainer(
     options: dict[str, Any], listeners: Sequence[pl.Callback], **more: Any
 ) -> pl.Trainer:
-    """Build a Trainer that says and leaves nothing but what its callbacks do.
+    """Build a Trainer that prints and writes only what its callbacks and loggers do.
 
     Args:
         options: as ``make_trainer``'s.
@@ -61,24 +66,25 @@ def bare_trainer(
         options = {**options, "accelerator": "gpu" if torch.cuda.is_available() else "cpu"}
     if options["precision"] == "auto":
         options = {**options, "precision": fastest_precision(options["accelerator"])}
-    # Deterministic mode would also fill every new tensor, against operations that read what they
-    # have not written; there are none here, and it costs a pass over memory.
+    options = {name: value for name, value in options.items() if name not in NOT_LIGHTNINGS}
+    # Deterministic mode also fills every uninitialized tensor, which costs a pass over memory and
+    # changes nothing: no operation here reads memory that it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False
     return pl.Trainer(
         **options,
-        enable_progress_bar=False,  # ours says more and costs less
-        enable_model_summary=False,  # the layer table
+        enable_progress_bar=False,  # replaced by callbacks.Progress
+        enable_model_summary=False,  # replaced by callbacks.LayerTable
         num_sanity_val_steps=0,
-        use_distributed_sampler=False,  # the DataModule shares out each batch
+        use_distributed_sampler=False,  # the DataModule splits each batch among processes
         callbacks=list(listeners),
         **more,
     )
 
 
 def fastest_precision(accelerator: str) -> str:
-    """``bf16-mixed`` where the hardware multiplies bfloat16 matrices itself, else ``32-true``.
+    """``bf16-mixed`` if the hardware multiplies bfloat16 matrices, else ``32-true``.
 
-    That is NVIDIA's GPUs from Ampere on, and processors with AMX tiles. Weights and their updates
+    NVIDIA's GPUs do since Ampere, and processors with AMX tiles. Weights and their updates
     stay in float32; convolutions and matrix products round their inputs to 8 bits of mantissa.
     """
     if accelerator in ("gpu", "cuda"):

@@ -51,9 +51,9 @@ def test_what_each_type_of_error_says(error, said):
         (["optim=byhand_sgd"],
          "optim=byhand_sgd is no longer a choice; use formulas=byhand optim=sgd"),
         (["hydra/launcher=joblob"], "hydra/launcher=joblob is unknown; choose one of basic"),
-        (["modle=mlp"], "modle is no setting here; did you mean model?"),
+        (["modle=mlp"], "modle is not a setting; did you mean model?"),
         (["model=softmax", "model.hidden=[256]"],
-         "model.hidden does not go with these choices; it belongs to model=mlp"),
+         "model.hidden is not a setting of these choices; it belongs to model=mlp"),
         (["model.layers=byhand"], "model.layers is no longer a setting; formulas=torch or"),
         (["optim=[sgd"], "optim=[sgd cannot be read as a setting, such as optim.lr=0.1"),
         (["trainer=null"], "a group takes the name of a choice, as in model=mlp"),
@@ -85,8 +85,8 @@ def test_a_launcher_or_sweeper_that_is_not_installed_names_its_extra(choice):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--fast"], "unrecognized arguments: --fast; train.py --help lists what there is"),
-        (["model=mlp", "--fast", "seed=1"], "train.py --help lists what there is"),
+        (["--fast"], "unrecognized arguments: --fast; see train.py --help"),
+        (["model=mlp", "--fast", "seed=1"], "see train.py --help"),
         (["data=shapes", "-m", "model=mlp,softmax"], "put flags such as -m before every setting"),
         (["--cfg", "everything"], "argument --cfg/-c: invalid choice: 'everything'"),
     ],
@@ -107,7 +107,7 @@ def test_flags_of_hydras_are_left_to_hydra(monkeypatch, arguments):
 
 def test_the_parser_of_predict_raises_in_place_of_exiting():
     parser = errors.Parser(prog="predict.py")
-    with pytest.raises(ValueError, match="--foo; predict.py --help lists what there is"):
+    with pytest.raises(ValueError, match="--foo; see predict.py --help"):
         parser.parse_args(["--foo"])
 
 

@@ -24,7 +24,7 @@ def sections(text: str) -> dict[str, str]:
     names = [group.name for group in groups()]
     parts: dict[str, list[str]] = {"": []}
     for line in text.splitlines():
-        if (name := line.partition(":")[0]) in names or line.startswith("Keys that"):
+        if (name := line.partition(":")[0]) in names or line.startswith("Keys outside"):
             parts[name] = current = []
             current.append(line)
         else:
@@ -53,8 +53,8 @@ def test_each_key_has_its_meaning(columns):
                 assert key.meaning in of[owner]
         if choice.name == "train":
             for key in choice.keys:
-                assert key.path in of["Keys that belong to no group"]
-                assert key.meaning in of["Keys that belong to no group"]
+                assert key.path in of["Keys outside groups"]
+                assert key.meaning in of["Keys outside groups"]
 
 
 def test_a_star_marks_what_a_plain_run_takes(columns):

@@ -24,14 +24,14 @@ def program(monkeypatch):
 )
 def test_an_unknown_key_brings_the_nearest_to_mind(program, given, meant):
     program("train.py")
-    assert hints.unknown_key(given) == f"{given} is no setting here; did you mean {meant}?"
+    assert hints.unknown_key(given) == f"{given} is not a setting; did you mean {meant}?"
 
 
 def test_a_key_of_other_choices_names_them(program):
     program("train.py")
     said = hints.unknown_key("model.hidden")
     assert said == (
-        "model.hidden does not go with these choices; it belongs to model=mlp or "
+        "model.hidden is not a setting of these choices; it belongs to model=mlp or "
         "sweep=init_activation"
     )
     assert hints.unknown_key("budget").endswith("it belongs to python lecture.py")
@@ -43,7 +43,7 @@ def test_a_key_of_other_choices_names_them(program):
 def test_each_program_has_its_own_keys(program):
     program("lecture.py")
     assert hints.unknown_key("data") == "data is set by its parts: data.name, data.root"
-    assert hints.unknown_key("bugdet") == "bugdet is no setting here; did you mean budget?"
+    assert hints.unknown_key("bugdet") == "bugdet is not a setting; did you mean budget?"
     assert hints.unknown_key("xyzzy").endswith("python lecture.py --help lists them")
     program("train.py")
     assert hints.unknown_key("xyzzy").endswith("python train.py --help lists them")

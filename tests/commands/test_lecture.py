@@ -196,8 +196,8 @@ def test_an_interrupted_run_continues(tmp_path):
         ("seed=4294967295", "seed=4294967295 is not accepted"),  # the seeds after it are too large
         ("data=shapes", "data is set by its parts: data.name, data.root"),
         ("data.name=mnist", "data.name=mnist is not accepted; it must be auto, cifar10 or shapes"),
-        ("optim.lr=1", "optim.lr does not go with these choices; it belongs to optim=adam"),
-        ("bugdet=full", "bugdet is no setting here; did you mean budget?"),
+        ("optim.lr=1", "optim.lr is not a setting of these choices; it belongs to optim=adam"),
+        ("bugdet=full", "bugdet is not a setting; did you mean budget?"),
         (
             "copy_to=no/such/folder.html",
             "copy_to=no/such/folder.html is not accepted; it must be a file",
@@ -216,5 +216,5 @@ def test_bad_input_is_one_sentence(tmp_path, argument, said):
 def test_train_py_says_where_a_key_of_the_lecture_belongs(tmp_path):
     done = command("budget=full", cwd=tmp_path)
     assert done.stderr == (
-        "error: budget does not go with these choices; it belongs to python lecture.py\n"
+        "error: budget is not a setting of these choices; it belongs to python lecture.py\n"
     )

@@ -330,7 +330,7 @@ def test_an_untrusted_run_directory_runs_nothing(predict, run, pictures, tmp_pat
 
 
 BAD = {
-    "no images": (lambda r, d: [r], ["which images?"]),
+    "no images": (lambda r, d: [r], ["nothing to do"]),
     "missing path": (lambda r, d: [r, d / "no.png"], ["no.png does not exist"]),
     "missing among others": (
         lambda r, d: [r, d / "a.png", d / "no\x1b"],
@@ -345,11 +345,11 @@ BAD = {
         ["notes.txt: not a checkpoint of"],
     ),
     "evaluate an image": (lambda r, d: [r, "--evaluate", d / "a.png"], ["takes no images"]),
-    "evaluate to csv": (lambda r, d: [r, "--evaluate", "--csv"], ["--csv does not go with"]),
+    "evaluate to csv": (lambda r, d: [r, "--evaluate", "--csv"], ["does not support --csv"]),
     "json and csv": (lambda r, d: [r, d / "a.png", "--json", "--csv"], ["--csv", "--json"]),
     "evaluate and export": (lambda r, d: [r, "--evaluate", "--export", "x.onnx"], ["not allowed"]),
     "root without evaluate": (lambda r, d: [r, "data.root=/x"], ["data.root= goes with"]),
-    "root without a name": (lambda r, d: [r, "--evaluate", "data.root="], ["names no folder"]),
+    "root without a name": (lambda r, d: [r, "--evaluate", "data.root="], ["needs a folder"]),
     "root of drawn data": (lambda r, d: [r, "--evaluate", "data.root=/x"], ["shapes is generated"]),
     "unknown flag": (lambda r, d: [r, "--evaluat=x", "a=b"], ["--evaluat=x", "--help lists"]),
     "nothing at all": (lambda r, d: [], ["RUN", "predict.py --help lists"]),

@@ -84,7 +84,7 @@ BAD_INPUT = {
     ),
     "unknown key": (
         lambda d: ["optim.learning_rate=1"],
-        ["optim.learning_rate is no setting here"],
+        ["optim.learning_rate is not a setting"],
     ),
     "batch size zero": (
         lambda d: ["data.batch_size=0"],
@@ -124,7 +124,7 @@ BAD_INPUT = {
     ),
     "fused by hand": (
         lambda d: [*SHAPES, "optim=adam", "optim.fused=true", "formulas=byhand"],
-        ["optim.fused=true", "formulas=byhand has none"],
+        ["optim.fused=true", "formulas=byhand accepts"],
     ),
     "diverged": (lambda d: [*SHAPES, "optim.lr=1e38"], ["at step ", "try a smaller optim.lr"]),
 }  # fmt: skip

@@ -94,9 +94,7 @@ def test_a_loader_continues_after_the_batches_of_its_state(chunks):
 
 
 def test_a_state_between_two_ends_of_chunks_is_refused():
-    with pytest.raises(
-        ValueError, match="after 4 batches .* from the end of an epoch"
-    ):
+    with pytest.raises(ValueError, match="after 4 batches .* from the end of an epoch"):
         resumable(chunk=3).load_state_dict({"epoch": 0, "batches": 4})
     other = resumable(chunk=2)
     other.load_state_dict({"epoch": 0, "batches": 4})

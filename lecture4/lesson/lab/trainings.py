@@ -246,8 +246,6 @@ def accuracy(classify: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) ->
 def _train(
     classifier: Classifier, data: DataModule, options: dict[str, Any], command: str, seed: int
 ) -> Run:
-    options.pop("compile")
-    options.pop("gradient_clip_val")  # done in the step
     best = _Best()
     trainer = bare_trainer(options, [best], logger=False, enable_checkpointing=False)
     start, diverged = time.perf_counter(), False

@@ -1,9 +1,9 @@
-"""What watches a run."""
+"""Callbacks of a run: checkpoints, layer table, progress, results, loggers."""
 
 from lecture4.training.callbacks.checkpoints import (
     AtomicCheckpointIO,
-    best_checkpoint,
-    last_checkpoints,
+    EpochCheckpoint,
+    StepCheckpoint,
 )
 from lecture4.training.callbacks.layer_table import LayerTable
 from lecture4.training.callbacks.progress import Progress
@@ -12,10 +12,10 @@ from lecture4.training.callbacks.results import Results
 
 __all__ = [
     "AtomicCheckpointIO",
+    "EpochCheckpoint",
     "LayerTable",
     "Progress",
     "Records",
     "Results",
-    "best_checkpoint",
-    "last_checkpoints",
+    "StepCheckpoint",
 ]

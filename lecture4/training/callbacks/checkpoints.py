@@ -1,4 +1,4 @@
-"""Checkpoints: the best epoch and the last, each whole or not there."""
+"""Checkpoints of the best epoch and the last, written atomically."""
 
 import io
 import os
@@ -14,10 +14,10 @@ from lecture4.training.checkpoint import read_checkpoint
 
 
 class EpochCheckpoint(ModelCheckpoint):
-    """Saves after each epoch under one name, in the run's directory wherever that was moved to."""
+    """Saves ``NAME.ckpt``: the newest epoch, or the best by ``monitor`` and ``mode``."""
 
-    on_train_batch_end = pl.Callback.on_train_batch_end  # there is nothing to do after a chunk
-    state_key = ""  # Lightning's own is made of every setting anew, several times in each step
+    on_train_batch_end = pl.Callback.on_train_batch_end  # saves after epochs only
+    state_key = ""  # Lightning's property formats every setting, several times in each step
 
     def __init__(self, folder: str | os.PathLike, name: str, **choice):
         super().__init__(
@@ -26,7 +26,7 @@ class EpochCheckpoint(ModelCheckpoint):
         self.state_key = f"{type(self).__name__} {name}"
 
     def load_state_dict(self, state_dict):
-        """Take over the best so far; its file is this one's, wherever the state says it was."""
+        """Restore the best so far, with paths in this run's directory."""
         mine = str(Path(self.dirpath) / f"{self.filename}.ckpt")
         best = dict.fromkeys([mine][: len(state_dict["best_k_models"])], state_dict["kth_value"])
         paths = ("best_model_path", "kth_best_model_path", "last_model_path")
@@ -36,56 +36,41 @@ class EpochCheckpoint(ModelCheckpoint):
 
 
 class StepCheckpoint(pl.Callback):
-    """Saves ``last.ckpt`` every so many steps of an epoch, except after its last.
+    """Saves ``last.ckpt`` every ``every_n_steps`` steps of an epoch, except after its last.
 
-    The DataModule ends a chunk of batches at each of these steps.
+    The DataModule ends a chunk of batches at each of these steps. None: saves nothing.
     """
 
-    def __init__(self, folder: str | os.PathLike, every_n_steps: int):
+    def __init__(self, folder: str | os.PathLike, every_n_steps: int | None):
         self.path, self.every_n_steps = Path(folder) / "last.ckpt", every_n_steps
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        """Save after a chunk that ends at such a step."""
-        if pl_module.record.steps % self.every_n_steps == 0 and not trainer.is_last_batch:
+        """Save if the chunk ends at such a step."""
+        if not self.every_n_steps or trainer.is_last_batch:
+            return
+        if pl_module.record.steps % self.every_n_steps == 0:
             trainer.save_checkpoint(self.path)
 
 
-def best_checkpoint(folder: str | os.PathLike) -> ModelCheckpoint:
-    """``best.ckpt``: the epoch of highest validation accuracy, the earliest of equals."""
-    return EpochCheckpoint(folder, "best", monitor="val/accuracy", mode="max")
-
-
-def last_checkpoints(
-    folder: str | os.PathLike, every_n_steps: int | None = None
-) -> list[pl.Callback]:
-    """``last.ckpt``: the newest epoch, improved or not, and within epochs every so many steps."""
-    within = [StepCheckpoint(folder, every_n_steps)] if every_n_steps else []
-    return [*within, EpochCheckpoint(folder, "last")]
-
-
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the old file and renames, so that a kill leaves the old file or the new."""
+    """Replaces a checkpoint atomically: a killed process keeps the previous file."""
 
     def save_checkpoint(self, checkpoint, path, storage_options=None):
         """Save ``checkpoint`` at ``path``.
 
         Raises:
-            OSError: it cannot be written; what was at ``path`` is still there.
+            OSError: it cannot be written; the previous file is unchanged.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         for left_by_a_killed_process in path.parent.glob(f".{path.name}.*"):
             left_by_a_killed_process.unlink(missing_ok=True)
-        content = io.BytesIO()  # torch's own writer hides what the system says of a full disk
+        content = io.BytesIO()  # torch's file writer hides the system's error on a full disk
         torch.save(checkpoint, content)
         write_atomically(path, content.getbuffer())
 
-    def remove_checkpoint(self, path):
-        """Remove a file; nothing else is a checkpoint here."""
-        Path(path).unlink(missing_ok=True)
-
     def load_checkpoint(self, path, map_location=None, weights_only=True):
-        """Load tensors and plain values from ``path``, on the CPU, whatever the arguments say.
+        """Load tensors and plain values from ``path``, always on the CPU.
 
         Raises:
             ValueError: names the file, see ``lecture4.training.checkpoint.read_checkpoint``.

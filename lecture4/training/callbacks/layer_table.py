@@ -11,7 +11,7 @@ class LayerTable(pl.Callback):
     """Prints each layer's output, its size as arithmetic, its parameters and multiply-adds."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print the table once, on the first process."""
+        """Print the table and the precision, on rank 0."""
         if not trainer.is_global_zero:
             return
         console = make_console()
@@ -22,7 +22,7 @@ class LayerTable(pl.Callback):
 
 
 def as_table(rows: list[LayerRow]) -> Table:
-    """The rows as a table with totals."""
+    """Format the rows, with totals in the footer."""
     total_parameters = sum(row.parameters for row in rows)
     total_multiply_adds = sum(row.multiply_adds for row in rows)
     table = make_table(show_footer=True)

@@ -15,30 +15,29 @@ class Progress(pl.Callback):
     The bar counts batches. It is redrawn twice a second at most, and only on a terminal.
 
     Attributes:
-        train_seconds: wall time of fitting, from the first batch on, validation included.
-        images_per_second: training images over the wall time of training batches alone.
+        train_seconds: wall time of fitting, from the first batch on, including validation.
     """
 
-    REDRAW = 0.5  # seconds between two drawings of the bar
+    REDRAW = 0.5  # seconds between redraws of the bar
 
     def __init__(self):
         self.train_seconds = 0.0
-        self._since: float | None = None  # when ``train_seconds`` was last added to
+        self._since: float | None = None  # when ``train_seconds`` was last updated
         self._bar: Bar | None = None
         self._batches_seconds = 0.0
         self._images = 0
 
     @property
     def images_per_second(self) -> float:
-        """Training images over the wall time of training batches."""
+        """Training images over the wall time of training batches, without validation."""
         return self._images / self._batches_seconds if self._batches_seconds else 0.0
 
     def on_fit_start(self, trainer, pl_module):
-        """Find the terminal."""
+        """Open the console; it is quiet except on rank 0."""
         self._console = make_console(quiet=not trainer.is_global_zero)
 
     def on_train_start(self, trainer, pl_module):
-        """Start the clocks, and open the bar over all steps of the run."""
+        """Start the clocks and, on a terminal, the bar over all steps of the run."""
         self._since = self._epoch_start = time.perf_counter()
         self._first_step = pl_module.record.steps
         if not self._console.is_terminal or not trainer.is_global_zero:
@@ -65,7 +64,7 @@ class Progress(pl.Callback):
         self._epoch_start, self._first_step = time.perf_counter(), 0
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        """Redraw after a chunk of batches, if it is time."""
+        """Redraw the bar if ``REDRAW`` seconds have passed."""
         if self._bar is None or (now := time.perf_counter()) < self._redraw_at:
             return
         self._redraw_at = now + self.REDRAW
@@ -79,7 +78,7 @@ class Progress(pl.Callback):
         )
 
     def on_validation_start(self, trainer, pl_module):
-        """Stop the epoch's clock: its training batches are done."""
+        """Stop the epoch's clock."""
         if trainer.state.fn != "fit":
             return
         steps = trainer.datamodule.steps_per_epoch - self._first_step
@@ -101,16 +100,16 @@ class Progress(pl.Callback):
         )
 
     def on_fit_end(self, trainer, pl_module):
-        """Stop the clock and take the bar away."""
+        """Stop the clock and remove the bar."""
         self._count()
         self._close()
 
     def on_exception(self, trainer, pl_module, exception):
-        """Leave the terminal as it was."""
+        """Remove the bar."""
         self._close()
 
     def state_dict(self):
-        """What the clocks say, for a run that is resumed."""
+        """The clocks and the number of images, for a resumed run."""
         self._count()
         return {
             "train_seconds": self.train_seconds,
@@ -119,12 +118,12 @@ class Progress(pl.Callback):
         }
 
     def load_state_dict(self, state_dict):
-        """Let the clocks go on."""
+        """Continue the clocks of the interrupted run."""
         self.train_seconds = state_dict["train_seconds"]
         self._batches_seconds, self._images = state_dict["batches_seconds"], state_dict["images"]
 
     def _count(self):
-        """Add the time since it was last added; there is none before the first batch."""
+        """Update ``train_seconds``; the clock starts with the first batch."""
         if self._since is not None:
             now = time.perf_counter()
             self.train_seconds += now - self._since

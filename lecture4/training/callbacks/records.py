@@ -1,4 +1,4 @@
-"""Log a run's hyperparameters, figures and outcome, beside the metrics of each epoch."""
+"""Log a run's hyperparameters, figures and outcome."""
 
 import os
 from pathlib import Path
@@ -12,13 +12,9 @@ from lecture4.training.loggers import MLflow, TensorBoard, Wandb
 
 
 class Records(pl.Callback):
-    """Logs hyperparameters, figures, the best epoch's metrics and how the run ended.
+    """Logs hyperparameters, figures, the best epoch's metrics and the outcome.
 
-    It must come after ``Results``, which draws the figures.
-
-    Args:
-        folder: the run's directory.
-        hyperparameters: plain values, dictionaries and lists.
+    It must come after ``Results``, which draws the figures into the run's ``folder``.
     """
 
     def __init__(self, folder: str | os.PathLike, hyperparameters: dict[str, Any]):
@@ -28,7 +24,7 @@ class Records(pl.Callback):
     def setup(self, trainer, pl_module, stage):
         """Log the hyperparameters."""
         if stage == "fit":
-            for logger in of_this_process(trainer):
+            for logger in loggers_with_outcome(trainer):
                 logger.log_hyperparams(self.hyperparameters)
 
     def on_test_end(self, trainer, pl_module):
@@ -40,23 +36,23 @@ class Records(pl.Callback):
             "best/val_loss": m["val/loss"],
         }
         pictures = sorted(self.folder.glob("figures/*.png"))
-        for logger in of_this_process(trainer):
+        for logger in loggers_with_outcome(trainer):
             logger.log_metrics(best, trainer.global_step)
             for picture in pictures:
                 logger.log_figure(picture, trainer.global_step)
             logger.outcome = "finished"
-            if logger.look:
-                make_console().print(logger.look, highlight=False, soft_wrap=True)
+            if logger.viewer:
+                make_console().print(logger.viewer, highlight=False, soft_wrap=True)
 
     def on_exception(self, trainer, pl_module, exception):
         """Set the outcome; Lightning finalizes the loggers next."""
         stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
-        for logger in of_this_process(trainer):
+        for logger in loggers_with_outcome(trainer):
             logger.outcome = "killed" if stopped else "failed"
 
 
-def of_this_process(trainer: pl.Trainer) -> list[TensorBoard | Wandb | MLflow]:
+def loggers_with_outcome(trainer: pl.Trainer) -> list[TensorBoard | Wandb | MLflow]:
     """The loggers that have an outcome, on rank 0; none elsewhere."""
     if not trainer.is_global_zero:
         return []
-    return [it for it in trainer.loggers if isinstance(it, TensorBoard | Wandb | MLflow)]
+    return [log for log in trainer.loggers if isinstance(log, TensorBoard | Wandb | MLflow)]

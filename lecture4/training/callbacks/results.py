@@ -1,4 +1,4 @@
-"""What a run leaves behind when it ends: results.json, figures, a table."""
+"""Write a run's results.json and figures, and print its table."""
 
 import json
 import os
@@ -19,13 +19,7 @@ from lecture4.training.classifier import weights
 
 
 class Results(pl.Callback):
-    """Writes ``results.json`` and ``figures/`` after the test, and says where everything lies.
-
-    Args:
-        folder: the run's.
-        progress: knows how long fitting took.
-        seed: of the run, for the record.
-    """
+    """Writes ``results.json`` and ``figures/`` after the test, and prints where they are."""
 
     def __init__(self, folder: str | os.PathLike, progress: Progress, seed: int):
         self.folder = Path(folder)
@@ -34,7 +28,7 @@ class Results(pl.Callback):
         self.history: list[dict[str, float]] = []  # step, epoch and metrics of each epoch
 
     def on_fit_start(self, trainer, pl_module):
-        """Write the rows of a resumed run anew: no epoch twice, and none that was not kept."""
+        """Rewrite metrics.csv in a resumed run: epochs after its checkpoint are trained again."""
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger) and self.history:
                 for row in self.history:
@@ -43,38 +37,38 @@ class Results(pl.Callback):
 
     def on_train_epoch_end(self, trainer, pl_module):
         """Keep the epoch's metrics for the curves."""
-        where = {"step": trainer.global_step, "epoch": trainer.current_epoch}
-        self.history.append({**where, **pl_module.metrics})
+        step, epoch = trainer.global_step, trainer.current_epoch
+        self.history.append({"step": step, "epoch": epoch, **pl_module.metrics})
 
     def state_dict(self):
-        """The epochs so far, for a run that is resumed."""
+        """The epochs so far, for a resumed run."""
         return {"history": self.history}
 
     def load_state_dict(self, state_dict):
-        """Take over the epochs so far."""
+        """Restore the epochs so far."""
         self.history = state_dict["history"]
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write and print; the metrics are those of the checkpoint that was tested."""
+        """Write and print the metrics of the tested checkpoint."""
         if not trainer.is_global_zero:
             return
         results = self._collect(trainer, pl_module)
         self._draw(trainer.datamodule.dataset, pl_module)
-        # last of all, for it says that everything is there
+        # last, because its presence marks a complete run
         write_atomically(self.folder / "results.json", json.dumps(results, indent=2) + "\n")
         self._print(results)
 
     def on_exception(self, trainer, pl_module, exception):
-        """After Ctrl-C or a request to terminate, say what is kept."""
+        """After Ctrl-C or SIGTERM, print what was saved and how to continue."""
         stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
         if not (stopped and trainer.is_global_zero):
             return
-        where = f"in epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        epoch = f"in epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         last = self.folder / "checkpoints" / "last.ckpt"
-        kept = f"{last} and metrics.csv are kept" if last.exists() else "nothing was saved yet"
+        saved = f"{last} and metrics.csv are saved" if last.exists() else "nothing was saved yet"
         make_console(stderr=True).print(
-            f"interrupted {'while testing' if trainer.testing else where}; {kept}; "
-            f"python train.py resume={shlex.quote(str(self.folder))} goes on",
+            f"interrupted {'while testing' if trainer.testing else epoch}; {saved}; "
+            f"continue with python train.py resume={shlex.quote(str(self.folder))}",
             highlight=False,
             soft_wrap=True,
         )
