@@ -11,7 +11,6 @@ from pytorch_lightning.loggers import Logger
 from lecture4.support.private import has_amx_tiles
 from lecture4.training import callbacks
 
-
 # settings of conf/trainer that train.py and the training step apply themselves
 NOT_LIGHTNINGS = ("compile", "gradient_clip_val")
 
