@@ -19,7 +19,7 @@ def check_sweep(cfg: DictConfig) -> None:
         )
     if in_several_processes(cfg):
         raise ValueError(
-            "-m does not support several processes, because each would start the whole sweep; "
+            "-m with several processes is not supported, because each would start the whole sweep; "
             "start the runs one by one"
         )
 

@@ -348,13 +348,16 @@ BAD = {
     "evaluate to csv": (lambda r, d: [r, "--evaluate", "--csv"], ["does not support --csv"]),
     "json and csv": (lambda r, d: [r, d / "a.png", "--json", "--csv"], ["--csv", "--json"]),
     "evaluate and export": (lambda r, d: [r, "--evaluate", "--export", "x.onnx"], ["not allowed"]),
-    "root without evaluate": (lambda r, d: [r, "data.root=/x"], ["data.root= goes with"]),
+    "root without evaluate": (lambda r, d: [r, "data.root=/x"], ["data.root= needs --evaluate"]),
     "root without a name": (lambda r, d: [r, "--evaluate", "data.root="], ["needs a folder"]),
     "root of drawn data": (lambda r, d: [r, "--evaluate", "data.root=/x"], ["shapes is generated"]),
-    "unknown flag": (lambda r, d: [r, "--evaluat=x", "a=b"], ["--evaluat=x", "--help lists"]),
-    "nothing at all": (lambda r, d: [], ["RUN", "predict.py --help lists"]),
+    "unknown flag": (
+        lambda r, d: [r, "--evaluat=x", "a=b"],
+        ["--evaluat=x", "see predict.py --help"],
+    ),
+    "nothing at all": (lambda r, d: [], ["RUN", "see predict.py --help"]),
     "export as": (lambda r, d: [r, "--export", d / "x.pt"], ["as .onnx or .pt2"]),
-    "export to json": (lambda r, d: [r, "--export", d / "x.pt2", "--json"], ["--json does not"]),
+    "export to json": (lambda r, d: [r, "--export", d / "x.pt2", "--json"], ["not support --json"]),
     "export an image": (lambda r, d: [r, "--export", d / "x.pt2", d / "a.png"], ["no images"]),
 }
 
