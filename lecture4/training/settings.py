@@ -191,7 +191,7 @@ NOT_SUPPORTED = {
     "accumulate_grad_batches": "use a larger data.batch_size",
     "gradient_clip_algorithm": "trainer.gradient_clip_val limits the norm of the gradient",
     "use_distributed_sampler": "each process takes its share of every batch",
-    "callbacks": "a run's callbacks are those of lecture4/training/callbacks",
+    "callbacks": "a run's callbacks are in lecture4/training/callbacks",
     "plugins": "a run writes its checkpoints atomically by a plugin of its own",
     "logger": "loggers are the group logger, as in logger=mlflow",
     "default_root_dir": "hydra.run.dir is the run's directory",

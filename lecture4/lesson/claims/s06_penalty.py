@@ -186,7 +186,7 @@ def _plot(m: dict) -> Plot:
         f"From no penalty to λ = {ticks[-1]}, ‖W‖ goes from {first} to {last}, "
         f"{', '.join(accuracies)}.",
         f"Mean and range of {len(m['seeds'])} seeds, {m['images']:,} training images, "
-        f"{m['validation_images']:,} validation images. All values are those of the final W, after "
+        f"{m['validation_images']:,} validation images. All values belong to the final W, after "
         f"{m['epochs']} epochs with each λ. Training minus validation accuracy is overfitting."
         + (f" {lost} of {len(m['runs'])} trainings diverged; their ‖W‖ is not shown." * bool(lost)),
     )

@@ -329,7 +329,7 @@ CLAIM = Claim(
     "flips and crops: one reduces its maps by max pooling 2×2, the other convolves with stride 2, "
     "which equals convolving everywhere and keeping every second row and column. Filters, "
     "parameters and map sizes agree; only the maximum is missing. In both, the last layer sees "
-    "every position, and the learning rate is that of the ConvNet's recipe.",
+    "every position, and the learning rate is the ConvNet's default.",
     formulas=[
         r"y_{kij} = \max_{0 \le a, e < F} x_{k,\, S i + a,\, S j + e}",
         r"\left\lfloor \frac{28 - 2}{2} \right\rfloor + 1 = 14",

@@ -398,7 +398,7 @@ CLAIM = Claim(
     text="The weights of two trained models as pictures. A softmax classifier has one template for "
     "each class; a ConvNet has small filters, and maps that show where they respond. See how much "
     "of the initial noise is left after training, and whether the maps, from block to block, carry "
-    "more information about the class than those of an untrained net.",
+    "more information about the class than the features of an untrained net.",
     formulas=[r"s_k = w_k^T x + b_k", r"w^T x + b"],
     code=[SoftmaxClassifier, ConvNet, Block],
     measure=measure,

@@ -23,7 +23,7 @@ def figure(
 
 
 def panels(rows: int, cols: int, titles: Sequence[str] = (), **layout: Any) -> go.Figure:
-    """An empty figure of several panels; spacings are those of plotly's ``make_subplots``."""
+    """An empty figure of several panels; spacings as in plotly's ``make_subplots``."""
     spacing = {key: layout.pop(key) for key in list(layout) if key.endswith(("spacing", "axes"))}
     made = make_subplots(rows, cols, subplot_titles=list(titles), **spacing)
     made.update_layout(template=None, colorway=COLOURS, **layout)
@@ -101,7 +101,7 @@ def add_line(
     width: float = 2,
     **options: Any,
 ) -> None:
-    """Add a line; ``colour`` is an index into ``COLOURS``, options are those of ``add_scatter``."""
+    """Add a line; ``colour`` is an index into ``COLOURS``, options as in ``add_scatter``."""
     line = {"color": COLOURS[colour % len(COLOURS)], "dash": dash, "width": width}
     drawn.add_scatter(x=list(x), y=list(y), name=name, line=line, **{"mode": "lines", **options})
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def render_page(report: dict[str, Any]) -> str:
-    """The page of a report, as text; ``report`` is that of ``lecture4.lesson.report.measure``."""
+    """The page of a report that ``lecture4.lesson.report.measure`` returned, as text."""
     pages = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         undefined=jinja2.StrictUndefined,

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from lecture4.runs.sweep.jobs import Job, attempts, finished
 from lecture4.runs.sweep.report import conclude
-from lecture4.training.settings import check_sweep
+from lecture4.training.processes import check_sweep
 
 
 class Watch(Callback):
