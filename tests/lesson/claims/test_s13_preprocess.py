@@ -60,7 +60,7 @@ def test_the_full_budget_adds_the_softmax_classifier():
     assert m["images"] == 300
     assert m["nets"]["softmax classifier"]["none"]["rate"] == 0.1
     _, of_mlp, of_softmax, table = CLAIM.draw(m)
-    assert "no finding rests on it" in of_softmax.caption
+    assert "no finding uses it" in of_softmax.caption
     assert "no finding" not in of_mlp.caption
     assert [row[5] for row in table.rows] == ["0.1"] * 4
     assert [row[7] for row in table.rows] == ["0.1*"] * 4  # the last of the rates
