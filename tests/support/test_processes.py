@@ -160,5 +160,5 @@ def test_a_stray_variable_makes_no_second_process(tmp_path):
 
 def test_one_device_of_a_list_is_one_process():
     settings.check_sweep(compose("trainer.devices=[1]"))
-    with pytest.raises(ValueError, match="-m does not support several processes"):
+    with pytest.raises(ValueError, match="-m with several processes is not supported"):
         settings.check_sweep(compose("trainer.devices=[0,1]"))

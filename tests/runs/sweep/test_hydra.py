@@ -328,6 +328,6 @@ def test_several_processes_and_a_sweep_are_one_sentence(tmp_path):
     done = run("seed=0,1", "model=softmax", "trainer=ddp", "trainer.devices=2",
                "trainer.accelerator=cpu", f"hydra.sweep.dir={tmp_path}")  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.startswith("error: -m does not support several processes")
+    assert done.stderr.startswith("error: -m with several processes is not supported")
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
