@@ -63,18 +63,22 @@ class Flip(nn.Module):
         if not words:
             words = (torch.randint(2**62, (n,), device=images.device),)
         u = uniform(mix(*words), 3)
-        xp = np if u.device.type == "cpu" else torch  # NumPy is faster for small arrays
-        mirror, down, right = xp.asarray(u).T[:, :, None]  # (N, 1) each
-        rows = self._shifted(torch.arange(height, device=u.device), down, xp)
-        columns = self._shifted(torch.arange(width, device=u.device), right, xp)
+        if u.device.type == "cpu":  # NumPy is faster for small arrays
+            u, xp, rows, columns = u.numpy(), np, np.arange(height), np.arange(width)
+        else:
+            rows, columns = (torch.arange(side, device=u.device) for side in (height, width))
+            xp = torch
+        mirror, down, right = u.T[:, :, None]  # (N, 1) each
+        rows = self._shifted(rows, down, xp)  # (N, H): the row that each row is taken from
+        columns = self._shifted(columns, right, xp)  # (N, W)
         columns = xp.where(mirror < 0.5, columns, xp.flip(columns, (1,)))
 
         source = torch.as_tensor(rows)[:, :, None] * width + torch.as_tensor(columns)[:, None, :]
         source = source.view(n, 1, -1).expand(-1, channels, -1)  # (N, H, W) -> (N, C, H·W)
         return images.flatten(2).gather(2, source).view_as(images)
 
-    def _shifted(self, places: torch.Tensor, u, xp):
-        """Places (side,) and uniform numbers (N, 1) -> (N, side): the source of each place."""
+    def _shifted(self, places, u, xp):
+        """Places (side,) and uniform numbers (N, 1) -> (N, side): where each place comes from."""
         shift = xp.asarray(u * (2 * self.crop + 1), dtype=xp.int64) - self.crop
         last = len(places) - 1
-        return last - abs(last - abs(xp.asarray(places) + shift))  # reflected at both borders
+        return last - abs(last - abs(places + shift))  # reflected at both borders

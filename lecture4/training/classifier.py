@@ -1,5 +1,6 @@
 """The LightningModule: preprocessing, model, loss, penalty, gradient, update."""
 
+import functools
 import math
 import statistics
 from collections.abc import Callable, Iterable
@@ -77,10 +78,10 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batches: list[Batch]) -> None:
         """Gradient descent, batch by batch: w ← w − η ∂L/∂w."""
-        optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        optimizer, schedule, epoch = self.optimizers(), self.lr_schedulers(), self.current_epoch
         for inputs, labels, index in batches:
-            self.seed_step()
-            scores = self(self.augment(inputs, self.seed, self.current_epoch, index))
+            self.seed_step(epoch)
+            scores = self(self.augment(inputs, self.seed, epoch, index))
             loss = self.objective(scores, labels)  # (1/N) Σ Lᵢ + λ R(W)
             optimizer.zero_grad()
             self.backpropagate(loss)  # ∂L/∂w
@@ -115,12 +116,15 @@ class Classifier(pl.LightningModule):
 
     def backward(self, loss: torch.Tensor) -> None:
         """Compute ∂loss/∂w outside autocast, which applies to the forward only."""
-        with torch.autocast(self.device.type, enabled=False):
+        if torch.is_autocast_enabled(self.device.type):
+            with torch.autocast(self.device.type, enabled=False):
+                loss.backward()
+        else:
             loss.backward()
 
-    def seed_step(self) -> None:
+    def seed_step(self, epoch: int) -> None:
         """Seed the random draws of a step (dropout, search) by (seed, epoch, step)."""
-        key = (randomness.mix(self.seed, self.current_epoch) + self.record.steps) % 2**63
+        key = (_epoch_key(self.seed, epoch) + self.record.steps) % 2**63
         torch.default_generator.manual_seed(key)  # torch.manual_seed takes ten times as long
         if self.device.type != "cpu":
             torch.manual_seed(key)
@@ -233,6 +237,9 @@ class Classifier(pl.LightningModule):
                     f"with as many, not with {self.trainer.world_size}"
                 )
             self.record.load_state_dict(records[self.trainer.global_rank])
+
+
+_epoch_key = functools.lru_cache(randomness.mix)
 
 
 def parameter_groups(model: nn.Module) -> list[dict]:

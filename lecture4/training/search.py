@@ -14,15 +14,17 @@ class SearchClassifier(Classifier):
 
     def training_step(self, batches: list[Batch]) -> None:
         """Compare W with a candidate on each batch, and keep the better one."""
-        optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        optimizer, schedule, epoch = self.optimizers(), self.lr_schedulers(), self.current_epoch
         for batch in batches:
             scored: list[tuple[torch.Tensor, torch.Tensor]] = []
 
             def objective(batch=batch, scored=scored) -> torch.Tensor:
-                self.seed_step()  # the same augmentation and dropout for W and for the candidate
+                self.seed_step(
+                    epoch
+                )  # the same augmentation and dropout for W and for the candidate
                 inputs, labels, index = batch
                 buffers = [buffer.clone() for buffer in self.model.buffers()]
-                scores = self(self.augment(inputs, self.seed, self.current_epoch, index))
+                scores = self(self.augment(inputs, self.seed, epoch, index))
                 if scored:  # keep batch norm's statistics of W, not of the candidate
                     for buffer, before in zip(self.model.buffers(), buffers, strict=True):
                         buffer.copy_(before)

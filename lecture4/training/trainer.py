@@ -41,7 +41,7 @@ def make_trainer(
             callbacks.LayerTable(),
             progress,
             callbacks.EpochCheckpoint(checkpoints, "best", monitor="val/accuracy", mode="max"),
-            callbacks.StepCheckpoint(checkpoints, every_n_steps),
+            *([callbacks.StepCheckpoint(checkpoints, every_n_steps)] if every_n_steps else []),
             callbacks.EpochCheckpoint(checkpoints, "last"),
             callbacks.Results(folder, progress, seed),
             callbacks.Records(folder, hyperparameters),

@@ -38,17 +38,15 @@ class EpochCheckpoint(ModelCheckpoint):
 class StepCheckpoint(pl.Callback):
     """Saves ``last.ckpt`` every ``every_n_steps`` steps of an epoch, except after its last.
 
-    The DataModule ends a chunk of batches at each of these steps. None: saves nothing.
+    The DataModule ends a chunk of batches at each of these steps.
     """
 
-    def __init__(self, folder: str | os.PathLike, every_n_steps: int | None):
+    def __init__(self, folder: str | os.PathLike, every_n_steps: int):
         self.path, self.every_n_steps = Path(folder) / "last.ckpt", every_n_steps
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         """Save if the chunk ends at such a step."""
-        if not self.every_n_steps or trainer.is_last_batch:
-            return
-        if pl_module.record.steps % self.every_n_steps == 0:
+        if pl_module.record.steps % self.every_n_steps == 0 and not trainer.is_last_batch:
             trainer.save_checkpoint(self.path)
 
 
