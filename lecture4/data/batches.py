@@ -89,6 +89,7 @@ class Shuffled(InOrder):
             for start in range(0, self.steps, period)
             for first in range(start, min(start + period, self.steps), chunk)
         ]
+        self.ends = [0, *(chunk.stop for chunk in self.chunks)]  # batches after n chunks
         self.epoch = 0
         self.first = 0  # chunks of this epoch done before a resumed run
 
@@ -151,8 +152,7 @@ class ResumableLoader(Loader):
 
     def state_dict(self) -> dict[str, int]:
         """The epoch, and the number of its batches yielded so far."""
-        ends = [0, *(chunk.stop for chunk in self.sampler.chunks)]
-        return {"epoch": self.sampler.epoch, "batches": ends[self.handed_out]}
+        return {"epoch": self.sampler.epoch, "batches": self.sampler.ends[self.handed_out]}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Resume after these batches.
@@ -160,13 +160,13 @@ class ResumableLoader(Loader):
         Raises:
             ValueError: no chunk ends there.
         """
-        ends = [0, *(chunk.stop for chunk in self.sampler.chunks)]
-        if state["batches"] not in ends:
+        if state["batches"] not in self.sampler.ends:
             raise ValueError(
                 f"the checkpoint was saved after {state['batches']} batches of an epoch, where no "
                 f"chunk of batches ends in this version; resume from the end of an epoch"
             )
-        self.sampler.epoch, self.sampler.first = state["epoch"], ends.index(state["batches"])
+        self.sampler.epoch = state["epoch"]
+        self.sampler.first = self.sampler.ends.index(state["batches"])
 
 
 def _unchanged(batch):

@@ -45,6 +45,7 @@ def test_a_sweep_of_other_choices_has_a_panel_for_each():
 )
 def test_odd_sweeps_can_be_drawn(tmp_path, jobs, accuracies, keys):
     figures.accuracy_by_choice(jobs, accuracies, keys).savefig(tmp_path / "sweep.png")
+    assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_importance_is_a_bar_for_each_choice_the_largest_on_top():
