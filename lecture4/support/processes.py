@@ -9,8 +9,9 @@ NAMES = (("RANK", "WORLD_SIZE"), ("LOCAL_RANK", "WORLD_SIZE"), ("SLURM_PROCID", 
 def rank() -> int:
     """Rank of this process over all machines."""
     for name, size in NAMES:
-        if _number(name) is not None and (_number(size) or 1) > 1:
-            return _number(name)
+        number = _number(name)
+        if number is not None and (_number(size) or 1) > 1:
+            return number
     return 0
 
 

@@ -153,7 +153,10 @@ ACCEPTED: dict[str, Rule] = {
     "model.dropout": FRACTION,
     "augment.crop": _at_least(0),
     "trainer.max_epochs": _at_least(1),
-    "trainer.accelerator": (lambda v: v in ("auto", "cpu", "gpu", "cuda"), "auto, cpu or gpu"),
+    "trainer.accelerator": (
+        lambda v: v in ("auto", "cpu", "gpu", "cuda"),
+        "auto, cpu or gpu (an NVIDIA GPU; mps, an Apple GPU, is not supported)",
+    ),
     "trainer.precision": (
         lambda v: str(v) in ("auto", *PRECISIONS, "32", "64"),
         f"auto, {', '.join(PRECISIONS)} (16-mixed would have to scale the loss)",
