@@ -157,8 +157,14 @@ def _install(package: str) -> str:
     return f"pip install -e '.[{EXTRAS[package]}]'"
 
 
+WITHOUT_CONF = (
+    "conf/ is not installed with the package; clone the repository, and run train.py or "
+    "pip install -e . there"
+)
 # Errors that need another text: type, pattern in the text, sentence.
 KNOWN: list[tuple[Any, str, Callable[[Any, re.Match], str]]] = [
+    (MissingConfigException, "^Primary config", lambda e, m: WITHOUT_CONF),
+    (FileNotFoundError, "conf/(train|lecture).yaml", lambda e, m: WITHOUT_CONF),
     (MissingConfigException, r"Could not find '(.+)/([^/']+)'\s+Available", _unknown_choice),
     (ConfigCompositionException, r"Could not override '([^']+)'", lambda e, m: unknown_key(m[1])),
     (

@@ -4,8 +4,9 @@ import os
 import subprocess
 import sys
 
+import hydra
 import pytest
-from hydra.errors import InstantiationException
+from hydra.errors import InstantiationException, MissingConfigException
 from running import ROOT, clean_environment, command, compose
 
 from lecture4.commands import errors
@@ -37,11 +38,21 @@ def test_an_error_is_two_lines_at_most_and_never_empty():
             "logger=wandb needs an extra package: pip install -e '.[wandb]'",
         ),
         (ModuleNotFoundError("No module named 'foo'"), "No module named 'foo'"),
+        (FileNotFoundError(2, "No such file", "/x/conf/train.yaml"), errors.WITHOUT_CONF),
         (ValueError("a \x1b[31mred\x1b[0m name"), "a \\x1b[31mred\\x1b[0m name"),
     ],
 )
 def test_what_each_type_of_error_says(error, said):
     assert errors.sentence(error) == said
+
+
+def test_a_package_without_conf_says_to_clone(tmp_path):
+    with (
+        pytest.raises(MissingConfigException) as raised,
+        hydra.initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"),
+    ):
+        hydra.compose("train")
+    assert errors.sentence(raised.value) == errors.WITHOUT_CONF
 
 
 @pytest.mark.parametrize(
