@@ -138,9 +138,9 @@ def sentence(error: BaseException) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    from lecture4.support.console import printable
+    from lecture4.support.console import printable, shortened
 
-    return "\n".join(printable(line[:300]) for line in lines[:2])
+    return "\n".join(printable(shortened(line)) for line in lines[:2])
 
 
 def _unknown_choice(error: MissingConfigException, match: re.Match) -> str:

@@ -131,6 +131,5 @@ def publish(report: dict[str, Any], folder: str, copy: str | None) -> None:
         f"{len(verdicts)} claims on {report['data']['name']}, budget={report['budget']}: "
         f"{', '.join(tally(verdicts).values())}; {report['seconds']:.0f} s\n"
         + "\n".join(map(str, pages)),
-        highlight=False,
         soft_wrap=True,
     )

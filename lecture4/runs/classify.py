@@ -93,7 +93,7 @@ def _classify(predictor: Predictor, inputs: Sequence[str], form: str | None) -> 
     def report(error: ValueError) -> None:
         broken.append(str(error))
         line = Text(f"error: {printable(error)}")
-        terminal.print(line, soft_wrap=True, highlight=False)
+        terminal.print(line, soft_wrap=True)
 
     with _bar(terminal, len(paths)) as step:
         found = [

@@ -21,7 +21,16 @@ def test_an_error_within_another_is_the_one_that_is_printed():
 def test_an_error_is_two_lines_at_most_and_never_empty():
     assert errors.sentence(ValueError("a\n\nb\nc")) == "a\nb"
     assert errors.sentence(RuntimeError()) == "RuntimeError"
-    assert len(errors.sentence(ValueError("x" * 10_000))) <= 300
+    assert len(errors.sentence(ValueError("x" * 10_000))) <= 100
+    assert len(errors.sentence(ValueError("x y " * 10_000))) <= 1000
+
+
+def test_a_long_path_is_cut_in_its_middle_and_the_reason_stays():
+    folder = "/".join(f"folder{i}" for i in range(300))
+    shown = errors.sentence(ValueError(f"/home/{folder}/last.ckpt: it is damaged"))
+    assert shown.startswith("/home/folder0/")
+    assert "…" in shown
+    assert shown.endswith("/last.ckpt: it is damaged")
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def conclude(folder: Path, before: dict[Path, Any]) -> bool:
         written.append("importance.png")
 
     console = make_console()
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    say = partial(console.print, soft_wrap=True)
     console.print(_render(rows))
     new = [j for j in tried if j.path not in before or before[j.path] != j.results]
     odd = {job.path: job for job in [*ran, *new] if job.status != "completed"}

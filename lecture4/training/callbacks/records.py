@@ -42,7 +42,7 @@ class Records(pl.Callback):
                 logger.log_figure(picture, trainer.global_step)
             logger.outcome = "finished"
             if logger.viewer:
-                make_console().print(logger.viewer, highlight=False, soft_wrap=True)
+                make_console().print(logger.viewer, soft_wrap=True)
 
     def on_exception(self, trainer, pl_module, exception):
         """Set the outcome; Lightning finalizes the loggers next."""
