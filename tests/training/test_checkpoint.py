@@ -161,8 +161,7 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path):
         path.write_bytes(flipped)
         try:
             found = read_checkpoint(path)
-        except ValueError as error:
-            assert str(error).startswith(f"{path}: ")
+        except ValueError:
             refused += 1
         else:  # in padding, or a date
             assert_same(found, content)
