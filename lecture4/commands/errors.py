@@ -140,7 +140,7 @@ def sentence(error: BaseException) -> str:
         return type(error).__name__
     from lecture4.support.console import printable
 
-    return "\n".join(printable(line[:300]) for line in lines[:2])
+    return "\n".join(printable(line[:600]) for line in lines[:2])
 
 
 def _unknown_choice(error: MissingConfigException, match: re.Match) -> str:
