@@ -17,7 +17,7 @@ from lecture4.support.console import make_console
 PATIENCE = 10.0  # seconds in which a source must answer, or send its next bytes
 SPEED = 200_000  # bytes per second that it must keep up
 WINDOW = 10.0  # seconds over which the speed is measured
-CONNECTIONS = 5  # to a source that breaks off
+CONNECTIONS = 20  # to a source that breaks off
 
 
 class NotServed(Exception):  # noqa: N818, no error as long as there is another source

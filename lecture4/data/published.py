@@ -132,9 +132,7 @@ class Published:
             raise NotServed(f"has no {needed} of the published checksum")
 
 
-def _contents(
-    archive: Path, names: Mapping[str, str], needed: str
-) -> Iterator[tuple[str, bytes]]:
+def _contents(archive: Path, names: Mapping[str, str], needed: str) -> Iterator[tuple[str, bytes]]:
     """The files with these names in a tar or zip archive; else the file itself as ``needed``."""
     try:
         if tarfile.is_tarfile(archive):

@@ -66,7 +66,10 @@ def test_a_broken_transfer_is_continued_at_the_same_source(server, fetch, tmp_pa
     assert server.asked("a") == [None, 25_000, 50_000]
 
 
-def test_a_source_that_breaks_off_again_and_again_is_left_for_the_next(server, fetch, tmp_path):
+def test_a_source_that_breaks_off_again_and_again_is_left_for_the_next(
+    server, fetch, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "CONNECTIONS", 5)
     broken, good = server.add("a", CONTENT, cut=1_000), server.add("b", CONTENT)
     with pytest.raises(NotServed, match="broke off after 5,000 of 60,000 bytes"):
         fetch(broken)
@@ -125,7 +128,10 @@ def test_parts_that_do_not_fit_are_replaced_by_the_whole_file(server, fetch, tmp
     assert None in server.asked("a")
 
 
-def test_a_file_of_another_size_is_not_mixed_in_and_both_parts_are_kept(server, fetch, tmp_path):
+def test_a_file_of_another_size_is_not_mixed_in_and_both_parts_are_kept(
+    server, fetch, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "CONNECTIONS", 5)
     a, b = server.add("a", CONTENT, cut=10_000), server.add("b", LONGER, cut=11_000)
     with pytest.raises(NotServed, match=r"50,000 of 60,000 .*55,000 of 70,000"):
         fetch(a, b)

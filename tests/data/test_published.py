@@ -20,6 +20,7 @@ import pytest
 from running import ROOT
 from serving import File
 
+from lecture4.data import download
 from lecture4.data.published import Published
 
 DRAW = random.Random(0)
@@ -154,7 +155,8 @@ def test_wrong_content_is_refused_and_the_next_source_asked(server, tmp_path, wr
     check(tmp_path)
 
 
-def test_parts_of_two_archives_are_never_mixed(server, tmp_path):
+def test_parts_of_two_archives_are_never_mixed(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "CONNECTIONS", 5)
     other = DRAW.randbytes(len(ARCHIVE))
     urls = [server.add("a", other, cut=10_000), server.add("b", ARCHIVE)]
     TOY.obtain(tmp_path, urls)
@@ -316,6 +318,7 @@ def test_threads_that_start_at_once_download_once(server, tmp_path):
 SCRIPT = """
 import json, sys
 from pathlib import Path
+from lecture4.data import download
 from lecture4.data.published import Published
 
 root, toy = sys.argv[1:]
