@@ -40,17 +40,14 @@ PUBLISHED = {
 def load_cifar10(root: str | os.PathLike, urls: Sequence[str] | None = None) -> Dataset:
     """Read CIFAR-10 from ``root``, after downloading it if ``root`` holds none of its files.
 
-    Every file is checked against its published MD5 sum before it is read. Complete data is only
-    read, so ``root`` may be read-only.
-
     Args:
-        root: the folder that holds ``cifar-10-batches-py``, or an archive of it.
+        root: the folder that holds ``cifar-10-batches-py``, or an archive of it; only read, if the
+            data is there.
         urls: of archives, tried in turn; None for the known sources.
 
     Raises:
-        ValueError: a file is missing or damaged (existing files are never replaced), or ``root``
-            holds no data and cannot be written to.
-        ConnectionError: no source serves the files.
+        ValueError: as ``Published.read`` and ``Published.obtain``.
+        ConnectionError: as ``Published.obtain``.
     """
     return _load("cifar10", root, urls, "labels", "label_names")
 

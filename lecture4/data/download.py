@@ -49,8 +49,8 @@ def download(urls: Iterable[str], target: Path, accept: Callable[[Path], None]) 
         NotServed: no source serves it; the text gives each one's reason.
         OSError: the file cannot be written. What has come is kept.
     """
-    for path in _arrived(target):
-        if path.stat().st_size == _size(path):  # of a process that ended before it was accepted
+    for arrived, size, path in _parts(target):
+        if arrived == size:  # of a process that ended before it was accepted
             with contextlib.suppress(NotServed):
                 return _hand_over(path, accept)
     reasons: dict[str, NotServed] = {}
@@ -67,11 +67,11 @@ def download(urls: Iterable[str], target: Path, accept: Callable[[Path], None]) 
 def _fetch(url: str, target: Path, accept: Callable[[Path], None], speed: float) -> None:
     """Transfer from one source until the file is complete, and hand it over."""
     for left in reversed(range(CONNECTIONS)):
-        before = sum(path.stat().st_size for path in _arrived(target))
+        before = sum(arrived for arrived, *_ in _parts(target))
         try:
             path, in_parts = _transfer(url, target, speed)
         except BrokeOff:
-            if not left or sum(path.stat().st_size for path in _arrived(target)) == before:
+            if not left or sum(arrived for arrived, *_ in _parts(target)) == before:
                 raise
             continue
         try:
@@ -111,22 +111,21 @@ def _transfer(url: str, target: Path, speed: float) -> tuple[Path, bool]:
 
 def _request(url: str, target: Path) -> tuple[http.client.HTTPResponse, int, int]:
     """Ask for the rest of a file, or else for all of it: answer, offset, size (0 if unknown)."""
-    for path in (*_arrived(target), None):
-        offset = path.stat().st_size if path else 0
-        wanted = {"Range": f"bytes={offset}-"} if path else {}
+    for arrived, of, _ in (*_parts(target), (0, 0, None)):
+        rest = {"Range": f"bytes={arrived}-"} if arrived else {}
         try:
-            request = urllib.request.Request(url, headers={"User-Agent": "lecture4", **wanted})
+            request = urllib.request.Request(url, headers={"User-Agent": "lecture4", **rest})
             response = urllib.request.urlopen(request, timeout=PATIENCE)
         except urllib.error.HTTPError as error:
             error.close()
-            if path:
+            if arrived:
                 continue  # no such range, or no ranges at all
             phrase = http.client.responses.get(error.code, "")
             raise NotServed(f"HTTP {error.code} {phrase}".strip()) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise NotServed(_reason(error)) from error
         start, size = _range(response)
-        if start == 0 or (path and start == offset and size == _size(path)):
+        if start == 0 or (start, size) == (arrived, of):
             return response, start, size
         response.close()  # of another file than the one that has begun
     raise NotServed("answered with another range than asked for")
@@ -167,15 +166,10 @@ def _chunks(response: http.client.HTTPResponse, speed: float) -> Iterator[bytes]
             since, arrived = time.monotonic(), 0
 
 
-def _arrived(target: Path) -> list[Path]:
-    """Files and parts of files at ``target``, the largest first."""
+def _parts(target: Path) -> list[tuple[int, int, Path]]:
+    """Files at ``target``, complete or not: bytes that have arrived, all bytes, path."""
     paths = target.parent.glob(f"{target.name}.*")
-    return sorted(paths, key=lambda path: path.stat().st_size, reverse=True)
-
-
-def _size(path: Path) -> int:
-    """Size of the complete file."""
-    return int(path.suffix[1:])
+    return sorted(((p.stat().st_size, int(p.suffix[1:]), p) for p in paths), reverse=True)
 
 
 def _reason(error: Exception) -> str:

@@ -43,9 +43,8 @@ def load_mnist(root: str | os.PathLike, urls: Sequence[str] | None = None) -> Da
             the known sources.
 
     Raises:
-        ValueError: a file is missing or damaged (existing files are never replaced), or ``root``
-            holds no data and cannot be written to.
-        ConnectionError: no source serves the files.
+        ValueError: as ``Published.read`` and ``Published.obtain``.
+        ConnectionError: as ``Published.obtain``.
     """
     return _load("mnist", MNIST, root, urls)
 
