@@ -13,7 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from lecture4.data import cifar10_lies_in
+from lecture4.data import PUBLISHED
 from lecture4.lesson.claims import claim
 from lecture4.lesson.lab import Lab, tally, verdict
 from lecture4.lesson.lab.cache import claims_version
@@ -28,7 +28,7 @@ def find_data(name: str, root: str) -> str:
     """Resolve ``auto``: CIFAR-10 if it is in ``root``, else shapes."""
     if name != "auto":
         return name
-    return "cifar10" if cifar10_lies_in(root) else "shapes"
+    return "cifar10" if PUBLISHED["cifar10"].lies_in(root) else "shapes"
 
 
 def measure(

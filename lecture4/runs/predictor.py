@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lecture4.data import SOURCES, Dataset, cifar10_lies_in
+from lecture4.data import PUBLISHED, SOURCES, Dataset
 from lecture4.models.pipeline import Pipeline
 from lecture4.support.console import printable
 from lecture4.support.places import located, named
@@ -173,13 +173,13 @@ def dataset_of(predictor: Predictor, root: str | os.PathLike | None = None) -> D
 
     Args:
         predictor: of the run.
-        root: the dataset's folder, to which CIFAR-10 may be downloaded. None: where it was in the
-            run, or else CIFAR10_ROOT or ``data``.
+        root: the dataset's folder, to which it may be downloaded. None: where it was in the run, or
+            else the folder that conf/data names, such as CIFAR10_ROOT or ``data``.
 
     Raises:
         ValueError: the source is unknown, there are no files, or their classes or shape differ from
             the model's.
-        ConnectionError: CIFAR-10 cannot be downloaded.
+        ConnectionError: the dataset cannot be downloaded.
     """
     settings = dict(predictor.source)
     name = known("source", settings.pop("name", None), SOURCES)
@@ -203,8 +203,9 @@ def dataset_of(predictor: Predictor, root: str | os.PathLike | None = None) -> D
 
 def _root(name: str, recorded: str) -> str:
     """The run's folder, if its files are still there; nothing is downloaded to a recorded path."""
-    if name == "cifar10":
-        return recorded if cifar10_lies_in(recorded) else os.environ.get("CIFAR10_ROOT", "data")
+    if name in PUBLISHED:
+        elsewhere = os.environ.get(f"{name.upper()}_ROOT", "data")
+        return recorded if PUBLISHED[name].lies_in(recorded) else elsewhere
     if (Path(recorded) / "test").is_dir():
         return recorded
     raise ValueError(

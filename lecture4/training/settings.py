@@ -176,6 +176,10 @@ ACCEPTED: dict[str, Rule] = {
         lambda v: is_number(v) and (0 < v < 1 or (is_whole(v) and v >= 1)),
         "a number of examples, or a fraction of them in (0, 1)",
     ),
+    "data.urls": (
+        lambda v: v is None or (OmegaConf.is_list(v) and v and all(NAME[0](url) for url in v)),
+        "a list of URLs, such as [https://HOST/FILE], or null for the known sources",
+    ),
     "data.image_size": _at_least(1),
     "data.train_size": _at_least(1),
     "data.test_size": _at_least(1),

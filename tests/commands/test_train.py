@@ -147,7 +147,10 @@ def test_bad_input_is_a_sentence(job, tmp_path, name):
 
 # As a user meets them: by the command line, in a process of its own.
 COMMANDS = {
-    "no CIFAR-10, no network": (lambda d: [f"data.root={d}"], ["data.root=", "use data=shapes"]),
+    "no CIFAR-10, no source": (
+        lambda d: [f"data.root={d}", "data.urls=[http://127.0.0.1:9/x,http://127.0.0.1:9/y]"],
+        ["data.root=", "(127.0.0.1:9: Connection refused; ", "place cifar-10", "use data=shapes"],
+    ),
     "unknown model": (
         lambda d: ["model=resnet"],
         ["model=resnet is unknown; choose one of convnet, mlp, softmax"],

@@ -1,12 +1,13 @@
 """Preserve spatial structure: what a convolution saves, and how it needs the pixels' order."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from lecture4.byhand import functional as F
-from lecture4.data.cifar10 import load_cifar10
+from lecture4.data.cifar import load_cifar10
 from lecture4.data.dataset import Dataset
 from lecture4.data.randomness import generator
 from lecture4.data.shapes import make_shapes
@@ -44,9 +45,9 @@ def shuffled(images: torch.Tensor) -> torch.Tensor:
     return pixels.index_select(2, pixel_order(pixels.shape[2])).view_as(images)
 
 
-def shuffled_cifar10(root: str = "data") -> Dataset:
+def shuffled_cifar10(root: str = "data", urls: Sequence[str] | None = None) -> Dataset:
     """``cifar10`` with all images shuffled, training and test."""
-    return _shuffled_dataset(load_cifar10(root))
+    return _shuffled_dataset(load_cifar10(root, urls))
 
 
 def shuffled_shapes(train_size: int, test_size: int, seed: int) -> Dataset:

@@ -74,7 +74,7 @@ def test_training_and_test_images_are_shuffled_alike():
 
 def test_cifar10_is_shuffled_likewise(monkeypatch):
     monkeypatch.setattr(
-        structure, "load_cifar10", lambda root: structure.make_shapes(20, 10, len(root))
+        structure, "load_cifar10", lambda root, urls: structure.make_shapes(20, 10, len(root))
     )
     expected = structure.shuffled_shapes(20, 10, 4)
     assert torch.equal(structure.shuffled_cifar10("here").test_inputs, expected.test_inputs)
