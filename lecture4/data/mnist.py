@@ -63,8 +63,8 @@ def _load(
     for file in published.files:  # images and labels for training, then for the test
         images = "images" in file
         content = gzip.decompress(published.read(root, file))
-        values = np.frombuffer(content, np.uint8, offset=16 if images else 8)  # after the header
-        values = torch.from_numpy(values.copy())  # writable
+        array = np.frombuffer(content, np.uint8, offset=16 if images else 8)  # after the header
+        values = torch.from_numpy(array.copy())  # writable
         tensors.append(values.view(-1, 1, 28, 28) if images else values.long())  # (N, C, H, W)
     source = {"name": name, "root": str(root.absolute())}
-    return Dataset(kind.classes, *tensors, source)
+    return Dataset(kind.classes, *tensors, source)  # type: ignore[call-arg, arg-type]

@@ -140,7 +140,7 @@ def _contents(archive: Path, names: Mapping[str, str], needed: str) -> Iterator[
                 for member in tar:
                     name = PurePosixPath(member.name).name
                     if member.isfile() and name in names:
-                        yield name, tar.extractfile(member).read()
+                        yield name, tar.extractfile(member).read()  # type: ignore[union-attr]
         elif zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as packed:
                 for path in packed.namelist():
