@@ -24,6 +24,7 @@ from lecture4.commands.hints import FORMER, unknown_key
 from lecture4.runs import resume, sweep
 from lecture4.support import private
 from lecture4.support.processes import forget_stray_ranks, rank
+from lecture4.support.streams import tolerate_errors
 from lecture4.training.processes import in_sweep
 
 # choices that need an optional package, and the extra that installs it
@@ -52,6 +53,7 @@ class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
         # With HYDRA_FULL_ERROR=1, Hydra raises errors instead of printing them.
         os.environ.setdefault("LECTURE4_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
         os.environ["HYDRA_FULL_ERROR"] = "1"
+        tolerate_errors()
         _silence_libraries()
 
     def __exit__(self, kind, error: BaseException | None, trace) -> bool:

@@ -4,9 +4,10 @@ import hydra
 from omegaconf import DictConfig
 
 from lecture4.commands.errors import plain_errors, read_arguments, run_directory
-from lecture4.commands.help import help_requested, show, train_help
+from lecture4.commands.help import help_requested, train_help
 from lecture4.runs import resume, sweep
 from lecture4.support.conf import CONF
+from lecture4.support.streams import check_written
 from lecture4.training.settings import check
 
 
@@ -14,7 +15,8 @@ def main() -> None:
     """Read the command line; print help, or train."""
     with plain_errors(), sweep.summarize():
         if help_requested():
-            show(train_help())
+            print(train_help())
+            check_written(gone=0)
             return
         read_arguments()
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(job)()

@@ -22,6 +22,7 @@ from lecture4.data.image_folder import read_image
 from lecture4.runs.predictor import Predictor, dataset_of, load
 from lecture4.support.console import make_console, make_table, printable
 from lecture4.support.places import located
+from lecture4.support.streams import check_written
 
 SHOWN = 5  # classes in a row of the table
 BATCH = 100  # images; no more are read before the first is classified
@@ -51,18 +52,21 @@ def run(
     """
     _compute_as_in_training()
     predictor = load(run)
-    with _quiet_if_the_pipe_closes():
-        if evaluate:
-            with located(printable(run)):
-                dataset = dataset_of(predictor, root)
-                results = predictor.evaluate(dataset)
-            _print_results({"test_size": len(dataset.test_labels), **results}, form)
-        elif export:
-            from lecture4.runs.export import write_model
+    complete = True
+    if evaluate:
+        with located(printable(run)):
+            dataset = dataset_of(predictor, root)
+            results = predictor.evaluate(dataset)
+        _print_results({"test_size": len(dataset.test_labels), **results}, form)
+    elif export:
+        from lecture4.runs.export import write_model
 
-            print(write_model(predictor, export))
-        else:
-            _classify(predictor, images, form)
+        print(write_model(predictor, export))
+    else:
+        complete = _classify(predictor, images, form)
+    check_written()
+    if not complete:
+        sys.exit(1)
 
 
 def _compute_as_in_training() -> None:
@@ -84,7 +88,8 @@ def _print_results(results: dict[str, float], form: str | None) -> None:
     make_console().print(table)
 
 
-def _classify(predictor: Predictor, inputs: Sequence[str], form: str | None) -> None:
+def _classify(predictor: Predictor, inputs: Sequence[str], form: str | None) -> bool:
+    """Classify images and print the classes; return whether every file could be read."""
     side = predictor.image_size  # a model of points fails here, before files are searched
     paths = find_images(inputs)
     terminal = make_console(stderr=True)
@@ -107,9 +112,7 @@ def _classify(predictor: Predictor, inputs: Sequence[str], form: str | None) -> 
         _print_csv(found, predictor.class_names)
     elif found:
         make_console().print(render(found, predictor.class_names))
-    if broken:
-        sys.stdout.flush()
-        sys.exit(1)
+    return not broken
 
 
 def find_images(inputs: Iterable[str]) -> list[str]:
@@ -218,14 +221,3 @@ def _bar(terminal: Console, total: int) -> Iterator[Callable[[], None]]:
     with Bar(*columns, TextColumn("left"), console=terminal, transient=True, disable=hidden) as bar:
         task = bar.add_task("", total=total)
         yield lambda: bar.advance(task)
-
-
-@contextlib.contextmanager
-def _quiet_if_the_pipe_closes() -> Iterator[None]:
-    """Exit with code 1, silently, when the reader (``| head``) closes the pipe."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)

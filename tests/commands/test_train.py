@@ -383,3 +383,17 @@ def test_softmax_reaches_what_the_readme_says_on_real_cifar10(tmp_path):
                    CIFAR10_ROOT=os.environ["CIFAR10_ROOT"])  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "results.json").read_text())["test_accuracy"] > 0.405
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("redirect", ["| head -1", ">/dev/full", "<&- >&- 2>&-"])
+def test_a_run_completes_whoever_reads_what_it_prints(tmp_path, redirect):
+    words = [*SMALL, "model=softmax", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path / 'run'}"]
+    script = f'set -o pipefail; "$0" {ROOT}/train.py "$@" {redirect}'
+    done = subprocess.run(
+        ["bash", "-c", script, sys.executable, *words],
+        cwd=tmp_path, env=clean_environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["status"] == "completed"
