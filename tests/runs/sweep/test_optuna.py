@@ -1,15 +1,18 @@
 """Real studies: pruned, killed and continued, by one process and by several."""
 
+import io
 import json
 import re
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from running import CONF, ROOT, SMALL, clean_environment, command, compose
-from sweeping import ONE_EPOCH, rows_of, run, states, sweep_here, write_job
+from sweeping import rows_of, run, states, sweep_here, write_job
 
 from lecture4.runs.sweep import jobs, study
 
@@ -41,32 +44,52 @@ def test_every_choice_of_every_models_space_composes(model):
             compose("sweep=optuna", f"model={model}", f"{word.key_or_group}={value}")
 
 
-def test_trials_with_a_bad_learning_rate_are_pruned(monkeypatch, tmp_path, capsys):
-    code = sweep_here(
-        monkeypatch, "sweep=optuna", "model=softmax", "hydra.sweeper.n_trials=8",
-        "trainer.max_epochs=4", "optim.lr=choice(0.02,0.03,0.05,1e-12)",
-        "data.batch_size=64", f"hydra.sweep.dir={tmp_path}",
-    )  # fmt: skip
-    told = capsys.readouterr().out
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory):
+    """A study of seven trials, some with a learning rate that changes nothing."""
+    folder = tmp_path_factory.mktemp("pruned")
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as told:
+        code = sweep_here(
+            patch, "sweep=optuna", "model=softmax", "hydra.sweeper.n_trials=7",
+            "trainer.max_epochs=4", "optim.lr=choice(0.02,0.03,0.05,1e-12)",
+            "data.batch_size=64", f"hydra.sweep.dir={folder}",
+        )  # fmt: skip
+    return folder, code, told.getvalue()
+
+
+def test_trials_with_a_bad_learning_rate_are_pruned(pruned):
+    folder, code, told = pruned
     assert code == 0
-    bad = [int(path.parent.parent.name) for path in tmp_path.glob("*/.hydra/overrides.yaml")
+    bad = [int(path.parent.parent.name) for path in folder.glob("*/.hydra/overrides.yaml")
            if "optim.lr=1e-12" in path.read_text()]  # fmt: skip
-    pruned = [n for n, (state, _) in enumerate(trials_of(tmp_path)) if state == "PRUNED"]
-    assert min(bad) < 5  # before there is a median of five
-    assert {number for number in bad if number >= 5} <= set(pruned)
-    assert set(bad) & set(pruned)
-    for number in pruned:
-        results = json.loads((tmp_path / str(number) / "results.json").read_text())
+    trials = trials_of(folder)
+    stopped = [number for number, (state, _) in enumerate(trials) if state == "PRUNED"]
+    assert set(bad) & set(stopped)
+    assert {number for number in bad if number >= 5} <= set(stopped)  # five make a median
+    for number in stopped:
+        results = json.loads((folder / str(number) / "results.json").read_text())
         assert results["status"] == "pruned"
         epoch = int(re.search(r"after epoch (\d)/4 fell behind", results["reason"])[1])
-        assert trials_of(tmp_path)[number] == ("PRUNED", epoch)
-    rows = rows_of(tmp_path)
-    assert [row["status"] for row in rows] == ["completed"] * (8 - len(pruned)) + ["pruned"] * len(
-        pruned
-    )
-    assert told.count("pruned: validation accuracy") == len(pruned)
+        assert trials[number] == ("PRUNED", epoch)
+    statuses = [row["status"] for row in rows_of(folder)]
+    assert statuses == ["completed"] * (7 - len(stopped)) + ["pruned"] * len(stopped)
+    assert told.count("pruned: validation accuracy") == len(stopped)
     assert "runs the rest" not in told
-    assert told.splitlines()[-1] == (f"{tmp_path}: sweep.csv, sweep.md, sweep.png, importance.png")
+    assert told.splitlines()[-1] == f"{folder}: sweep.csv, sweep.md, sweep.png, importance.png"
+
+
+def test_the_same_command_finds_nothing_left_and_lists_what_others_train(pruned, monkeypatch):
+    folder, _, _ = pruned
+    before = states(folder)
+    other = write_job(folder, "7", ["optim.lr=0.5"])
+    begin = yaml.safe_load((folder / "0" / ".hydra" / "overrides.yaml").read_text())
+    fixed = [w for w in begin if not w.startswith(("optim.lr", "optim.weight_decay"))]
+    with jobs.job_lock(other):
+        code = sweep_here(monkeypatch, *fixed, "optim.lr=choice(0.02,0.03,0.05,1e-12)",
+                          "hydra.sweeper.n_trials=7", f"hydra.sweep.dir={folder}")  # fmt: skip
+    assert code == 0
+    assert states(folder) == before
+    assert rows_of(folder)[-1]["status"] == "running"
 
 
 def test_failed_trials_are_listed_and_replaced(monkeypatch, tmp_path, capsys):
@@ -76,9 +99,8 @@ def test_failed_trials_are_listed_and_replaced(monkeypatch, tmp_path, capsys):
     told = capsys.readouterr()
     assert len(told.err.splitlines()) == 2
     assert "1 failed: " in told.out
-    assert [row["status"] for row in rows_of(tmp_path)] == ["failed"] * len(rows_of(tmp_path))
+    assert {row["status"] for row in rows_of(tmp_path)} == {"failed"}
     assert trials_of(tmp_path) == [("FAIL", 0)] * 2
-    assert sweep_here(monkeypatch, *broken) == 0  # nothing is left
     assert sweep_here(monkeypatch, *broken, "sweep_resume=true") == 1
     assert trials_of(tmp_path) == [("FAIL", 0)] * 4
 
@@ -184,13 +206,3 @@ def test_batches_of_the_joblib_launcher(tmp_path):
     assert re.findall(r"is launching (\d) jobs", done.stdout) == ["2", "2", "1"]
     assert trials_of(tmp_path) == [("COMPLETE", 1)] * 5
     assert sorted(path.name for path in tmp_path.glob("[0-9]*")) == list("01234")
-
-
-def test_a_trial_that_another_process_trains_stands_in_the_table(monkeypatch, tmp_path, capsys):
-    begin = [*STUDY, f"hydra.sweep.dir={tmp_path}", "hydra.sweeper.n_trials=1"]
-    assert sweep_here(monkeypatch, *begin) == 0
-    other = write_job(tmp_path, "1", [*ONE_EPOCH, *STUDY, "optim.lr=0.5"])
-    with jobs.job_lock(other):
-        assert sweep_here(monkeypatch, *begin) == 0
-    assert [row["status"] for row in rows_of(tmp_path)] == ["completed", "running"]
-    assert "unfinished" not in capsys.readouterr().out
