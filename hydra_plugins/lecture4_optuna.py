@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -17,9 +17,6 @@ from hydra.plugins.sweeper import Sweeper
 from hydra_plugins.lecture4_grid import GridSweeper
 from lecture4.runs.resume import quoted
 from lecture4.runs.sweep.study import Study
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
 
 # settings in which the processes of a study may differ
 APART = ("data.root", "sweep.workers", "sweep_resume")
@@ -77,7 +74,7 @@ class OptunaSweeper(Sweeper):
                 worker.wait()
         return done + self._work()  # on what a worker that was killed left
 
-    def _choices(self, space: "Mapping[str, BaseDistribution]") -> Iterator[list[str]]:
+    def _choices(self, space: Mapping[str, Any]) -> Iterator[list[str]]:
         """A job for every choice, to be composed now, not when it is drawn."""
         for key, distribution in space.items():
             for value in getattr(distribution, "choices", None) or [distribution.low]:
@@ -113,7 +110,7 @@ class OptunaSweeper(Sweeper):
             return subprocess.Popen([sys.executable, *words], stdout=log)
 
 
-def _distribution(word: Override) -> "BaseDistribution":
+def _distribution(word: Override) -> Any:
     """The Optuna distribution of a choice, or of an interval, on a log scale if it is tagged so."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 

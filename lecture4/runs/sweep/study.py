@@ -8,15 +8,12 @@ finished nor locked was interrupted, and the next process that looks for work re
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from lecture4.runs.sweep.jobs import attempts, job_lock, load_results
 from lecture4.support import private
-
-if TYPE_CHECKING:
-    import optuna
 
 JOURNAL = "study.journal"
 PRUNERS = {"median": "MedianPruner", "hyperband": "HyperbandPruner", "none": "NopPruner"}
@@ -39,7 +36,7 @@ class Study:
     def __init__(
         self,
         folder: Path,
-        space: "Mapping[str, optuna.distributions.BaseDistribution]",
+        space: Mapping[str, Any],
         settings: Mapping[str, str],
         pruner: str,
         seed: int,
@@ -98,7 +95,7 @@ class Study:
             self._tell(number, state, results["val_accuracy"] if state == "COMPLETE" else None)
         return bool(state)
 
-    def _ask(self) -> "optuna.Trial":
+    def _ask(self) -> Any:
         """Draw a new trial."""
         import numpy as np
         import optuna
@@ -108,7 +105,7 @@ class Study:
         self._study.sampler = optuna.samplers.TPESampler(seed=int(seed))
         return self._study.ask(dict(self.space))
 
-    def _settle(self, trial: "optuna.trial.FrozenTrial") -> bool:
+    def _settle(self, trial: Any) -> bool:
         """End a claimed trial that nobody told, or that was killed while it was drawn."""
         if trial.params.keys() == self.space.keys():
             return self.tell(trial.number)
@@ -141,8 +138,8 @@ class Study:
         return True
 
 
-def open_study(folder: Path, pruner: str = "none") -> "tuple[optuna.Study, FileLock]":
-    """Open or create the study in a folder; return it with the lock of its journal.
+def open_study(folder: Path, pruner: str = "none") -> tuple[Any, FileLock]:
+    """Open or create the Optuna study in a folder; return it with the lock of its journal.
 
     Raises:
         ValueError: the journal cannot be read.

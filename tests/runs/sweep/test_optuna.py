@@ -179,7 +179,7 @@ def test_a_killed_study_resumes_its_trial_from_its_checkpoint(monkeypatch, tmp_p
 
 
 @pytest.mark.slow
-def test_workers_share_a_journal_and_go_on_when_one_is_killed(tmp_path):
+def test_workers_share_a_journal_and_take_what_a_killed_process_left(tmp_path):
     begin = [*SMALL, *STUDY, "trainer.max_epochs=2", f"hydra.sweep.dir={tmp_path}"]
     kill_at("row", 0, *begin, "hydra.sweeper.n_trials=1")
     done = command("-m", *begin, "hydra.sweeper.n_trials=6", "sweep.workers=2")
