@@ -72,7 +72,7 @@ class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
         _report(error)
         if not in_sweep():
             sys.exit(1)
-        sweep.record_failure(run_directory(), sentence(error))
+        sweep.record(run_directory(), "failed", sentence(error))
         return True
 
 
@@ -148,7 +148,6 @@ def sentence(error: BaseException) -> str:
 def _unknown_choice(error: MissingConfigException, match: re.Match) -> str:
     group, choice = match.groups()
     if choice in EXTRAS:
-        group = "sweep" if group == "hydra/sweeper" else group
         return f"{group}={choice} needs an extra package: {_install(choice)}"
     if f"{group}={choice}" in FORMER:
         return f"{group}={choice} is no longer a choice; {FORMER[f'{group}={choice}']}"
@@ -191,6 +190,11 @@ KNOWN: list[tuple[Any, str, Callable[[Any, re.Match], str]]] = [
         ModuleNotFoundError,
         "wandb|mlflow",
         lambda e, m: f"logger={m[0]} needs an extra package: {_install(m[0])}",
+    ),
+    (
+        ModuleNotFoundError,
+        "optuna",
+        lambda e, m: f"sweep=optuna needs an extra package: {_install('optuna')}",
     ),
     (OSError, r"^\[Errno", lambda e, m: f"{e.filename}: {e.strerror}" if e.filename else str(e)),
     (

@@ -16,7 +16,9 @@ from lecture4.training.datamodule import DataModule
 from lecture4.training.search import SearchClassifier
 
 # Keys that do not affect training, or repeat others.
-NO_HYPERPARAMETERS = ("logger", "resume", "sweep_resume", "checkpoint", "recipe")
+NO_HYPERPARAMETERS = (
+    *("logger", "resume", "sweep", "sweep_resume", "checkpoint", "recipe", "space"),
+)
 
 
 def assemble(

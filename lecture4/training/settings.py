@@ -21,10 +21,7 @@ def check(cfg: DictConfig) -> None:
     Raises:
         ValueError: restates the setting and says what would be accepted.
     """
-    for key, (accepts, wanted) in {**types(), **ACCEPTED}.items():
-        value = OmegaConf.select(cfg, key, default=MISSING)
-        if value is not MISSING and not accepts(value):
-            raise ValueError(f"{key}={value} is not accepted; it must be {wanted}")
+    check_values(cfg)
     for key in cfg.trainer:
         if key in NOT_SUPPORTED:
             raise ValueError(f"trainer.{key} is not supported: {NOT_SUPPORTED[key]}")
@@ -44,6 +41,18 @@ def check(cfg: DictConfig) -> None:
                 f"trainer.accelerator={cfg.trainer.accelerator} needs a GPU, and torch finds none "
                 f"here; use trainer=cpu or trainer=auto"
             )
+
+
+def check_values(cfg: DictConfig, prefixes: tuple[str, ...] = ("",)) -> None:
+    """Check types against conf/, and ranges, of the keys that start with one of ``prefixes``.
+
+    Raises:
+        ValueError: restates the setting and says what would be accepted.
+    """
+    for key, (accepts, wanted) in {**types(), **ACCEPTED}.items():
+        value = OmegaConf.select(cfg, key, default=MISSING)
+        if key.startswith(prefixes) and value is not MISSING and not accepts(value):
+            raise ValueError(f"{key}={value} is not accepted; it must be {wanted}")
 
 
 def _check_search(cfg: DictConfig) -> None:
@@ -184,6 +193,13 @@ ACCEPTED: dict[str, Rule] = {
     "data.train_size": _at_least(1),
     "data.test_size": _at_least(1),
     "data.source_seed": _at_least(0),
+    "sweep.workers": _at_least(1),
+    "sweep.pruner": (
+        lambda v: v in ("median", "hyperband", "none"),
+        "median, hyperband or none",
+    ),
+    "hydra.sweeper.n_trials": _at_least(1),
+    "hydra.sweeper.n_jobs": _at_least(1),
 }
 
 SEARCHES = {"RandomSearch": "random_search", "RandomLocalSearch": "random_local_search"}

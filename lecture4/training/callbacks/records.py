@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from lecture4.support.console import make_console
+from lecture4.training.callbacks.pruning import Pruned
 from lecture4.training.loggers import MLflow, TensorBoard, Wandb
 
 
@@ -46,7 +47,7 @@ class Records(pl.Callback):
 
     def on_exception(self, trainer, pl_module, exception):
         """Set the outcome; Lightning finalizes the loggers next."""
-        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException | Pruned)
         for logger in loggers_with_outcome(trainer):
             logger.outcome = "killed" if stopped else "failed"
 
