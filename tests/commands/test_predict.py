@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from running import ROOT, SMALL, clean_environment, command
 
-from lecture4.data.image_folder import read_image
+from lecture4.data.decode import read_image
 from lecture4.data.shapes import SHAPES
 from lecture4.runs.predictor import load
 
@@ -85,7 +85,6 @@ def save_in_every_mode(folder: Path) -> list[Path]:
         "transparent.webp": transparent,
         "cmyk.tiff": grey.convert("CMYK"),
         "16 bits.png": Image.fromarray(whole.astype(np.uint16) * 257),
-        "32 bits.tiff": Image.fromarray(whole.astype(np.int32) * 257),
         "floats.tiff": Image.fromarray((whole / 255).astype(np.float32)),
         "below/deep/猫 ü.bmp": grey,
         "new\nline.png": grey,
