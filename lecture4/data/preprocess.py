@@ -36,9 +36,10 @@ class Preprocess(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Transform inputs (N, ...) to floats of the same shape; floats are not divided by 255."""
+        scale = 1 / (_full_scale(inputs) * self.std)
         x = inputs.to(self.mean.dtype, copy=True)
         # (x/255 − mean) / std, as x · 1/(255 std) − mean/std: 0.6 times the time per batch
-        return x.mul_(1 / (_full_scale(inputs) * self.std)).sub_(self.mean / self.std)
+        return x.mul_(scale).sub_(self.mean / self.std)
 
 
 class FullScale(Preprocess):
@@ -154,11 +155,12 @@ def _full_scale(inputs: torch.Tensor) -> int:
 
 def _moments(images: torch.Tensor, index: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
     """E[x] and E[x²] of each pixel, x = image/255: (N, C, H, W) -> float64 (C, H, W) each."""
+    full_scale = _full_scale(images)
     index = torch.arange(len(images)) if index is None else index
     total = torch.zeros(2, *images.shape[1:], dtype=torch.float64)
     # a float64 copy of all of CIFAR-10 would take 1.2 GB
     for some in index.split(min(1000, max(1, CHUNK // total[0].numel()))):
-        x = images.index_select(0, some).to(torch.float64).div_(_full_scale(images))
+        x = images.index_select(0, some).to(torch.float64).div_(full_scale)
         total += torch.stack([x.sum(0), x.square_().sum(0)])
     mean, square = total / len(index)
     return mean, square
