@@ -143,12 +143,21 @@ def test_statistics_of_rows_are_those_of_a_copy_and_gather_few_at_once(kind, mon
 
     monkeypatch.setattr(torch.Tensor, "index_select", record)
     found = kind(SHAPE).fit(images, index).state_dict()
-    assert gathered == [1000, 1000, 100]
+    assert gathered == [256] * 8 + [52]
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     gathered.clear()
-    monkeypatch.setattr("lecture4.data.preprocess.CHUNK", 700 * 60)
+    monkeypatch.setattr("lecture4.data.preprocess.CHUNK", 100 * 60)
     kind(SHAPE).fit(images, index)
-    assert gathered == [700, 700, 700]
+    assert gathered == [100] * 21
+
+
+def test_statistics_of_the_brightest_images_are_exact():
+    """A chunk's sum of squares just fits into float32."""
+    images = torch.full((300, *SHAPE), 255, dtype=torch.uint8)
+    images[::2, 0] = 254
+    preprocess = ChannelStandardize(SHAPE).fit(images)
+    assert preprocess.mean.flatten().tolist() == pytest.approx([254.5 / 255, 1, 1], rel=1e-7)
+    assert preprocess.std.flatten().tolist() == pytest.approx([0.5 / 255, 1, 1], rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", FITTED)
