@@ -35,7 +35,8 @@ def read_image(
         with Image.open(path) as image:
             image.draft(None, (2 * image_size, 2 * image_size))
             _check_scale(image)
-            image = _to_8_bits(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            image = _to_8_bits(image)
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
