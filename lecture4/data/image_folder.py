@@ -58,35 +58,10 @@ def load_image_folder(
             f"resize={resize} must be one of {', '.join(RESIZES)}, and channels={channels} 1 or 3"
         )
     root = Path(root).expanduser().absolute()
-    validation = _validation_folder(root, val_root)
-    folders = {"train": root / "train"}
-    folders |= {"val": validation} if validation else {}
-    folders |= {"test": root / "test"} if (root / "test").is_dir() else {}
-
-    left_out: Counter[str] = Counter()
-    files = {split: _files_by_class(folder, left_out) for split, folder in folders.items()}
-    class_names = _common_classes(root, files)
-    examples = {
-        split: [(path, k) for k, name in enumerate(class_names) for path in of_class[name]]
-        for split, of_class in files.items()
-    }
-    if left_out:
-        _report(f"{root}: left out {summary(left_out)}")
-    if "test" not in examples:
-        of_train = len(examples["train"])
-        examples["train"], examples["test"] = _split_off(examples["train"], test_size)
-        _report(
-            f"{root} has no test folder: the test set is {len(examples['test']):,} of the "
-            f"{of_train:,} images in train, by class (data.test_size={test_size})"
-        )
-    if validation:
-        _report(
-            f"{validation}: {len(examples['val']):,} images for validation; no val_size applies"
-        )
-    every = [*examples["train"], *examples.get("val", []), *examples["test"]]
-    paths, labels = [path for path, _ in every], torch.tensor([label for _, label in every])
-    images = decoded_images(paths, (image_size, channels, resize), cache)
-    tests = len(examples["test"])
+    class_names, train, val, test = _find_examples(root, val_root, test_size)
+    every = [*train, *val, *test]
+    images = decoded_images([path for path, _ in every], (image_size, channels, resize), cache)
+    labels, end = torch.tensor([label for _, label in every]), len(train) + len(val)
     source = {
         "name": "image_folder",
         "root": str(root),
@@ -94,15 +69,10 @@ def load_image_folder(
         "channels": channels,
         "resize": resize,
         "test_size": test_size,
-        "val_root": str(validation) if val_root else None,
+        "val_root": str(Path(val_root).expanduser().absolute()) if val_root else None,
     }
-    return Dataset(
-        class_names,
-        *(images[:-tests], labels[:-tests]),
-        *(images[-tests:], labels[-tests:]),
-        source,
-        val_count=len(examples.get("val", [])),
-    )
+    splits = images[:end], labels[:end], images[end:], labels[end:]
+    return Dataset(class_names, *splits, source, val_count=len(val))
 
 
 def find_images(folder: str | os.PathLike) -> tuple[list[str], Counter[str]]:
@@ -147,6 +117,40 @@ def find_images(folder: str | os.PathLike) -> tuple[list[str], Counter[str]]:
 def summary(left_out: Counter[str]) -> str:
     """What was left out: ``2 hidden, 1 .txt``."""
     return ", ".join(f"{n} {reason}" for reason, n in left_out.most_common())
+
+
+def _find_examples(
+    root: Path, val_root: str | os.PathLike | None, test_size: int | float
+) -> tuple[list[str], list[Example], list[Example], list[Example]]:
+    """The class names, and the examples of training, validation (perhaps none) and test."""
+    validation = _validation_folder(root, val_root)
+    folders = {"train": root / "train", "val": validation, "test": root / "test"}
+    if not folders["test"].is_dir():
+        del folders["test"]
+    left_out: Counter[str] = Counter()
+    files = {name: _files_by_class(folder, left_out) for name, folder in folders.items() if folder}
+    class_names = _common_classes(root, files)
+    if left_out:
+        _report(f"{root}: left out {summary(left_out)}")
+
+    def examples(split: str) -> list[Example]:
+        of_class = files.get(split, {})
+        return [(path, k) for k, name in enumerate(class_names) for path in of_class.get(name, [])]
+
+    train, val, test = (examples(split) for split in ("train", "val", "test"))
+    if val:
+        _report(f"{validation}: {len(val):,} images for validation; no val_size applies")
+    if not test:
+        of_train = len(train)
+        rest, taken = stratified_split(
+            torch.tensor([k for _, k in train]), test_size, 0, "test_size"
+        )
+        train, test = [train[i] for i in rest], [train[i] for i in taken]
+        _report(
+            f"{root} has no test folder: the test set is {len(test):,} of the {of_train:,} images "
+            f"in train, by class (data.test_size={test_size})"
+        )
+    return class_names, train, val, test
 
 
 def _files_by_class(folder: Path, left_out: Counter[str]) -> dict[str, list[str]]:
@@ -210,12 +214,6 @@ def _common_classes(root: Path, files: dict[str, dict[str, list[str]]]) -> list[
                 f"{root}: train and {split} must have the same classes; {' and '.join(alone)}"
             )
     return names
-
-
-def _split_off(examples: list[Example], size: int | float) -> tuple[list[Example], list[Example]]:
-    labels = torch.tensor([label for _, label in examples])
-    rest, taken = stratified_split(labels, size, 0, "test_size")
-    return [examples[i] for i in rest], [examples[i] for i in taken]
 
 
 def _report(text: str) -> None:
