@@ -58,6 +58,7 @@ bench: $(DEV) ## measure speed against plain PyTorch and the usual pipeline
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/byhand.py
+	$(BIN)/python benchmarks/image_folder.py
 
 clean: ## remove .venv and caches; outputs and data stay
 	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,7 +1,12 @@
-"""Rich consoles, tables and printable text."""
+"""Rich consoles, tables, progress bars and printable text."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 
@@ -36,3 +41,32 @@ def _cut(text: str, most: int) -> str:
 def printable(text: object) -> str:
     """Escape control characters, such as line breaks and escape codes in file names."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+@contextmanager
+def image_bar(console: Console, total: int) -> Iterator[Callable[[], None]]:
+    """Show images done, images/s and time left if ``console`` is a terminal.
+
+    Yields a function that counts one image.
+    """
+    bar = Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("images, {task.fields[rate]:,.0f} images/s,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    start, done = time.perf_counter(), 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        if done % 16 == 0 or done == total:  # an update takes as long as a tenth of an image
+            bar.update(task, completed=done, rate=done / (time.perf_counter() - start))
+
+    with bar:
+        task = bar.add_task("", total=total, rate=0.0)
+        yield step

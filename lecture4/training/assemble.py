@@ -52,7 +52,7 @@ def assemble(
     )
     if preprocess is None:
         preprocess = build("preprocess", cfg.preprocess, dataset.input_shape)
-        preprocess.fit(data.train_inputs())
+        preprocess.fit(dataset.train_inputs, data.train_index)
     shape, classes = dataset.input_shape, len(dataset.class_names)
     searches = issubclass(optimizer.func, Search)
     classifier = (SearchClassifier if searches else Classifier)(

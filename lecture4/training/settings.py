@@ -99,6 +99,10 @@ LIST: Rule = (OmegaConf.is_list, "a list, such as [a,b]")
 MAPPING: Rule = (OmegaConf.is_dict, "given by its parts")
 POSITIVE: Rule = (lambda v: is_number(v) and v > 0, "a number > 0")
 NOT_NEGATIVE: Rule = (lambda v: is_number(v) and v >= 0, "a number ≥ 0")
+SHARE: Rule = (
+    lambda v: is_number(v) and (0 < v < 1 or (is_whole(v) and v >= 1)),
+    "a number of examples, or a fraction of them in (0, 1)",
+)
 FRACTION: Rule = (lambda v: is_number(v) and 0 <= v < 1, "a number in [0, 1)")
 OF_TYPE = {bool: FLAG, int: WHOLE, float: NUMBER, str: NAME, list: LIST, dict: MAPPING}
 
@@ -181,17 +185,16 @@ ACCEPTED: dict[str, Rule] = {
     "data.num_workers": _at_least(0),
     "data.train_share": (lambda v: is_number(v) and 0 < v <= 1, "a fraction in (0, 1]"),
     "data.device": (lambda v: v in ("auto", "cpu"), "auto or cpu"),
-    "data.val_size": (
-        lambda v: is_number(v) and (0 < v < 1 or (is_whole(v) and v >= 1)),
-        "a number of examples, or a fraction of them in (0, 1)",
-    ),
+    "data.val_size": SHARE,
+    "data.test_size": SHARE,
     "data.urls": (
         lambda v: v is None or (OmegaConf.is_list(v) and v and all(NAME[0](url) for url in v)),
         "a list of URLs, such as [https://HOST/FILE], or null for the known sources",
     ),
-    "data.image_size": _at_least(1),
     "data.train_size": _at_least(1),
-    "data.test_size": _at_least(1),
+    "data.image_size": _at_least(1),
+    "data.channels": (lambda v: v in (1, 3), "1 (grey) or 3 (RGB)"),
+    "data.resize": (lambda v: v in ("stretch", "crop", "pad"), "stretch, crop or pad"),
     "data.source_seed": _at_least(0),
     "sweep.workers": _at_least(1),
     "sweep.pruner": (

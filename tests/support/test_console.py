@@ -1,8 +1,15 @@
 import io
+import re
 
 import pytest
 
-from lecture4.support.console import make_console, make_table, printable, shortened
+from lecture4.support.console import (
+    image_bar,
+    make_console,
+    make_table,
+    printable,
+    shortened,
+)
 
 
 def test_a_console_that_is_no_terminal_is_120_columns_wide(monkeypatch):
@@ -49,6 +56,19 @@ def test_no_text_is_read_as_markup(text, terminal):
 )
 def test_long_text_is_cut_in_the_middle(text, shown):
     assert shortened(text) == shown
+
+
+def test_the_bar_shows_images_per_second_and_time_left_on_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm")
+    terminal, pipe = io.StringIO(), io.StringIO()
+    for file, is_terminal in ((terminal, True), (pipe, False)):
+        console = make_console(file=file, force_terminal=is_terminal)
+        with image_bar(console, 40) as step:
+            for _ in range(40):
+                step()
+    assert re.search(r"40/40.* images, .*\d.* images/s, .*0:00:00.* left", terminal.getvalue())
+    assert pipe.getvalue().strip() == ""
 
 
 @pytest.mark.parametrize(
