@@ -55,7 +55,8 @@ class Dataset:
         """
         if not self.val_count:
             return stratified_split(self.train_labels, val_size, seed)
-        return torch.arange(len(self.train_labels)).tensor_split([-self.val_count])
+        train, val = torch.arange(len(self.train_labels)).tensor_split([-self.val_count])
+        return train, val
 
 
 def stratified_split(

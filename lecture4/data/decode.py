@@ -5,7 +5,7 @@ import stat
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
 
 SMOOTH = Image.Resampling.BILINEAR  # averages over all pixels when it reduces
 
@@ -32,11 +32,11 @@ def read_image(
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for a writer
             raise ValueError("it is not a regular file")
-        with Image.open(path) as image:
-            image.draft(None, (2 * image_size, 2 * image_size))
-            _check_scale(image)
-            ImageOps.exif_transpose(image, in_place=True)
-            image = _to_8_bits(image)
+        with Image.open(path) as file:
+            file.draft(None, (2 * image_size, 2 * image_size))
+            _check_scale(file)
+            ImageOps.exif_transpose(file, in_place=True)
+            image = _to_8_bits(file)
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -49,10 +49,10 @@ def read_image(
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()  # HWC -> CHW
 
 
-def _check_scale(image: Image.Image) -> None:
+def _check_scale(image: ImageFile.ImageFile) -> None:
     """Refuse a file of whose numbers Pillow does not tell which is white, before it is decoded."""
     advice = "save it with 8 or 16 unsigned bits"
-    if image.format == "TIFF":
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
         bits, signed = image.tag_v2.get(258, (1,))[0], image.tag_v2.get(339, (1,))[0] == 2
         if signed or (image.mode.startswith("I") and bits != 16):
             kind = "signed integers" if signed else "integers"
@@ -80,10 +80,10 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
             )
         return Image.fromarray((255 * pixels).round().astype(np.uint8))
     if image.mode.startswith("I"):
-        pixels = np.asarray(image)
-        grey = Image.fromarray((pixels >> 8).astype(np.uint8))
+        words = np.asarray(image)  # of 16 bits
+        grey = Image.fromarray((words >> 8).astype(np.uint8))
         if (transparent := image.info.get("transparency")) is not None:
-            grey.putalpha(Image.fromarray(np.where(pixels == transparent, 0, 255).astype(np.uint8)))
+            grey.putalpha(Image.fromarray(np.where(words == transparent, 0, 255).astype(np.uint8)))
         return grey
     return image
 

@@ -71,6 +71,7 @@ def decoded_images(
             _delete_unused(folder)
             _decode(paths, read, file, shape)
             images = _mapped(file, shape)
+            assert images is not None  # it has just been written
     except OSError as error:
         reason = error.strerror or error
         raise OSError(

@@ -86,7 +86,8 @@ def find_images(folder: str | os.PathLike) -> tuple[list[str], Counter[str]]:
         ValueError: there is no image.
         OSError: a folder cannot be read.
     """
-    paths, left_out, folders = [], Counter(), [os.fspath(folder)]
+    paths, folders = [], [os.fspath(folder)]
+    left_out: Counter[str] = Counter()
     seen = {os.fspath(parent) for parent in Path(folder).resolve().parents}
     while folders:
         here = folders.pop()
@@ -125,7 +126,7 @@ def _find_examples(
     """The class names, and the examples of training, validation (perhaps none) and test."""
     validation = _validation_folder(root, val_root)
     folders = {"train": root / "train", "val": validation, "test": root / "test"}
-    if not folders["test"].is_dir():
+    if not (root / "test").is_dir():
         del folders["test"]
     left_out: Counter[str] = Counter()
     files = {name: _files_by_class(folder, left_out) for name, folder in folders.items() if folder}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -29,6 +30,7 @@ def check(cfg: DictConfig) -> None:
         raise ValueError(
             "optim.nesterov=true needs momentum > 0; set optim.momentum or add optim.nesterov=false"
         )
+    _check_folder(cfg)
     _check_search(cfg)
     if in_sweep():
         check_sweep(cfg)
@@ -53,6 +55,16 @@ def check_values(cfg: DictConfig, prefixes: tuple[str, ...] = ("",)) -> None:
         value = OmegaConf.select(cfg, key, default=MISSING)
         if key.startswith(prefixes) and value is not MISSING and not accepts(value):
             raise ValueError(f"{key}={value} is not accepted; it must be {wanted}")
+
+
+def _check_folder(cfg: DictConfig) -> None:
+    """Refuse a folder without images for training, before torch is imported."""
+    train = Path(cfg.data.get("root", "")).expanduser() / "train"
+    if cfg.data.source._target_ == "lecture4.data.load_image_folder" and not train.is_dir():
+        raise ValueError(
+            f"data=image_folder: {train} is not there; an image folder holds train/CLASS/*.png, "
+            f"and perhaps test/CLASS/*.png"
+        )
 
 
 def _check_search(cfg: DictConfig) -> None:
