@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,7 +188,7 @@ def resolution(n: int) -> float:
     return 100 * 1.96 * math.sqrt(2 * 0.25 / n)
 
 
-def verdict(findings: Sequence[Finding]) -> str:
+def verdict(findings: Iterable[Finding]) -> str:
     """The verdict of a claim: its worst finding decides."""
     verdicts = [finding.verdict for finding in findings]
     return next((v for v in (FAILS, UNDECIDED) if v in verdicts), HOLDS)
