@@ -166,8 +166,9 @@ class Lab:
         made = {
             name: self._variant([*net, *own], settings, seeds) for name, own in variants.items()
         }
-        images = self.images_an_epoch(*net) * self.compose(*net).trainer.max_epochs
-        chance, tested = 1 / len(self.dataset.class_names), len(self.dataset.test_labels)
+        cfg = self.compose(*net)
+        dataset, images = self._dataset(cfg), self.images_an_epoch(*net) * cfg.trainer.max_epochs
+        chance, tested = 1 / len(dataset.class_names), len(dataset.test_labels)
         return Comparison(made, settings, list(seeds), chance, tested, images)
 
     def _variant(
