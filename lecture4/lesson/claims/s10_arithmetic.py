@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -109,26 +110,23 @@ def sizes(n: int, f: int, s: int, p: int, d: int = 1) -> Sizes:
     """Sizes for N×N pixels."""
     x, w = torch.zeros(1, 1, n, n), torch.zeros(1, 1, f, f)
     options = {"stride": s, "padding": p, "dilation": d}
-    pools = [
-        lambda: functional.max_pool2d(x, f, **options).shape[-1],
-        lambda: F.max_pool2d(x, f, **options).shape[-1],
-    ]
+    pools = (functional.max_pool2d, F.max_pool2d)
     return Sizes(
-        attempt(lambda: output_size(n, f, s, p, dilation=d)),
-        convolution=[
-            attempt(lambda: functional.conv2d(x, w, **options).shape[-1]),
-            attempt(lambda: F.conv2d(x, w, **options).shape[-1]),
-        ],
-        pooling=[attempt(pool) for pool in pools if 2 * p <= f],
+        attempt(output_size, n, f, **options),
+        [attempt(conv2d, x, w, **options) for conv2d in (functional.conv2d, F.conv2d)],
+        [attempt(max_pool2d, x, f, **options) for max_pool2d in pools if 2 * p <= f],
     )
 
 
-def attempt(size: Callable[[], int]) -> int | None:
-    """A size, or None if the setting is refused."""
+def attempt(
+    operation: Callable, *inputs: Any, stride: int, padding: int, dilation: int
+) -> int | None:
+    """A size, or the side of the maps that were returned, or None if the setting is refused."""
     try:
-        return size()
+        size = operation(*inputs, stride=stride, padding=padding, dilation=dilation)
     except (ValueError, RuntimeError):  # ours, torch's
         return None
+    return size if isinstance(size, int) else size.shape[-1]
 
 
 def count_settings(largest: int) -> dict[str, int]:

@@ -43,8 +43,9 @@ def test_every_small_setting_is_tried(measured):
 def test_a_wrong_formula_is_seen(monkeypatch):
     right = arithmetic.output_size
 
-    def without_floor(n, f, s, p, dilation=1):
-        return right(n, f, s, p, dilation=dilation) + bool((n + 2 * p - dilation * (f - 1) - 1) % s)
+    def without_floor(n, f, stride, padding, dilation):
+        room = n + 2 * padding - dilation * (f - 1) - 1
+        return right(n, f, stride, padding, dilation=dilation) + (room % stride > 0)
 
     monkeypatch.setattr(arithmetic, "output_size", without_floor)
     wrong = arithmetic.count_settings(4)
