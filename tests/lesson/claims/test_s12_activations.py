@@ -47,7 +47,7 @@ def test_each_activation_is_trained_with_its_scheme_on_every_seed(lab, scripted)
     rates = ("sgd", 0.01), ("sgd", 0.03), ("sgd", 0.1), ("adam", 0.001), ("adam", 0.003)
     tried = [f"optim={optim} optim.lr={rate} seed=0" for optim, rate in (*rates, ("adam", 0.01))]
     tried += [f"optim=adam optim.lr=0.003 seed={seed}" for seed in (1, 2)]
-    for activation, init in activations.NETS.values():
+    for activation, init in {"sigmoid": "xavier", "tanh": "xavier", "relu": "he"}.items():
         words = f"model.activation={activation} model.init={init} "
         assert [c.split(words)[1] for c in lab.commands if words in c] == tried
     assert len(lab.commands) == 3 * len(tried)
