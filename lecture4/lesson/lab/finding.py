@@ -151,7 +151,7 @@ def better(
         f"test accuracy of {whose}, minus {than}",
         paired(accuracy, other),
         at_least=max(least, resolution(tested)),
-        why=f"more than luck on {tested:,} test images, and at least {least:g} points",
+        why=f"more than luck on {tested:,} test images, and enough to be worth the choice",
         unit="points",
     )
 
