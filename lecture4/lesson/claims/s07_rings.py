@@ -41,7 +41,7 @@ POLAR = (*LINEAR, "preprocess=polar")
 NET = ("data=rings", "model=mlp", "model.hidden=[16,2]", "model.activation=tanh")
 TRAININGS = {"linear, of (x, y)": LINEAR, "linear, of (r, θ)": POLAR, "net 2–16–2–2": NET}
 STEPS = 21  # on the way from (x, y) to (r, θ)
-REACH = 2.2  # of the drawn plane; the ring ends at 2
+REACH, UNITS = 2.2, 1.1  # of the planes of points, the ring ends at 2, and of tanh units
 GRID = 51
 DRAWN = 400  # test points in a figure
 SHADES = {  # a colour for each class, and a line where P = 1/2
@@ -124,7 +124,7 @@ def measure(lab: Lab) -> Measured:
         points=points[:DRAWN].tolist(),
         labels=labels[:DRAWN].tolist(),
         hidden=scores_of(hidden, points[:DRAWN]).tolist(),
-        hidden_plane=plane(net.model.scores, 1.1),  # tanh ends at 1
+        hidden_plane=plane(net.model.scores, UNITS),
         circle=polar_boundary(linear),
     )
 
@@ -241,7 +241,7 @@ def draw(m: Measured) -> Iterator[Item]:
 
 def _planes(m: Measured) -> Plot:
     shown = {name: (t.plane, m.points, REACH) for name, t in m.trained.items()}
-    shown["the net's units (h₁, h₂)"] = m.hidden_plane, m.hidden, 1.1
+    shown["the net's units (h₁, h₂)"] = m.hidden_plane, m.hidden, UNITS
     drawn = panels(2, 2, list(shown), height=560, horizontal_spacing=0.1, vertical_spacing=0.1)
     for i, (grid, points, reach) in enumerate(shown.values()):
         place = {"row": i // 2 + 1, "col": i % 2 + 1}

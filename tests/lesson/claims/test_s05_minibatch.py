@@ -150,18 +150,19 @@ def test_a_bias_is_noticed(m):
 
 
 @pytest.mark.parametrize(
-    ("own", "full", "verdicts"),
+    ("own", "full", "share", "verdicts"),
     [
-        ([2.3, 2.0, 1.9, 1.8], [2.3, 0.1, 0.1, 0.1], ["does not hold", "does not hold"]),
-        ([2.3, 2.0, 1.9, 1.8], [2.3, 2.3, 2.3, 2.2], ["holds", "holds"]),
-        # lower in the end, with two thirds of the full batch's images
-        ([2.3, 2.25, 2.2, 2.1], [2.3, 2.3, 2.3, 2.2], ["holds", "does not hold"]),
+        ([2.3, 2.0, 1.9, 1.8], [2.3, 0.1, 0.1, 0.1], 4 / 3, ["does not hold", "does not hold"]),
+        ([2.3, 2.0, 1.9, 1.8], [2.3, 2.3, 2.3, 2.2], 1 / 9, ["holds", "holds"]),
+        ([2.3, 2.25, 2.2, 2.1], [2.3, 2.3, 2.3, 2.2], 2 / 3, ["holds", "does not hold"]),
     ],
 )
-def test_trainings_are_compared_with_the_full_batch(m, own, full, verdicts):
+def test_trainings_are_compared_with_the_full_batch(m, own, full, share, verdicts):
     m.training["N = 128"].losses, m.training["full, 512"].losses = [own] * 3, [full] * 3
-    found = judged(minibatch, m)
-    assert [found[name].verdict for name in ("loss of 128", "images of 128")] == verdicts
+    loss, images = (judged(minibatch, m)[name] for name in ("loss of 128", "images of 128"))
+    assert [loss.verdict, images.verdict] == verdicts
+    assert loss.mean == pytest.approx(own[-1] - full[-1])
+    assert images.mean == pytest.approx(share)
 
 
 def test_what_is_drawn(m):

@@ -77,6 +77,12 @@ def test_what_is_drawn_holds_the_numbers(measured):
     assert len(drawn) < 350_000  # with all digits; the page keeps six
 
 
+def test_a_plane_has_a_row_for_each_y():
+    grid = rings.plane(lambda p: torch.stack([0 * p[:, 0], p[:, 0] + 3 * p[:, 1]], 1), 2.0)
+    line = torch.linspace(-2, 2, rings.GRID)
+    torch.testing.assert_close(torch.tensor(grid), (line + 3 * line[:, None]).sigmoid())
+
+
 def test_the_net_boundary_lies_where_its_scores_are_even(measured):
     """Points drawn in the hidden plane are on the sides that the plane's probabilities give."""
     plane, line = torch.tensor(measured.hidden_plane), torch.linspace(-1.1, 1.1, 51)
