@@ -88,16 +88,13 @@ class Measured:
 @torch.no_grad()
 def measure(lab: Lab) -> Measured:
     """Softmax on scores of an untrained MLP, and losses before training."""
+    lab.note("untrained models")
     classifier, data = lab.assemble("model=softmax")
     classes = len(classifier.class_names)
     images, labels = balanced(data, classes, lab.pick(30, 100))
     x = classifier.preprocess(images)
     models = {name: lab.assemble(f"model={choice}")[0].model for name, choice in MODELS.items()}
-    expected = expected_loss(classes, lab.seed)
-    starts = {}
-    for name, model in models.items():
-        lab.note(f"untrained {name}")
-        starts[name] = [start(model, x, labels, seed, expected) for seed in lab.seeds(10)]
+    expected, seeds = expected_loss(classes, lab.seed), lab.seeds(10)
     scores = untrained(models["MLP"], lab.seed)(x)
     sums = [F.softmax(scale * scores, 1).double().sum(1) for scale in (1, 10, 100, 1000)]
     return Measured(
@@ -105,7 +102,10 @@ def measure(lab: Lab) -> Measured:
         classes=classes,
         sum_error=max((total - 1).abs().max().item() for total in sums),
         shifts=[shift(scores, c) for c in CONSTANTS],
-        starts=starts,
+        starts={
+            name: [start(model, x, labels, seed, expected) for seed in seeds]
+            for name, model in models.items()
+        },
     )
 
 
@@ -234,9 +234,8 @@ def draw(m: Measured) -> Iterator[Item]:
         alt="With the largest score subtracted probabilities change by at most "
         f"{max(shift.softmax for shift in shown):.0e}; the formula as written gives no number for "
         f"c = {', '.join(str(shift.constant) for shift in shown if shift.as_written is None)}.",
-        caption="Softmax does not change when a constant is added to the scores, so the largest "
-        "score can be subtracted first, which keeps exp from overflowing. The formula as written "
-        "fails at the limits of float32: ∞/∞ on the right and 0/0 on the left.",
+        caption="Subtracting the largest score first changes no probability, and keeps exp from "
+        "overflowing. The formula as written ends at ∞/∞ on the right and at 0/0 on the left.",
     )
 
 
@@ -249,9 +248,8 @@ def _losses(m: Measured) -> Plot:
         y="loss before training (nats)",
         log="x",
         digits=3,
-        caption=f"Loss of untrained models on {m.images} images, a mark for each of {len(small)} "
-        f"seeds. Dashed: ln K = {log_k:.4f}. Predicted: the expected loss of scores from N(0, σ²). "
-        "A loss far above it would mean a bug; far above ln K, scores too large.",
+        caption=f"{m.images} images, {len(small)} seeds; dashed: ln K. A loss far above that of "
+        "scores from N(0, σ²), as predicted, would mean a bug; far above ln K, scores too large.",
     )
     plot.figure.add_hline(log_k, line={"dash": "dash", "color": COLOURS[7]})
     for i, (name, starts) in enumerate(m.starts.items(), 2):

@@ -178,9 +178,8 @@ def draw(m: Measured) -> Iterator[Item]:
             x="epoch",
             y="nats",
             digits=3,
-            caption=f"{name.capitalize()} targets, α = {alpha}: the loss of {m.images} training "
-            "images, mean and range of the seeds. It is KL, raised by the constant H(P), below "
-            "which it cannot fall.",
+            caption=f"{name.capitalize()} targets, α = {alpha}, {m.images} training images: the "
+            "loss is KL, raised by the constant H(P), below which it cannot fall.",
         )
     goal = 1 - TARGETS["smoothed"] + TARGETS["smoothed"] / len(m.classes)
     confidence = lines(
