@@ -193,9 +193,9 @@ def judge(m: Measured) -> Iterator[Finding]:
         definition="largest for constants |c| ≤ 1000; round-off is ε(K + max |s| + |c|) of float32",
     )
     for name, starts in m.starts.items():
-        small = name == "softmax classifier"  # are its scores, as it draws a small W
+        small = name == "softmax classifier"  # it draws a small W, so its scores are small
         goal = "ln K" if small else "the prediction from its scores' spread"
-        how = f"mean loss of {REDRAWS} last layers, minus that of N(0, σ²) with the σ of each image"
+        how = f"mean over {REDRAWS} draws of the last layer, minus the loss of scores from N(0, σ²)"
         yield Finding(
             f"start of the {name}",
             f"loss of the untrained {name}, minus {goal}",
@@ -248,8 +248,9 @@ def _losses(m: Measured) -> Plot:
         y="loss before training (nats)",
         log="x",
         digits=3,
-        caption=f"{m.images} images, {len(small)} seeds; dashed: ln K. A loss far above that of "
-        "scores from N(0, σ²), as predicted, would mean a bug; far above ln K, scores too large.",
+        xaxis={"dtick": 1},
+        caption=f"{m.images} images, {len(small)} seeds. Predicted: scores from N(0, σ²); dashed: "
+        "ln K. A loss far above the prediction would mean a bug; far above ln K, scores too large.",
     )
     plot.figure.add_hline(log_k, line={"dash": "dash", "color": COLOURS[7]})
     for i, (name, starts) in enumerate(m.starts.items(), 2):

@@ -73,10 +73,8 @@ def measure(lab: Lab) -> Measured:
     labels, runs, gaps = data.dataset.train_labels[index], {}, []
     for name, alpha in TARGETS.items():
         lab.note(f"MLP on {n} images, {name} targets, {len(seeds)} seeds")
-        p, loss = (
-            target(labels, len(classes), alpha),
-            partial(F.cross_entropy, label_smoothing=alpha),
-        )
+        p = target(labels, len(classes), alpha)
+        loss = partial(F.cross_entropy, label_smoothing=alpha)
         runs[name] = [fit(net(x, p, seed), x, labels, p, loss, seed) for seed in seeds]
         gaps += [gradient_gap(net(x, p, seed)(x), labels, p, loss) for seed in seeds]
     return Measured(n, classes, runs, max(gaps))
@@ -109,12 +107,8 @@ def fit(model: MLP, x: Tensor, labels: Tensor, p: Tensor, loss: Loss, seed: int)
 @torch.no_grad()
 def row(scores: Tensor, labels: Tensor, p: Tensor, loss: Loss) -> Row:
     """H(P, Q) and its two parts, each by its own formula in float64."""
-    q = F.softmax(scores.double(), 1)
-    h_pq, h_p, kl = (
-        loss(scores.double(), labels, reduction="none"),
-        F.entropy(p),
-        F.kl_divergence(p, q),
-    )
+    q, h_pq = F.softmax(scores.double(), 1), loss(scores.double(), labels, reduction="none")
+    h_p, kl = F.entropy(p), F.kl_divergence(p, q)
     ways = torch.stack([h_pq, F.cross_entropy_of(p, q), h_p + kl])
     means = (each.mean().item() for each in (h_pq, h_p, kl, q.gather(1, labels[:, None])))
     return Row(*means, gap=(ways.amax(0) - ways.amin(0)).max().item())
@@ -170,17 +164,19 @@ def judge(m: Measured) -> Iterator[Finding]:
 def draw(m: Measured) -> Iterator[Item]:
     """The parts of the loss and the probability of the right class, by epoch; the widget."""
     epochs = range(EPOCHS + 1)
-    parts = {"H(P)": "entropy", "H(P, Q), the loss": "loss", "KL(P ‖ Q)": "kl"}
+    parts = {"H(P)": "entropy", "KL(P ‖ Q)": "kl", "H(P, Q), the loss": "loss"}
     for name, alpha in TARGETS.items():
-        yield lines(
+        plot = lines(
             epochs,
             {label: m.curves(name, quantity) for label, quantity in parts.items()},
             x="epoch",
             y="nats",
             digits=3,
             caption=f"{name.capitalize()} targets, α = {alpha}, {m.images} training images: the "
-            "loss is KL, raised by the constant H(P), below which it cannot fall.",
+            "loss (dotted) is KL, raised by the constant H(P), below which it cannot fall.",
         )
+        plot.figure.data[-1].update(mode="lines", line_dash="dot")
+        yield plot
     goal = 1 - TARGETS["smoothed"] + TARGETS["smoothed"] / len(m.classes)
     confidence = lines(
         epochs,

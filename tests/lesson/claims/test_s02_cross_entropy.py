@@ -92,7 +92,7 @@ def test_drawing_shows_what_was_measured(m):
     *parts, confidence, widget = x.draw(m)
     assert len(widget.data["scores"]) == len(widget.data["classes"]) == 4
     for plot, name in zip(parts, x.TARGETS, strict=True):
-        entropy, loss, kl = (list(t.y) for t in plot.figure.data if t.name)
+        entropy, kl, loss = (list(t.y) for t in plot.figure.data if t.name)
         assert loss == pytest.approx([h + d for h, d in zip(entropy, kl, strict=True)])
         assert kl == pytest.approx(mean_curve(m.curves(name, "kl")))
         assert f"KL(P ‖ Q) from {kl[0]:.3f} to {kl[-1]:.3f}" in plot.alt
