@@ -169,6 +169,7 @@ def test_verdict(m):
         "early",
     ]
     assert verdicts(won) == ["holds"] * 4
+    assert [f.at_least for f in judged(x, won).values()][:3] == [5, 5, 0]
     even = verdicts(invented(m, [0.12, 0.3, 0.3, 0.32]))
     assert even == ["does not hold", "does not hold", "holds", "does not hold"]
     slow = judged(x, invented(m, [0.12, 0.14, 0.9, 0.26]))
