@@ -201,7 +201,7 @@ def unmirrored(tests: Sources, sources: Sources) -> list[str]:
 
 def test_there_are_eight_rooms_and_nothing_beside_them():
     entries = {p.name for p in (ROOT / "lecture4").iterdir() if p.name != "__pycache__"}
-    assert entries == {"__init__.py", *ROOMS}
+    assert entries == {"__init__.py", "py.typed", *ROOMS}
 
 
 @pytest.mark.parametrize(
