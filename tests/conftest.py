@@ -1,10 +1,36 @@
 """Fixtures that several tests use."""
 
+import os
+import random
 from pathlib import Path
 
+# before torch is imported: each process that runs tests, or that a test starts, keeps to a core
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import hypothesis
+import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
 from running import SMALL, compose
+
+# the same examples in each run, also on a busy machine
+hypothesis.settings.register_profile(
+    "tests",
+    database=None,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("tests")
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers():
+    """Draw the same numbers in each test, no matter which tests ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture

@@ -20,7 +20,13 @@ def test_an_error_within_another_is_the_one_that_is_printed():
 def test_an_error_is_two_lines_at_most_and_never_empty():
     assert errors.sentence(ValueError("a\n\nb\nc")) == "a\nb"
     assert errors.sentence(RuntimeError()) == "RuntimeError"
-    assert len(errors.sentence(ValueError("x" * 10_000))) <= 300
+    assert len(errors.sentence(ValueError("x" * 10_000))) <= 603
+
+
+def test_what_a_long_path_leads_to_is_not_cut_off():
+    said = errors.sentence(ValueError(f"data.root=/{'deep/' * 800} is empty; use data=shapes"))
+    assert said.startswith("data.root=/deep/")
+    assert said.endswith("/deep/ is empty; use data=shapes")
 
 
 @pytest.mark.parametrize(
