@@ -3,11 +3,13 @@
 import os
 import random
 from pathlib import Path
+from unittest import mock
 
 # before torch is imported: each process that runs tests, or that a test starts, keeps to a core
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
+import matplotlib.font_manager  # noqa: F401, it builds its cache once, and says so where that is slow
 import numpy as np
 import pytest
 import torch
@@ -26,11 +28,14 @@ hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True)
-def _same_random_numbers():
-    """Draw the same numbers in each test, no matter which tests ran before it."""
+def _whichever_tests_ran_before():
+    """Begin each test with the same environment, random numbers and kernels."""
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+    torch.use_deterministic_algorithms(False)
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture

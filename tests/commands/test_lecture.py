@@ -172,7 +172,7 @@ def test_an_interrupted_run_continues(tmp_path):
             break
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=200)
     assert process.returncode == 130
     assert "interrupted at bugs; 1 of 2 claims are kept" in errors
     assert "Traceback" not in errors

@@ -39,7 +39,7 @@ def kill(place: str, number: int, folder: Path, *arguments: str) -> None:
         env=clean_environment(),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
 
@@ -182,6 +182,8 @@ def test_kills_at_random_moments(tmp_path):
         time.sleep(draw.uniform(0, 0.6))
         process.kill()
         _, errors = process.communicate()
+        if process.returncode == 0:  # a fast machine is at the end by now
+            break
         assert process.returncode == -signal.SIGKILL, errors
         if (last := folder / "checkpoints" / "last.ckpt").exists():
             reached.add(torch.load(last, weights_only=True)["global_step"])

@@ -103,7 +103,7 @@ def test_two_that_were_killed_within_an_epoch_end_as_if_they_had_not_been(tmp_pa
         [*started, *arguments, f"hydra.run.dir={tmp_path / 'killed'}"],
         env=clean_environment(),
         capture_output=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL
