@@ -6,6 +6,8 @@ DEV := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 budget ?= quick
 PYTEST_ARGS ?=
+# a process for each core, 1.3 GB each; tests/conftest.py gives each a single thread
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev demo lecture browser test test-all schema lint format bench clean
@@ -36,10 +38,10 @@ browser: ## install Chromium for the tests of the page (Debian and Ubuntu, as ro
 	command -v chromium || { apt-get update && apt-get install --yes --no-install-recommends chromium; }
 
 test: $(DEV) ## run the tests that are not marked slow; PYTEST_ARGS=… goes to pytest
-	$(BIN)/python -m pytest -m 'not slow' $(PYTEST_ARGS)
+	$(PYTEST) -m 'not slow' $(PYTEST_ARGS)
 
 test-all: $(DEV) ## run every test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 schema: $(CORE) ## write conf/schema/*.json, from which an editor knows the keys of conf/
 	$(BIN)/python -m lecture4.commands.schema

@@ -1,10 +1,41 @@
 """Fixtures that several tests use."""
 
+import os
+import random
 from pathlib import Path
+from unittest import mock
 
+# before torch is imported: each process that runs tests, or that a test starts, keeps to a core
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import hypothesis
+import matplotlib.font_manager  # noqa: F401, it builds its cache once, and says so where that is slow
+import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
 from running import SMALL, compose
+
+# the same examples in each run, also on a busy machine
+hypothesis.settings.register_profile(
+    "tests",
+    database=None,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("tests")
+
+
+@pytest.fixture(autouse=True)
+def _whichever_tests_ran_before():
+    """Begin each test with the same environment, random numbers and kernels."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    torch.use_deterministic_algorithms(False)
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

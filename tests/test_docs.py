@@ -19,7 +19,7 @@ import hydra
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
-from running import CONF, ROOT, SMALL, clean_environment, command
+from running import CONF, ROOT, SMALL, call, clean_environment
 
 from lecture4.lesson.settings import check_lecture
 from lecture4.training import settings
@@ -162,7 +162,7 @@ def test_a_setting_that_does_not_exist_is_found():
 def run(tmp_path_factory) -> Path:
     """A run of one short epoch."""
     folder = tmp_path_factory.mktemp("docs") / "RUN"
-    done = command(*SHORT, "model=softmax", f"hydra.run.dir={folder}")
+    done = call(*SHORT, "model=softmax", f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -203,7 +203,6 @@ def test_a_marked_fence_runs_as_written(fence, desk, request):
         **clean_environment(),
         "PATH": f"{desk / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
     }
     if "RUN" in fence.text:
         shutil.copytree(request.getfixturevalue("run"), desk / "RUN")

@@ -23,7 +23,7 @@ from hydra.errors import (
 from lecture4.commands.hints import FORMER, unknown_key
 from lecture4.runs import resume, sweep
 from lecture4.support import private
-from lecture4.support.processes import forget_stray_ranks, rank
+from lecture4.support.processes import forget_stray_ranks, print_once, rank
 from lecture4.support.streams import tolerate_errors
 from lecture4.training.processes import in_sweep
 
@@ -77,16 +77,11 @@ class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
 
 
 def _report(error: Exception) -> None:
-    """Print an error once, on rank 0, or on the only rank that raises it."""
+    """Print an error, once for all processes that raise it before they have met."""
     if os.environ["LECTURE4_FULL_ERROR"] == "1":
         traceback.print_exception(error)
-    elif rank() == 0:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-    elif "torch" in sys.modules:
-        from torch import distributed
-
-        if distributed.is_available() and distributed.is_initialized():  # else rank 0 raises it too
-            print(f"process {rank()}: error: {sentence(error)}", file=sys.stderr)
+    else:
+        print_once(f"error: {sentence(error)}")
 
 
 class Parser(argparse.ArgumentParser):
@@ -129,7 +124,7 @@ def read_arguments() -> None:
 
 
 def sentence(error: BaseException) -> str:
-    """The message for an error, in at most two lines."""
+    """The message for an error, in at most two lines; long lines lose their middle."""
     while isinstance(error, InstantiationException) and error.__cause__ is not None:
         error = error.__cause__
     text = str(error).strip()

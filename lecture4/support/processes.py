@@ -1,9 +1,13 @@
-"""Rank of this process, read from the environment before torch.distributed is initialized."""
+"""Rank of this process, and what is shared before torch.distributed is initialized."""
 
 import os
+import sys
+import tempfile
+from datetime import timedelta
 
 # rank and world size, as set by torchrun, Lightning's launcher and srun
 NAMES = (("RANK", "WORLD_SIZE"), ("LOCAL_RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
+PATIENCE = timedelta(seconds=30)  # for another process to print an error
 
 
 def rank() -> int:
@@ -25,6 +29,47 @@ def forget_stray_ranks() -> None:
     for name, size in NAMES:
         if _number(name) and (_number(size) or 1) <= 1:
             del os.environ[name]
+
+
+def print_once(text: str) -> None:
+    """Print an error on stderr, unless another process of this run has printed the same.
+
+    A launcher stops all processes when one exits, so a process waits here until the one that came
+    first has printed. Once torch.distributed is initialized, each process prints its own errors.
+    """
+    try:
+        store = _store()
+        if store and store.add(text, 1) > 1:
+            store.wait([f"printed {text}"])
+            return
+    except (RuntimeError, KeyError):  # no store answers, or who came first was stopped
+        store = None
+    print(f"process {rank()}: {text}" if rank() else text, file=sys.stderr, flush=True)
+    if store:
+        store.set(f"printed {text}", "")
+
+
+def _store():
+    """A store that the processes share before they meet; None for one process, or if they have met.
+
+    torchrun keeps one, and so does rank 0 when Lightning has launched the others. The tasks of srun
+    on one machine share a file.
+    """
+    tasks = _number("SLURM_NTASKS") or 1
+    if started_by_torchrun() == 1 and rank() == 0 and tasks == 1:
+        return None
+    from torch import distributed
+
+    if distributed.is_initialized():
+        return None
+    if started_by_torchrun() == 1 and tasks > 1:
+        step = f"lecture4-{os.environ.get('SLURM_JOB_ID')}-{os.environ.get('SLURM_STEP_ID')}"
+        store = distributed.FileStore(os.path.join(tempfile.gettempdir(), step), tasks)
+    else:
+        address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = distributed.TCPStore(*address, is_master=False, timeout=PATIENCE)
+    store.set_timeout(PATIENCE)
+    return store
 
 
 def _number(name: str) -> int | None:

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, is_dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import get_type_hints
 
 import pytest
-from running import ROOT, clean_environment, command
+from running import ROOT, call, clean_environment, command
 
 from lecture4.lesson import report
 from lecture4.lesson.claims import NAMES, claim
@@ -108,12 +109,12 @@ def test_every_claim_has_all_its_parts_and_a_plain_text(name):
     assert is_dataclass(get_type_hints(tested.measure)["return"])
 
 
-def run(*arguments, cwd, **environment):
-    return command(*arguments, cwd=cwd, script="lecture.py", **environment)
+run = partial(call, script="lecture.py")
 
 
 def test_some_claims_make_a_page_of_their_own(tmp_path):
-    done = run(*CHEAP, "copy_to=copy.html", "hydra.run.dir=out", cwd=tmp_path)
+    start = partial(command, script="lecture.py", cwd=tmp_path)
+    done = start(*CHEAP, "copy_to=copy.html", "hydra.run.dir=out")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "out" / "claims.json").read_text())
     assert [c["name"] for c in report["claims"]] == [
@@ -134,8 +135,8 @@ def test_some_claims_make_a_page_of_their_own(tmp_path):
     assert again.stdout.count("measured before") == 2
 
 
-def test_help_names_every_claim_and_every_setting(tmp_path):
-    told = run("--help", cwd=tmp_path).stdout
+def test_help_names_every_claim_and_every_setting():
+    told = run("--help").stdout
     claims = told.partition("\nClaims\n")[2].partition("\nKeys\n")[0].split()
     assert claims == list(NAMES)
     keys = ("claims", "budget", "seed", "data.name", "data.root", "cache", "copy_to")
@@ -168,11 +169,11 @@ def test_an_interrupted_run_continues(tmp_path):
             break
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=200)
     assert process.returncode == 130
     assert "interrupted at bugs; 1 of 2 claims are kept" in errors
     assert "Traceback" not in errors
-    done = run(*arguments, cwd=tmp_path)
+    done = command(*arguments, cwd=tmp_path, script="lecture.py")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("measured before") == 1
 
@@ -211,7 +212,7 @@ def test_bad_input_is_one_sentence(tmp_path, argument, said):
 
 
 def test_train_py_says_where_a_key_of_the_lecture_belongs(tmp_path):
-    done = command("budget=full", cwd=tmp_path)
+    done = call("budget=full", cwd=tmp_path)
     assert done.stderr == (
         "error: budget is not a setting of these choices; it belongs to python lecture.py\n"
     )

@@ -10,54 +10,56 @@ from lecture4.data import PUBLISHED
 ONE_STEP = ["trainer.max_epochs=1", "data.batch_size=200"]  # of 240 images
 TINY_CONVNET = "model.blocks=[{channels: 4, padding: 1, norm: batch, pool: {kernel_size: 4}}]"
 POINTS = ["data=rings", "data.train_size=300", "data.test_size=60", "data.val_size=60"]
-GROUPS = [
-    "augment",
-    "experiment",
-    "logger",
-    "model",
-    "optim",
-    "penalty",
-    "preprocess",
-    "schedule",
-    "sweep",
-    "trainer",
-]
-NEEDS = {
-    ("preprocess", "polar"): POINTS,
-    ("model", "convnet"): [TINY_CONVNET],
-    ("experiment", "demo"): [TINY_CONVNET],
-    ("sweep", "architecture"): [TINY_CONVNET],
+NEED_BLOCKS = {"model=convnet", "experiment=demo", "sweep=architecture"}
+# Any choice of one goes with any of another: one run tries a choice of each.
+TOGETHER = ["augment", "logger", "model", "optim", "penalty", "preprocess", "schedule", "trainer"]
+ALONE = ["experiment", "sweep"]
+# These need a GPU, several processes, or a server; polar needs points.
+ELSEWHERE = {
+    "trainer": {"gpu", "ddp"},
+    "logger": {"wandb", "mlflow"},
+    "preprocess": {"polar"},
 }
-# These need a GPU, several processes, or a server.
-ELSEWHERE = {("trainer", "gpu"), ("trainer", "ddp"), ("logger", "wandb"), ("logger", "mlflow")}
-# These tell torch's formulas from those by hand.
-FORMULAS = ("model", "optim", "penalty")
 
 
 def choices(group: str) -> list[str]:
     return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
 
 
-def runs() -> list[tuple[str, str, str]]:
-    found = [(g, c, "torch") for g in GROUPS for c in choices(g) if (g, c) not in ELSEWHERE]
-    return found + [(g, c, "byhand") for g in FORMULAS for c in choices(g)]
+def together() -> list[list[str]]:
+    """The n-th choice of each group, until each has been in a run."""
+    of = {group: sorted(set(choices(group)) - ELSEWHERE.get(group, set())) for group in TOGETHER}
+    rows = range(max(map(len, of.values())))
+    return [[f"{group}={names[n % len(names)]}" for group, names in of.items()] for n in rows]
+
+
+def alone() -> list[list[str]]:
+    of_model = {"experiment=demo", "sweep=architecture", "sweep=init_activation"}
+    words = [f"{group}={choice}" for group in ALONE for choice in choices(group)]
+    return [[word] if word in of_model else [word, "model=softmax"] for word in words]
 
 
 def test_every_group_is_trained_with():
     folders = {path.name for path in CONF.iterdir() if path.is_dir()}
-    assert folders == {*GROUPS, "data", "hydra", "schema"}
+    assert folders == {*TOGETHER, *ALONE, "data", "hydra", "schema"}
 
 
-@pytest.mark.parametrize(("group", "choice", "formulas"), runs(), ids=lambda value: value)
-def test_every_choice_trains_for_one_step(job, group, choice, formulas):
-    brings_a_model = group in ("model", "experiment") or (group, choice) in {
-        ("sweep", "architecture"),
-        ("sweep", "init_activation"),
-    }
-    model = [] if brings_a_model else ["model=softmax"]
-    needed = NEEDS.get((group, choice), [])
-    words = [f"{group}={choice}", f"formulas={formulas}", *ONE_STEP, *needed]
-    _, folder = job(*model, *words)
+@pytest.mark.parametrize(
+    ("words", "formulas"),
+    [
+        *((row, f) for row in together() for f in ("torch", "byhand")),
+        *((w, "torch") for w in alone()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_every_choice_trains_for_one_step(job, words, formulas):
+    blocks = [TINY_CONVNET] if set(words) & NEED_BLOCKS else []
+    _, folder = job(*words, f"formulas={formulas}", *ONE_STEP, *blocks)
+    assert json.loads((folder / "results.json").read_text())["status"] == "completed"
+
+
+def test_polar_trains_for_one_step(job):
+    _, folder = job(*POINTS, "model=softmax", "preprocess=polar", *ONE_STEP, data=[])
     assert json.loads((folder / "results.json").read_text())["status"] == "completed"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from running import SMALL, command
+from running import SMALL, call
 
 from lecture4.data import cifar
 from lecture4.runs.predictor import dataset_of, find_checkpoint, load
@@ -25,7 +25,7 @@ CONVNET = ["model=convnet", BLOCKS, "data.eval_batch_size=25"]
 def trained(tmp_path_factory):
     """A run's directory."""
     folder = tmp_path_factory.mktemp("run")
-    done = command(*SMALL, "model=softmax", "trainer.max_epochs=2", f"hydra.run.dir={folder}")
+    done = call(*SMALL, "model=softmax", "trainer.max_epochs=2", f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -5,13 +5,18 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
-from running import ROOT, SMALL, clean_environment, command, compose, weights_of
+from running import ROOT, SMALL, call, clean_environment, command, compose, weights_of
+from torch.distributed import TCPStore
 
-from lecture4.support.processes import rank
+from lecture4.support import processes
+from lecture4.support.processes import NAMES, rank
 from lecture4.training import settings
 
 NET = [
@@ -19,6 +24,7 @@ NET = [
     "model.blocks=[{channels: 4, padding: 1, pool: {}}]", "model.dropout=0.3",
     "augment=flip_crop", "trainer.precision=64-true", "trainer.max_epochs=2",
 ]  # fmt: skip
+SLOW = pytest.mark.slow
 TWO = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
 
 
@@ -27,7 +33,7 @@ def torchrun(*arguments: str, cwd: Path, script: str = "train.py") -> subprocess
     return subprocess.run(
         [*started, str(ROOT / script), *arguments],
         cwd=cwd,
-        env={**clean_environment(), "OMP_NUM_THREADS": "1"},
+        env=clean_environment(),
         capture_output=True,
         text=True,
         timeout=300,
@@ -38,7 +44,7 @@ def torchrun(*arguments: str, cwd: Path, script: str = "train.py") -> subprocess
 def one_and_two(tmp_path_factory):
     """The same training in one process and in two; the folder in which the two were started."""
     there = tmp_path_factory.mktemp("processes")
-    one = command(*NET, "trainer=cpu", f"hydra.run.dir={there / 'one'}", OMP_NUM_THREADS="1")
+    one = call(*NET, "trainer=cpu", f"hydra.run.dir={there / 'one'}")
     assert one.returncode == 0, one.stderr
     (there / "two").mkdir()
     two = torchrun("weights", *NET, *TWO, cwd=there / "two", script="tests/collecting.py")
@@ -90,18 +96,18 @@ def test_each_test_image_counts_once(one_and_two):
 def test_two_that_were_killed_within_an_epoch_end_as_if_they_had_not_been(tmp_path):
     arguments = [*NET, *TWO, "checkpoint.every_n_steps=2", "model=mlp", "model.hidden=[8]"]
     arguments = [word for word in arguments if not word.startswith(("model.blocks", "model=conv"))]
-    whole = command(*arguments, f"hydra.run.dir={tmp_path / 'whole'}", OMP_NUM_THREADS="1")
+    whole = command(*arguments, f"hydra.run.dir={tmp_path / 'whole'}")
     assert whole.returncode == 0, whole.stderr
     started = [sys.executable, str(ROOT / "tests" / "killing.py"), "step", "9"]
     killed = subprocess.run(
         [*started, *arguments, f"hydra.run.dir={tmp_path / 'killed'}"],
-        env={**clean_environment(), "OMP_NUM_THREADS": "1"},
+        env=clean_environment(),
         capture_output=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL
-    done = command(f"resume={tmp_path / 'killed'}", OMP_NUM_THREADS="1")
+    done = command(f"resume={tmp_path / 'killed'}")
     assert done.returncode == 0, done.stderr
     a, b = weights_of(tmp_path / "whole"), weights_of(tmp_path / "killed")
     assert all(torch.equal(a[name], b[name]) for name in a)
@@ -137,23 +143,109 @@ def test_rank_before_the_processes_have_met(monkeypatch, surroundings, expected)
     ],
 )
 def test_what_cannot_be_shared_out(tmp_path, arguments, told):
-    done = command(*NET, *TWO, *arguments, f"hydra.run.dir={tmp_path}")
+    done = call(*NET, *TWO, *arguments, f"hydra.run.dir={tmp_path}")
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert told in done.stderr
     assert len(done.stderr.splitlines()) <= 2
 
 
-def test_torchrun_without_ddp_is_one_sentence(tmp_path):
-    done = torchrun(*SMALL, "model=softmax", cwd=tmp_path)
+# train.py with something planted in it; processes that Lightning launches run this file, too
+PLANTED = """
+import sys, time
+sys.path.insert(0, {root!r})
+from lecture4.commands.train import main, resume
+from lecture4.support import processes
+
+def after(seconds, ranks, work):
+    def wait_and_work(*args, **options):
+        time.sleep(seconds if processes.rank() in ranks else 0)
+        return work(*args, **options)
+    return wait_and_work
+
+def fail(*_):
+    raise ValueError("no such folder")
+
+{plant}
+if __name__ == "__main__":
+    main()
+"""
+ORDERS = {
+    "the second exits first": "processes._store = after(120, [0], processes._store)",
+    "the first exits first": "processes._store = after(120, [1], processes._store)",
+    "one is printing when the other would exit": "processes.print = after(5, [0, 1], print)",
+}
+
+
+def planted(tmp_path: Path, plant: str) -> str:
+    path = tmp_path / "planted.py"
+    path.write_text(PLANTED.format(root=str(ROOT), plant=plant))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "order", ["the second exits first", *(pytest.param(o, marks=SLOW) for o in list(ORDERS)[1:])]
+)
+def test_an_error_of_every_process_is_printed_once(tmp_path, order):
+    script = planted(tmp_path, ORDERS[order])
+    done = torchrun(*SMALL, "model=softmax", cwd=tmp_path, script=script)
     assert done.returncode == 1
     assert done.stderr.count("error: torchrun has started 2 processes") == 1
     assert "Traceback" not in done.stdout
 
 
+@pytest.mark.slow
+def test_an_error_of_one_process_is_printed(tmp_path):
+    plant = "if processes.rank(): resume.last_checkpoint = fail"
+    done = command(*NET, *TWO, cwd=tmp_path, script=planted(tmp_path, plant))
+    assert done.returncode != 0
+    assert done.stderr == "process 1: error: no such folder\n"
+
+
+@pytest.fixture(params=["torchrun", "srun"])
+def two_processes(request, monkeypatch, tmp_path):
+    """What the launcher gives a process; a call makes this process the first or the second."""
+    for name in {name for pair in NAMES for name in pair}:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(processes, "PATIENCE", timedelta(seconds=1))
+    if request.param == "torchrun":
+        agent = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+        given = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "RANK": "1"}
+        given |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(agent.port)}
+    else:
+        agent = None
+        given = {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_STEP_ID": "0"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    return agent
+
+
+def test_processes_with_one_error_print_it_once_and_others_each(two_processes, capsys):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(processes.print_once, ["error: the same"] * 8 + ["error: another"]))
+    assert sorted(capsys.readouterr().err.splitlines()) == [
+        "process 1: error: another",
+        "process 1: error: the same",
+    ]
+
+
+def test_an_error_is_printed_if_the_process_that_came_first_was_stopped(two_processes, capsys):
+    processes._store().add("error: half-way", 1)
+    processes.print_once("error: half-way")
+    assert capsys.readouterr().err == "process 1: error: half-way\n"
+
+
+def test_an_error_is_printed_if_no_store_answers(two_processes, monkeypatch, capfd):
+    monkeypatch.setenv("MASTER_PORT", "1")
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    processes.print_once("error: alone")
+    assert capfd.readouterr().err.splitlines()[-1] == "process 1: error: alone"
+
+
 def test_a_stray_variable_makes_no_second_process(tmp_path):
     arguments = [*SMALL, "model=softmax", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}"]
-    done = command(*arguments, SLURM_PROCID="1", RANK="1")
+    done = call(*arguments, SLURM_PROCID="1", RANK="1")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "results.json").exists()
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from running import SMALL, command, weights_of
+from running import SMALL, call, weights_of
 
 from lecture4.byhand import functional as F
 from lecture4.byhand import nn as byhand_nn
@@ -188,7 +188,7 @@ def test_a_check_that_cannot_be_made_has_failed(report, monkeypatch):
 
 
 def test_a_run_prints_both_tables_and_goes_on(tmp_path):
-    done = command(*SMALL, "model=softmax", "sanity=true", "trainer.max_epochs=1", cwd=tmp_path)
+    done = call(*SMALL, "model=softmax", "sanity=true", "trainer.max_epochs=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     report, _, training = done.stdout.partition("training on cpu")
     assert "scores.weight" in report
@@ -198,7 +198,7 @@ def test_a_run_prints_both_tables_and_goes_on(tmp_path):
 
 
 def test_a_failed_check_stops_the_run_and_says_what_to_look_at(tmp_path):
-    done = command(*SMALL, "model=mlp", "model.init=large", "sanity=true", cwd=tmp_path)
+    done = call(*SMALL, "model=mlp", "model.init=large", "sanity=true", cwd=tmp_path)
     assert done.returncode == 1
     first, second = done.stderr.splitlines()
     assert first.startswith("error: sanity check failed: loss at initialisation: ")

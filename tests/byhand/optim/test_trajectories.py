@@ -44,9 +44,8 @@ ADAM_GRID = grid(
     weight_decay=[0, 1e-2],
     amsgrad=[False, True],
     maximize=[False, True],
-    betas=[(0.9, 0.999), (0.0, 0.99), (0.8, 0.9)],
     decoupled_weight_decay=[False, True],
-)
+) + grid(lr=[2e-3], weight_decay=[1e-2], amsgrad=[False, True], betas=[(0.0, 0.99), (0.8, 0.9)])
 
 ADAMW_GRID = grid(lr=[2e-3], weight_decay=[0, 1e-2], amsgrad=[False, True], maximize=[False, True])
 

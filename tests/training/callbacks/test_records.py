@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 import struct
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from running import ROOT, SMALL, clean_environment, command
+from running import ROOT, SMALL, call, clean_environment, command
 
 FIGURES = ["confusion", "curves", "first_layer", "mistakes"]
 RUN = [*SMALL, "model=softmax", "optim.lr=0.01", "trainer.max_epochs=3"]
@@ -51,20 +52,26 @@ def ended(folder: Path) -> str:
     return Status.Name(session(folder, "session_end_info").status)
 
 
-def test_tensorboard_compares_runs_by_what_was_chosen(job):
-    _, folder = job(*RUN)
-    start = session(folder, "session_start_info")
+@pytest.fixture(scope="module")
+def of_softmax(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "softmax"
+    done = call(*RUN, f"hydra.run.dir={folder}")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_tensorboard_compares_runs_by_what_was_chosen(of_softmax):
+    start = session(of_softmax, "session_start_info")
     chosen = dict(start.hparams)
     assert chosen["optim.lr"].number_value == 0.01
     assert chosen["choices.model"].string_value == "softmax"
     assert chosen["optim.nesterov"].string_value == "True"
     assert not any(name.startswith(("logger", "choices.logger")) for name in chosen)
-    assert ended(folder) == "STATUS_SUCCESS"
+    assert ended(of_softmax) == "STATUS_SUCCESS"
 
 
-def test_tensorboard_holds_the_metrics_of_the_best_epoch_and_the_test(job):
-    _, folder = job(*RUN)
-    events, results = tensorboard(folder), results_of(folder)
+def test_tensorboard_holds_the_metrics_of_the_best_epoch_and_the_test(of_softmax):
+    events, results = tensorboard(of_softmax), results_of(of_softmax)
     for tag, name in (
         ("best/val_accuracy", "val_accuracy"),
         ("best/val_loss", "val_loss"),
@@ -74,16 +81,15 @@ def test_tensorboard_holds_the_metrics_of_the_best_epoch_and_the_test(job):
         (point,) = events.Scalars(tag)
         assert point.value == pytest.approx(results[name])
     assert [p.value for p in events.Scalars("val/loss")] == pytest.approx(
-        [row["val/loss"] for row in rows_of(folder)]
+        [row["val/loss"] for row in rows_of(of_softmax)]
     )
 
 
-def test_tensorboard_shows_the_figures(job):
-    _, folder = job(*RUN)
-    events = tensorboard(folder)
+def test_tensorboard_shows_the_figures(of_softmax):
+    events = tensorboard(of_softmax)
     assert sorted(events.Tags()["images"]) == [f"figures/{name}" for name in FIGURES]
     (shown,) = events.Images("figures/mistakes")
-    with Image.open(folder / "figures" / "mistakes.png") as drawn:
+    with Image.open(of_softmax / "figures" / "mistakes.png") as drawn:
         assert Image.open(io.BytesIO(shown.encoded_image_string)).size == drawn.size
 
 
@@ -100,7 +106,7 @@ def test_a_run_that_diverged_is_not_a_success_in_tensorboard(job, tmp_path):
     assert session(folder, "session_end_info") is None
 
 
-def test_the_hparams_tab_has_the_columns_of_every_run(job, tmp_path):
+def test_the_hparams_tab_has_the_columns_of_every_run(job, of_softmax, tmp_path):
     """Runs of two models differ in their settings; a description of the first would hide some."""
     from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
     from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
@@ -108,7 +114,7 @@ def test_the_hparams_tab_has_the_columns_of_every_run(job, tmp_path):
     from tensorboard.plugins.base_plugin import TBContext
     from tensorboard.plugins.hparams.backend_context import Context
 
-    job(*RUN, folder=tmp_path / "softmax")
+    shutil.copytree(of_softmax, tmp_path / "softmax")
     job("model=mlp", "model.hidden=[4]", "trainer.max_epochs=1", folder=tmp_path / "mlp")
     files = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
     provider = MultiplexerDataProvider(files, str(tmp_path))
@@ -130,15 +136,11 @@ def test_lists_of_blocks_become_single_values(job):
 
 @pytest.fixture(scope="module")
 def mlflow_runs(tmp_path_factory):
-    """Two processes that begin, at once, to use one file: a run that ends well, one that fails."""
+    """A run that ends well, and one that fails, in one file."""
     mlflow = pytest.importorskip("mlflow")
     there = tmp_path_factory.mktemp("a room with spaces")
-
-    def run(name: str, arguments: list[str]):
-        return command(*arguments, "logger=mlflow", f"hydra.run.dir={there / name}", cwd=there)
-
-    with ThreadPoolExecutor(2) as pool:
-        good, bad = pool.map(run, ("good", "bad"), (RUN, DIVERGES))
+    good = command(*RUN, "logger=mlflow", f"hydra.run.dir={there / 'good'}", cwd=there)
+    bad = call(*DIVERGES, "logger=mlflow", f"hydra.run.dir={there / 'bad'}", cwd=there)
     return good, bad, there, mlflow.MlflowClient(f"sqlite:///{there}/mlruns.db")
 
 
@@ -194,6 +196,19 @@ def test_mlflow_knows_a_run_that_failed(mlflow_runs):
 
 
 @pytest.mark.slow
+def test_two_processes_may_begin_to_use_one_file_of_mlflow_at_once(tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+
+    def run(name: str) -> subprocess.CompletedProcess:
+        return command(*RUN, "logger=mlflow", f"hydra.run.dir={tmp_path / name}", cwd=tmp_path)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [(done.returncode, done.stderr) for done in pool.map(run, "ab")] == [(0, "")] * 2
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlruns.db")
+    assert {mlflow_run(client, tmp_path / name).info.status for name in "ab"} == {"FINISHED"}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_mlflow_knows_a_run_that_was_stopped(tmp_path, by):
     mlflow = pytest.importorskip("mlflow")
@@ -208,7 +223,7 @@ def test_mlflow_knows_a_run_that_was_stopped(tmp_path, by):
         if line.startswith("epoch   2/"):
             process.send_signal(by)
             break
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=200)
     assert err.startswith("interrupted in epoch ")
     assert len(err.splitlines()) == 1
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlruns.db")
