@@ -46,9 +46,10 @@ test-all: $(DEV) ## run every test
 schema: $(CORE) ## write conf/schema/*.json, from which an editor knows the keys of conf/
 	$(BIN)/python -m lecture4.commands.schema
 
-lint: $(DEV) ## check style and formatting
+lint: $(DEV) ## check style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(DEV) ## fix style and formatting
 	$(BIN)/ruff check --fix .
@@ -59,7 +60,8 @@ bench: $(DEV) ## measure speed against plain PyTorch and the usual pipeline
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/byhand.py
+	$(BIN)/python benchmarks/image_folder.py
 
 clean: ## remove .venv and caches; outputs and data stay
-	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -7,7 +7,7 @@ transforms run image by image, with 0, 1 or 2 worker processes, whichever is fas
 import time
 from itertools import chain
 
-from rounds import arguments, compare
+from rounds import compare, with_cifar10
 from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import CIFAR10
@@ -33,7 +33,7 @@ def images_per_second(batches, ready=lambda images: images, seconds: float = 4.0
 
 def main() -> None:
     """Compare the two in interleaved rounds."""
-    options = arguments(__doc__)
+    options = with_cifar10(__doc__)
     dataset = load_cifar10(options.root)
     augment = Flip(dataset.input_shape, crop=4)
     preprocess = ChannelStandardize(dataset.input_shape).fit(dataset.train_inputs)

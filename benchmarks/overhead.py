@@ -12,7 +12,7 @@ from functools import partial
 
 import hydra
 import torch
-from rounds import arguments, compare, train_seconds
+from rounds import compare, train_seconds, with_cifar10
 from torch.nn.functional import cross_entropy
 
 from lecture4.training.assemble import assemble
@@ -69,7 +69,7 @@ def bare(model: str, root: str) -> float:
 
 
 if __name__ == "__main__":
-    options = arguments(__doc__, models={"nargs": "+", "default": list(EPOCHS)})
+    options = with_cifar10(__doc__, models={"nargs": "+", "default": list(EPOCHS)})
     for name in options.models:
         compare(
             name,

@@ -14,7 +14,7 @@ import warnings
 
 import pytorch_lightning as pl
 import torch
-from rounds import arguments, compare, train_seconds
+from rounds import compare, train_seconds, with_cifar10
 from torch import nn
 from torch.utils.data import DataLoader, random_split
 from torchmetrics.classification import MulticlassAccuracy
@@ -82,7 +82,7 @@ def ours(root: str) -> float:
 
 
 if __name__ == "__main__":
-    options = arguments(__doc__)
+    options = with_cifar10(__doc__)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers")
     compare(

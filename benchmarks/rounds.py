@@ -12,19 +12,30 @@ from pathlib import Path
 
 import torch
 
+from lecture4.data import cifar10_lies_in
+
 ROOT = Path(__file__).parent.parent
 
 
 def arguments(description: str, **more: dict) -> argparse.Namespace:
-    """Parse ``--root``, ``--rounds`` and ``more`` options of a benchmark."""
+    """Parse ``--rounds`` and ``more`` options of a benchmark."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument(
-        "--root", default=os.environ.get("CIFAR10_ROOT", "data"), help="of CIFAR-10"
-    )
     parser.add_argument("--rounds", type=int, default=5)
     for name, options in more.items():
         parser.add_argument(f"--{name}", **options)
     return parser.parse_args()
+
+
+def with_cifar10(description: str, **more: dict) -> argparse.Namespace:
+    """Parse options and ``--root``; exit with a sentence if it does not hold CIFAR-10."""
+    root = {"default": os.environ.get("CIFAR10_ROOT", "data"), "help": "folder of CIFAR-10"}
+    options = arguments(description, root=root, **more)
+    if not cifar10_lies_in(options.root):
+        sys.exit(
+            f"error: CIFAR-10 is not in {options.root}; name its folder by --root or CIFAR10_ROOT, "
+            "or download it: python train.py model=softmax"
+        )
+    return options
 
 
 def train_seconds(*overrides: str) -> float:

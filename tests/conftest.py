@@ -41,6 +41,14 @@ def _whichever_tests_ran_before():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Decoded images of tests are not kept in the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LECTURE4_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def job(tmp_path):
     """Run train.py's main function in this process: ``job("model=mlp")`` -> (metric, folder)."""

@@ -30,6 +30,26 @@ def kill_at_job(number: int, *arguments: str) -> None:
     process.communicate()
 
 
+def sweep_here(monkeypatch, *arguments: str) -> int:
+    """Run train.py -m in this process; return its exit code."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from lecture4.commands.train import main
+    from lecture4.runs.sweep.hydra import Watch
+
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", *ONE_EPOCH, *arguments])
+    monkeypatch.setattr(Watch, "begun", None)
+    for name in ("HYDRA_FULL_ERROR", "LECTURE4_FULL_ERROR"):
+        monkeypatch.setenv(name, "0")
+    try:
+        main()
+    except SystemExit as end:
+        return end.code
+    finally:
+        HydraConfig.instance().cfg = None
+    return 0
+
+
 def rows_of(folder: Path) -> list[dict[str, str]]:
     with open(folder / "sweep.csv", newline="") as lines:
         return list(csv.DictReader(lines))

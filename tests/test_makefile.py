@@ -83,7 +83,7 @@ def imported(tree: ast.AST, within_functions: bool) -> set[str]:
             names.add(node.module.split(".")[0])
         elif within_functions or not isinstance(node, ast.FunctionDef):
             waiting += ast.iter_child_nodes(node)
-    return names - set(sys.stdlib_module_names) - {"lecture4"}
+    return names - set(sys.stdlib_module_names) - {"lecture4", "hydra_plugins"}
 
 
 providers = cache(packages_distributions)  # reads the metadata of every installed package

@@ -47,6 +47,7 @@ TESTS_WITHOUT_MODULE = {
     "tests/lesson/page/test_widgets.py": "lecture4/lesson/page/widgets/*.js",
     "tests/models/test_gradients_on_paper.py": "gradients of whole nets",
     "tests/runs/sweep/test_grid.py": "hydra_plugins/lecture4_grid.py",
+    "tests/runs/sweep/test_optuna.py": "hydra_plugins/lecture4_optuna.py",
     "tests/training/test_learning.py": "each model learns",
 }
 Sources = dict[str, str]  # text of each file, by its path below the root
@@ -200,7 +201,7 @@ def unmirrored(tests: Sources, sources: Sources) -> list[str]:
 
 def test_there_are_eight_rooms_and_nothing_beside_them():
     entries = {p.name for p in (ROOT / "lecture4").iterdir() if p.name != "__pycache__"}
-    assert entries == {"__init__.py", *ROOMS}
+    assert entries == {"__init__.py", "py.typed", *ROOMS}
 
 
 @pytest.mark.parametrize(

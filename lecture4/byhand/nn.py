@@ -80,7 +80,7 @@ def _batch_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d, input: torch.Tensor) -> 
     if layer.training and tracks and layer.num_batches_tracked is not None:
         layer.num_batches_tracked.add_(1)
         if momentum is None:  # running statistics are the mean over all batches so far
-            momentum = 1 / layer.num_batches_tracked.double()
+            momentum = 1 / layer.num_batches_tracked.double()  # type: ignore[assignment]
     return F.batch_norm(
         input,
         layer.running_mean if tracks else None,

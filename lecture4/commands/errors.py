@@ -24,6 +24,7 @@ from lecture4.commands.hints import FORMER, unknown_key
 from lecture4.runs import resume, sweep
 from lecture4.support import private
 from lecture4.support.processes import forget_stray_ranks, print_once, rank
+from lecture4.support.streams import tolerate_errors
 from lecture4.training.processes import in_sweep
 
 # choices that need an optional package, and the extra that installs it
@@ -52,6 +53,7 @@ class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
         # With HYDRA_FULL_ERROR=1, Hydra raises errors instead of printing them.
         os.environ.setdefault("LECTURE4_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
         os.environ["HYDRA_FULL_ERROR"] = "1"
+        tolerate_errors()
         _silence_libraries()
 
     def __exit__(self, kind, error: BaseException | None, trace) -> bool:
@@ -70,7 +72,7 @@ class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
         _report(error)
         if not in_sweep():
             sys.exit(1)
-        sweep.record_failure(run_directory(), sentence(error))
+        sweep.record(run_directory(), "failed", sentence(error))
         return True
 
 
@@ -133,16 +135,14 @@ def sentence(error: BaseException) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    from lecture4.support.console import printable
+    from lecture4.support.console import printable, shortened
 
-    lines = [f"{x[:300]} … {x[-300:]}" if len(x) > 600 else x for x in lines[:2]]
-    return "\n".join(map(printable, lines))
+    return "\n".join(printable(shortened(line)) for line in lines[:2])
 
 
 def _unknown_choice(error: MissingConfigException, match: re.Match) -> str:
     group, choice = match.groups()
     if choice in EXTRAS:
-        group = "sweep" if group == "hydra/sweeper" else group
         return f"{group}={choice} needs an extra package: {_install(choice)}"
     if f"{group}={choice}" in FORMER:
         return f"{group}={choice} is no longer a choice; {FORMER[f'{group}={choice}']}"
@@ -153,8 +153,14 @@ def _install(package: str) -> str:
     return f"pip install -e '.[{EXTRAS[package]}]'"
 
 
+WITHOUT_CONF = (
+    "conf/ is not installed with the package; clone the repository, and run train.py or "
+    "pip install -e . there"
+)
 # Errors that need another text: type, pattern in the text, sentence.
 KNOWN: list[tuple[Any, str, Callable[[Any, re.Match], str]]] = [
+    (MissingConfigException, "^Primary config", lambda e, m: WITHOUT_CONF),
+    (FileNotFoundError, "conf/(train|lecture).yaml", lambda e, m: WITHOUT_CONF),
     (MissingConfigException, r"Could not find '(.+)/([^/']+)'\s+Available", _unknown_choice),
     (ConfigCompositionException, r"Could not override '([^']+)'", lambda e, m: unknown_key(m[1])),
     (
@@ -179,6 +185,11 @@ KNOWN: list[tuple[Any, str, Callable[[Any, re.Match], str]]] = [
         ModuleNotFoundError,
         "wandb|mlflow",
         lambda e, m: f"logger={m[0]} needs an extra package: {_install(m[0])}",
+    ),
+    (
+        ModuleNotFoundError,
+        "optuna",
+        lambda e, m: f"sweep=optuna needs an extra package: {_install('optuna')}",
     ),
     (OSError, r"^\[Errno", lambda e, m: f"{e.filename}: {e.strerror}" if e.filename else str(e)),
     (

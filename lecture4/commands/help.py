@@ -1,7 +1,6 @@
 """``--help``: each group, choice and key with its comment in conf/."""
 
 import json
-import os
 import shutil
 import sys
 import textwrap
@@ -28,14 +27,6 @@ python lecture.py --hydra-help                      Hydra's own flags"""
 def help_requested() -> bool:
     """Whether the command line has -h or --help."""
     return not {"-h", "--help"}.isdisjoint(sys.argv[1:])
-
-
-def show(text: str) -> None:
-    """Print the help; ignore a pipe closed by the reader, as by ``| head``."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def train_help() -> str:

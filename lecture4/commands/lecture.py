@@ -4,16 +4,18 @@ import hydra
 from omegaconf import DictConfig
 
 from lecture4.commands.errors import check_flags, plain_errors, run_directory
-from lecture4.commands.help import help_requested, lecture_help, show
+from lecture4.commands.help import help_requested, lecture_help
 from lecture4.lesson.settings import check_lecture
 from lecture4.support.conf import CONF
+from lecture4.support.streams import check_written
 
 
 def main() -> None:
     """Read the command line and test the claims."""
     with plain_errors():
         if help_requested():
-            show(lecture_help())
+            print(lecture_help())
+            check_written(gone=0)
             return
         check_flags()
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="lecture")(job)()

@@ -4,9 +4,10 @@ import hydra
 from omegaconf import DictConfig
 
 from lecture4.commands.errors import plain_errors, read_arguments, run_directory
-from lecture4.commands.help import help_requested, show, train_help
+from lecture4.commands.help import help_requested, train_help
 from lecture4.runs import resume, sweep
 from lecture4.support.conf import CONF
+from lecture4.support.streams import check_written
 from lecture4.training.settings import check
 
 
@@ -14,21 +15,27 @@ def main() -> None:
     """Read the command line; print help, or train."""
     with plain_errors(), sweep.summarize():
         if help_requested():
-            show(train_help())
+            print(train_help())
+            check_written(gone=0)
             return
         read_arguments()
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(job)()
 
 
-def train(cfg: DictConfig) -> float:
-    """Train, test and record one model; return the validation accuracy of its best epoch."""
+def train(cfg: DictConfig) -> float | None:
+    """Train, test and record one model; return the validation accuracy of its best epoch.
+
+    Returns None if the run is a trial of a study and was pruned.
+    """
     cfg = resume.configuration(cfg)
     check(cfg)
+    report = sweep.join_study(cfg)
     if (done := resume.completed(cfg)) is not None:
         return done
     import pytorch_lightning as pl
 
     from lecture4.training.assemble import assemble, build, hyperparameters
+    from lecture4.training.callbacks import Pruned
     from lecture4.training.trainer import make_trainer
 
     pl.seed_everything(cfg.seed, verbose=False)
@@ -51,11 +58,20 @@ def train(cfg: DictConfig) -> float:
         cfg.seed,
         hyperparameters(cfg),
         cfg.checkpoint.every_n_steps,
+        report,
     )
-    trainer.fit(classifier, data, ckpt_path=checkpoint)
+    try:
+        trainer.fit(classifier, data, ckpt_path=checkpoint)
+    except Pruned as stopped:
+        sweep.record(folder, "pruned", str(stopped))
+        print(f"pruned: {stopped}")
+        return None
     best = f"{trainer.checkpoint_callback.dirpath}/best.ckpt"  # where rank 0 saved it
     trainer.test(classifier, data, ckpt_path=best, verbose=False)
     return classifier.metrics["val/accuracy"]
 
 
-job = plain_errors()(train)
+def job(cfg: DictConfig) -> float | None:
+    """Run ``train``; launchers pickle this function by its name."""
+    with plain_errors(), sweep.hold_trial():
+        return train(cfg)

@@ -4,6 +4,7 @@ Each is an ``nn.Module`` on batches, on the batch's device, with a draw for each
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,19 +63,19 @@ class Flip(nn.Module):
         n, channels, height, width = images.shape
         if not words:
             words = (torch.randint(2**62, (n,), device=images.device),)
-        u = uniform(mix(*words), 3)
-        if u.device.type == "cpu":  # NumPy is faster for small arrays
-            u, xp, rows, columns = u.numpy(), np, np.arange(height), np.arange(width)
-        else:
-            rows, columns = (torch.arange(side, device=u.device) for side in (height, width))
-            xp = torch
+        u: Any = uniform(mix(*words), 3)
+        xp: Any = np if u.device.type == "cpu" else torch  # NumPy is faster for small arrays
+        u = u.numpy() if xp is np else u
+        rows, columns = (xp.arange(side, device=u.device) for side in (height, width))
         mirror, down, right = u.T[:, :, None]  # (N, 1) each
         rows = self._shifted(rows, down, xp)  # (N, H): the row that each row is taken from
         columns = self._shifted(columns, right, xp)  # (N, W)
         columns = xp.where(mirror < 0.5, columns, xp.flip(columns, (1,)))
 
         source = torch.as_tensor(rows)[:, :, None] * width + torch.as_tensor(columns)[:, None, :]
-        source = source.view(n, 1, -1).expand(-1, channels, -1)  # (N, H, W) -> (N, C, H·W)
+        source = source.view(n, 1, height * width).expand(
+            -1, channels, -1
+        )  # (N, H, W) -> (N, C, H·W)
         return images.flatten(2).gather(2, source).view_as(images)
 
     def _shifted(self, places, u, xp):

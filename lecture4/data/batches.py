@@ -19,7 +19,10 @@ class Rows(torch.utils.data.Dataset):
     def __getitem__(self, index: torch.Tensor | list[torch.Tensor]) -> Batch | list[Batch]:
         """The batch of the examples ``index``, or the batches of a list of indices."""
         if isinstance(index, list):
-            return [self[one] for one in index]
+            return [self._batch(one) for one in index]
+        return self._batch(index)
+
+    def _batch(self, index: torch.Tensor) -> Batch:
         # ten times as fast as inputs[index]
         return self.inputs.index_select(0, index), self.labels.index_select(0, index), index
 
@@ -41,7 +44,7 @@ class InOrder(torch.utils.data.Sampler):
     def __len__(self) -> int:
         return -(-len(self.index) // self.batch_size)
 
-    def __iter__(self) -> Iterator[torch.Tensor]:
+    def __iter__(self) -> Iterator[torch.Tensor | list[torch.Tensor]]:
         for batch in self.index.split(self.batch_size):
             yield batch[self.rank :: self.ranks]
 
@@ -130,7 +133,7 @@ class Loader(DataLoader):
             pin_memory=pin_memory,
         )
 
-    def __iter__(self) -> Iterator[Batch | list[Batch]]:
+    def __iter__(self) -> Iterator[Batch | list[Batch]]:  # type: ignore[override]
         if self.num_workers or self.pin_memory:
             return super().__iter__()
         return map(self.dataset.__getitem__, self.sampler)
@@ -142,9 +145,10 @@ class ResumableLoader(Loader):
     Lightning saves its ``state_dict`` in checkpoints: how many batches of an epoch are done.
     """
 
+    sampler: Shuffled
     handed_out = 0
 
-    def __iter__(self) -> Iterator[list[Batch]]:
+    def __iter__(self) -> Iterator[Batch | list[Batch]]:  # type: ignore[override]
         self.handed_out = self.sampler.first
         for chunk in super().__iter__():
             self.handed_out += 1

@@ -15,7 +15,8 @@ class Dataset:
 
     Inputs are images, uint8 (N, C, H, W), or points, float32 (N, D); labels are int64 (N,), indices
     into ``class_names``. ``source`` recreates the dataset from plain values: ``name``, a key of
-    ``lecture4.data.SOURCES``, and the arguments of that function.
+    ``lecture4.data.SOURCES``, and the arguments of that function. The last ``val_count`` training
+    examples are the validation split; with 0 it is split off from all of them.
 
     Raises:
         ValueError: a label is not an index into ``class_names``. No later step checks labels on a
@@ -28,6 +29,7 @@ class Dataset:
     test_inputs: torch.Tensor
     test_labels: torch.Tensor
     source: Mapping[str, Any] = field(default_factory=dict)
+    val_count: int = 0
 
     def __post_init__(self):
         classes = len(self.class_names)
@@ -44,9 +46,21 @@ class Dataset:
         """Shape of one input: (C, H, W) or (D,)."""
         return tuple(self.train_inputs.shape[1:])
 
+    def split(self, val_size: int | float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Indices of the training and validation examples among ``train_inputs``.
+
+        Args:
+            val_size: see ``stratified_split``; unused with a ``val_count``.
+            seed: likewise.
+        """
+        if not self.val_count:
+            return stratified_split(self.train_labels, val_size, seed)
+        train, val = torch.arange(len(self.train_labels)).tensor_split([-self.val_count])
+        return train, val
+
 
 def stratified_split(
-    labels: torch.Tensor, val_size: int | float, seed: int
+    labels: torch.Tensor, val_size: int | float, seed: int, name: str = "val_size"
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Split indices 0 … N − 1 into training and validation, stratified by class, each ascending.
 
@@ -57,6 +71,7 @@ def stratified_split(
         labels: int64 (N,).
         val_size: number of validation examples, or a fraction of N if less than 1.
         seed: of the generator; the same seed gives the same split.
+        name: of ``val_size`` in an error.
 
     Raises:
         ValueError: validation would be empty, or a class would have no training example.
@@ -66,8 +81,8 @@ def stratified_split(
     counts = torch.bincount(labels)
     if not 1 <= wanted <= n - int((counts > 0).sum()):
         raise ValueError(
-            f"val_size={val_size} takes {wanted} of {n} training examples for validation; it must "
-            f"be at least 1 and leave one of each class for training"
+            f"{name}={val_size} takes {wanted} of {n} training examples; it must be at least 1 and "
+            f"leave one of each class for training"
         )
     share = counts * (wanted / n)
     take = share.floor().long()

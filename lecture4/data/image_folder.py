@@ -1,101 +1,222 @@
-"""Images in folders: root/{train,test}/CLASS/*.png, *.jpg, …"""
+"""Images in folders, root/{train,test}/CLASS/*.png, *.jpg, …: which files count, and the splits."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+import sys
+import unicodedata
+from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from lecture4.data.dataset import Dataset
+from lecture4.data.dataset import Dataset, stratified_split
+from lecture4.data.decode import RESIZES
+from lecture4.data.image_cache import decoded_images
+from lecture4.support.console import printable
+from lecture4.support.processes import rank
 
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".avif"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".jp2", ".j2k"),
+)
+NOT_DATA = ("__MACOSX", "@eaDir", "lost+found")  # folders that systems add
+VALIDATION = ("valid", "val", "validation")  # folders below root
 
-def load_image_folder(root: str | os.PathLike, image_size: int = 32) -> Dataset:
-    """Read every image below ``root/train/CLASS`` and ``root/test/CLASS`` into memory.
-
-    Raises:
-        ValueError: a folder or class is missing or empty, there is only one class, train and test
-            have different classes, or a file cannot be read as an image.
-    """
-    root = Path(root).expanduser()
-    files = {split: _files_by_class(root / split) for split in ("train", "test")}
-    class_names = list(files["train"])
-    if len(class_names) < 2:
-        raise ValueError(
-            f"{root / 'train'} has one class, {class_names[0]}; at least two are needed"
-        )
-    if odd := sorted(set(class_names) ^ set(files["test"])):
-        alone = [
-            f"only {split} has {', '.join(name for name in odd if name in files[split])}"
-            for split in ("train", "test")
-            if any(name in files[split] for name in odd)
-        ]
-        raise ValueError(
-            f"{root}: train and test must have the same classes; {' and '.join(alone)}"
-        )
-
-    def tensors(split: str) -> tuple[torch.Tensor, torch.Tensor]:
-        paths = [path for paths in files[split].values() for path in paths]
-        counts = torch.tensor([len(files[split][name]) for name in class_names])
-        with ThreadPoolExecutor() as pool:
-            images = list(pool.map(lambda path: read_image(path, image_size), paths))
-        return torch.stack(images), torch.arange(len(class_names)).repeat_interleave(counts)
-
-    source = {"name": "image_folder", "root": str(root.absolute()), "image_size": image_size}
-    return Dataset(class_names, *tensors("train"), *tensors("test"), source)
+Example = tuple[str, int]  # path and label
 
 
-def read_image(path: str | os.PathLike, image_size: int) -> torch.Tensor:
-    """Read an image of any size and mode as uint8 (3, image_size, image_size).
+def load_image_folder(
+    root: str | os.PathLike,
+    image_size: int = 32,
+    channels: int = 3,
+    resize: str = "stretch",
+    test_size: int | float = 0.2,
+    val_root: str | os.PathLike | None = None,
+    cache: str | os.PathLike | None = None,
+) -> Dataset:
+    """Decode the images below ``root/train/CLASS`` and ``root/test/CLASS``, or map earlier results.
 
-    The EXIF orientation is applied, transparent pixels become white, 16 bits become 8, and the
-    image is resized to a square without keeping its aspect ratio.
+    Files that are left out and splits that are made are reported on stderr.
+
+    Args:
+        root: holds ``train``, and may hold ``test`` and one of ``VALIDATION``.
+        image_size: side of the squares that images become.
+        channels: 3 (RGB) or 1 (grey).
+        resize: ``stretch``, ``crop`` or ``pad``, see ``lecture4.data.decode.read_image``.
+        test_size: number or fraction of the images in ``train`` that become the test set,
+            stratified by class, if there is no ``test``.
+        val_root: folder of the validation split; None for one of ``VALIDATION`` below ``root``, or
+            else the caller splits the training images.
+        cache: folder of decoded images; None for ``lecture4.data.image_cache.cache_folder()``.
 
     Raises:
-        ValueError: the file cannot be read as an image.
+        ValueError: a folder or class is missing or empty, there is only one class, splits have
+            different classes, or a file cannot be read as an image.
+        OSError: a folder cannot be read, or the cache not written.
     """
-    try:
-        with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith(("I", "F")):  # 16 or 32 bits, which convert() would clip
-                image = Image.fromarray(_to_8_bits(np.asarray(image)))
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            image = image.convert("RGB").resize((image_size, image_size), Image.Resampling.BILINEAR)
-    except Exception as error:  # decoders raise all kinds of errors on broken files
-        raise ValueError(f"{path} cannot be read as an image ({error})") from error
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # HWC -> CHW
+    if resize not in RESIZES or channels not in (1, 3):
+        raise ValueError(
+            f"resize={resize} must be one of {', '.join(RESIZES)}, and channels={channels} 1 or 3"
+        )
+    root = Path(root).expanduser().absolute()
+    class_names, train, val, test = _find_examples(root, val_root, test_size)
+    every = [*train, *val, *test]
+    images = decoded_images([path for path, _ in every], (image_size, channels, resize), cache)
+    labels, end = torch.tensor([label for _, label in every]), len(train) + len(val)
+    source = {
+        "name": "image_folder",
+        "root": str(root),
+        "image_size": image_size,
+        "channels": channels,
+        "resize": resize,
+        "test_size": test_size,
+        "val_root": str(Path(val_root).expanduser().absolute()) if val_root else None,
+    }
+    splits = images[:end], labels[:end], images[end:], labels[end:]
+    return Dataset(class_names, *splits, source, val_count=len(val))
 
 
-def _to_8_bits(pixels: np.ndarray) -> np.ndarray:
-    full_scale = 1 if pixels.dtype.kind == "f" and pixels.max(initial=0) <= 1 else 65535
-    return (pixels.astype(np.float64) * (255 / full_scale)).clip(0, 255).round().astype(np.uint8)
+def find_images(folder: str | os.PathLike) -> tuple[list[str], Counter[str]]:
+    """List the image files below a folder, sorted, and count what is left out, by reason.
+
+    Regular files with one of ``SUFFIXES`` count, also by links. Links to folders are followed, but
+    no folder is read twice. Left out are names that start with a dot, ``NOT_DATA``, other suffixes
+    and special files.
+
+    Raises:
+        ValueError: there is no image.
+        OSError: a folder cannot be read.
+    """
+    paths, folders = [], [os.fspath(folder)]
+    left_out: Counter[str] = Counter()
+    seen = {os.fspath(parent) for parent in Path(folder).resolve().parents}
+    while folders:
+        here = folders.pop()
+        if (real := os.path.realpath(here)) in seen:
+            left_out["linked folders that were read before"] += 1
+            continue
+        seen.add(real)
+        for name in os.listdir(here):
+            path, suffix = os.path.join(here, name), os.path.splitext(name)[1].lower()
+            if _is_hidden(name):
+                left_out["hidden"] += 1
+            elif os.path.isdir(path):
+                folders.append(path)
+            elif suffix not in SUFFIXES:
+                left_out[suffix or "without a suffix"] += 1
+            elif os.path.exists(path) and not os.path.isfile(path):
+                left_out["pipes or devices"] += 1
+            else:  # also a dangling link, which reading will name
+                paths.append(path)
+    if not paths:
+        others = f" (left out: {summary(left_out)})" if left_out else ""
+        raise ValueError(
+            f"{folder} holds no image{others}; accepted suffixes are {', '.join(SUFFIXES)}"
+        )
+    return sorted(paths, key=_order), left_out
 
 
-def _files_by_class(folder: Path) -> dict[str, list[Path]]:
+def summary(left_out: Counter[str]) -> str:
+    """What was left out: ``2 hidden, 1 .txt``."""
+    return ", ".join(f"{n} {reason}" for reason, n in left_out.most_common())
+
+
+def _find_examples(
+    root: Path, val_root: str | os.PathLike | None, test_size: int | float
+) -> tuple[list[str], list[Example], list[Example], list[Example]]:
+    """The class names, and the examples of training, validation (perhaps none) and test."""
+    validation = _validation_folder(root, val_root)
+    folders = {"train": root / "train", "val": validation, "test": root / "test"}
+    if not (root / "test").is_dir():
+        del folders["test"]
+    left_out: Counter[str] = Counter()
+    files = {name: _files_by_class(folder, left_out) for name, folder in folders.items() if folder}
+    class_names = _common_classes(root, files)
+    if left_out:
+        _report(f"{root}: left out {summary(left_out)}")
+
+    def examples(split: str) -> list[Example]:
+        of_class = files.get(split, {})
+        return [(path, k) for k, name in enumerate(class_names) for path in of_class.get(name, [])]
+
+    train, val, test = (examples(split) for split in ("train", "val", "test"))
+    if val:
+        _report(f"{validation}: {len(val):,} images for validation; no val_size applies")
+    if not test:
+        of_train = len(train)
+        rest, taken = stratified_split(
+            torch.tensor([k for _, k in train]), test_size, 0, "test_size"
+        )
+        train, test = [train[i] for i in rest], [train[i] for i in taken]
+        _report(
+            f"{root} has no test folder: the test set is {len(test):,} of the {of_train:,} images "
+            f"in train, by class (data.test_size={test_size})"
+        )
+    return class_names, train, val, test
+
+
+def _files_by_class(folder: Path, left_out: Counter[str]) -> dict[str, list[str]]:
+    """The images of each class, in the order of their names; adds to ``left_out``."""
     if not folder.is_dir():
         raise ValueError(
             f"{folder} is not there; an image folder holds train/CLASS/*.png and test/CLASS/*.png"
         )
-    classes = sorted(
-        entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
-    )
-    files = {
-        entry.name: sorted(
-            path
-            for path in entry.rglob("*")
-            if path.suffix.lower() in IMG_EXTENSIONS and not path.name.startswith(".")
-        )
-        for entry in classes
-    }
+    files: dict[str, list[str]] = {}
+    for name in sorted(os.listdir(folder), key=lambda name: (_class_name(name), name)):
+        if _is_hidden(name):
+            left_out["hidden"] += 1
+        elif not (folder / name).is_dir():
+            left_out["outside of a class"] += 1
+        else:
+            paths, others = find_images(folder / name)
+            left_out.update(others)
+            files.setdefault(_class_name(name), []).extend(paths)
     if not files:
-        raise ValueError(f"{folder} is empty; it should hold one folder of images per class")
-    for name, paths in files.items():
-        if not paths:
-            raise ValueError(
-                f"{folder / name} holds no images; accepted are {', '.join(IMG_EXTENSIONS)}"
-            )
+        raise ValueError(
+            f"{folder} is empty or holds files alone; it should hold one folder of images per class"
+        )
     return files
+
+
+def _class_name(folder: str) -> str:
+    """Text in NFC, the same on all systems; a byte that is not UTF-8 is written as ``\\\\xff``."""
+    return unicodedata.normalize("NFC", os.fsencode(folder).decode("utf-8", "backslashreplace"))
+
+
+def _order(path: str) -> tuple[str, str]:
+    return unicodedata.normalize("NFC", path), path
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in NOT_DATA
+
+
+def _validation_folder(root: Path, val_root: str | os.PathLike | None) -> Path | None:
+    if val_root:
+        return Path(val_root).expanduser().absolute()
+    there = [root / name for name in VALIDATION if (root / name).is_dir()]
+    if len(there) > 1:
+        raise ValueError(f"{there[0]} and {there[1].name} are both there; set data.val_root to one")
+    return there[0] if there else None
+
+
+def _common_classes(root: Path, files: dict[str, dict[str, list[str]]]) -> list[str]:
+    """The class names, which must be the same in each split."""
+    names = list(files["train"])
+    if len(names) < 2:
+        raise ValueError(f"{root / 'train'} has one class, {names[0]}; at least two are needed")
+    for split, of_class in files.items():
+        if odd := set(names) ^ set(of_class):
+            alone = [
+                f"only {name} has {', '.join(sorted(odd & set(files[name])))}"
+                for name in ("train", split)
+                if odd & set(files[name])
+            ]
+            raise ValueError(
+                f"{root}: train and {split} must have the same classes; {' and '.join(alone)}"
+            )
+    return names
+
+
+def _report(text: str) -> None:
+    if rank() == 0:
+        print(printable(text), file=sys.stderr)

@@ -9,6 +9,8 @@ products wrap around in NumPy and in torch. On the CPU NumPy computes it, in a f
 for small tensors; on other devices torch does.
 """
 
+from typing import overload
+
 import numpy as np
 import torch
 
@@ -16,12 +18,16 @@ _GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # 2⁶⁴/φ; in two's complement, as the 
 _MULTIPLIERS = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
 
 
-def mix(*words: int | torch.Tensor) -> int | torch.Tensor:
+@overload
+def mix(*words: int) -> int: ...  # type: ignore[overload-overlap]
+@overload
+def mix(*words: int | torch.Tensor) -> torch.Tensor: ...
+def mix(*words):
     """Hash integers and int64 tensors into a key: an int, or an int64 tensor by broadcasting.
 
     key = scramble(key + golden ratio + word), word after word, in 64 bits.
     """
-    key: int | np.ndarray | torch.Tensor = 0
+    key = 0
     for word in words:
         word = _wrap(word) if isinstance(word, int) else _array(word)
         key = _scramble(_wrap(_wrap(key + _GOLDEN) + word))

@@ -21,7 +21,7 @@ class ClaimProgress:
         self._bar = Progress(
             TextColumn("{task.completed}/{task.total}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=self._console,
             transient=True,
             disable=not self._console.is_terminal,
@@ -41,7 +41,6 @@ class ClaimProgress:
             make_console(stderr=True).print(
                 f"interrupted at {self._at_work or 'the start'}; "
                 f"{done} of {len(self.names)} claims {kept}",
-                highlight=False,
                 soft_wrap=True,
             )
             raise SystemExit(130) from error
@@ -56,7 +55,7 @@ class ClaimProgress:
     def note(self, text: str) -> None:
         """Show what is being done for the current claim."""
         text = text if len(text) <= 60 else text[:59] + "…"
-        self._bar.update(self._task, description=f"{self._at_work}: {text}".replace("[", r"\["))
+        self._bar.update(self._task, description=f"{self._at_work}: {text}")
 
     def end(self, name: str, result: str, seconds: float | None) -> None:
         """Print a claim's verdict and the seconds it took; None if it came from the cache."""
@@ -65,4 +64,4 @@ class ClaimProgress:
 
     def _print(self, name: str, text: str) -> None:
         number = f"{self.names.index(name) + 1:2}/{len(self.names)}"
-        self._console.print(f"{number}  {name:14} {text}", highlight=False, soft_wrap=True)
+        self._console.print(f"{number}  {name:14} {text}", soft_wrap=True)

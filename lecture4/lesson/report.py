@@ -13,11 +13,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from lecture4.data import cifar10_lies_in
-from lecture4.lesson.claims import claim
-from lecture4.lesson.lab import Lab, tally, verdict
+from lecture4.data import PUBLISHED
+from lecture4.lesson.claims import Claim, claim
+from lecture4.lesson.lab import Finding, Lab, tally, verdict
 from lecture4.lesson.lab.cache import claims_version
-from lecture4.lesson.lab.finding import Claim, Finding
+from lecture4.lesson.lab.measurements import from_plain, to_plain
 from lecture4.lesson.page import render_page
 from lecture4.lesson.progress import ClaimProgress
 from lecture4.support.console import make_console
@@ -28,7 +28,7 @@ def find_data(name: str, root: str) -> str:
     """Resolve ``auto``: CIFAR-10 if it is in ``root``, else shapes."""
     if name != "auto":
         return name
-    return "cifar10" if cifar10_lies_in(root) else "shapes"
+    return "cifar10" if PUBLISHED["cifar10"].lies_in(root) else "shapes"
 
 
 def measure(
@@ -71,12 +71,12 @@ def _entry(name: str, lab: Lab, progress: ClaimProgress) -> dict[str, Any]:
     measured = kept or _measure(tested, lab)
     if lab.cache and not kept:
         lab.cache.store(key, measured)
-    findings = tested.judge(measured["measurements"])
+    findings = list(tested.judge(from_plain(tested.measure, measured["measurements"])))
     result = verdict(findings)
     progress.end(name, result, None if kept else measured["seconds"])
     return {
         "name": name,
-        "title": tested.title,
+        "title": tested.TITLE,
         "verdict": result,
         "findings": [_row(finding) for finding in findings],
         **measured,
@@ -93,7 +93,7 @@ def _row(finding: Finding) -> dict[str, Any]:
 def _measure(tested: Claim, lab: Lab) -> dict[str, Any]:
     lab.commands.clear()
     start = time.perf_counter()
-    measurements = json.loads(json.dumps(tested.measure(lab), allow_nan=False))
+    measurements = to_plain(tested.measure(lab))
     return {
         "commands": list(dict.fromkeys(lab.commands)),
         "measurements": measurements,
@@ -131,6 +131,5 @@ def publish(report: dict[str, Any], folder: str, copy: str | None) -> None:
         f"{len(verdicts)} claims on {report['data']['name']}, budget={report['budget']}: "
         f"{', '.join(tally(verdicts).values())}; {report['seconds']:.0f} s\n"
         + "\n".join(map(str, pages)),
-        highlight=False,
         soft_wrap=True,
     )

@@ -69,8 +69,8 @@ class Block(nn.Module):
         if pool is not None:
             self.pool = named("pool", partial(make_pool, layers), pool)
             with located("pool"):
-                window = self.pool.kernel_size, pool.get("stride"), self.pool.padding
-                self.map_size = window_map(self.map_size, *window, strict_sizes)
+                sizes = self.pool.kernel_size, pool.get("stride"), self.pool.padding
+                self.map_size = window_map(self.map_size, *sizes, strict_sizes)
         self.norm = layers.BatchNorm2d(channels) if norm == "batch" else None
         self.activation = make_activation(activation, layers)
 
@@ -125,9 +125,10 @@ class ConvNet(nn.Module):
         shared = {"activation": activation, "init": init, "strict_sizes": strict_sizes}
         self.blocks = nn.Sequential()
         for i, settings in enumerate(blocks):
-            block = partial(Block, channels, map_size, layers=layers)
-            self.blocks.append(named(f"blocks[{i}]", block, settings, **shared))
-            channels, map_size = self.blocks[i].conv.out_channels, self.blocks[i].map_size
+            make = partial(Block, channels, map_size, layers=layers)
+            block = named(f"blocks[{i}]", make, settings, **shared)
+            self.blocks.append(block)
+            channels, map_size = block.conv.out_channels, block.map_size
         # AdaptiveAvgPool2d would do, but has no deterministic backward on CUDA
         self.average = layers.AvgPool2d(tuple(map_size)) if head == "global" else None
         self.flatten = layers.Flatten()

@@ -69,7 +69,8 @@ def _arithmetic(layer: nn.Module, before: torch.Size, after: tuple[int, ...]) ->
     for i in range(2):
         n, size = before[2 + i], after[1 + i]
         kernel_size, stride, padding = (
-            pair(given)[i] for given in (layer.kernel_size, layer.stride, layer.padding)
+            pair(given)[i]  # type: ignore[arg-type]
+            for given in (layer.kernel_size, layer.stride, layer.padding)
         )
         floor = (n + 2 * padding - kernel_size) % stride
         text = f"({n}+2·{padding}−{kernel_size})/{stride}+1"

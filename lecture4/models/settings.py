@@ -26,7 +26,7 @@ def keeps_settings(model: type[nn.Module]) -> type[nn.Module]:
         settings = {k: _plain(v) for k, v in given.arguments.items() if k not in ("self", "layers")}
         self.settings = settings
 
-    model.__init__ = __init__
+    model.__init__ = __init__  # type: ignore[method-assign]
     return model
 
 

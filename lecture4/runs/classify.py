@@ -1,27 +1,24 @@
 """What ``predict.py`` prints: classes of images, results of a test, a line about an export."""
 
-import contextlib
 import csv
 import json
 import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from lecture4.data.image_folder import read_image
+from lecture4.data.decode import read_image
+from lecture4.data.image_folder import find_images, summary
 from lecture4.runs.predictor import Predictor, dataset_of, load
-from lecture4.support.console import make_console, make_table, printable
+from lecture4.support.console import image_bar, make_console, make_table, printable
 from lecture4.support.places import located
+from lecture4.support.streams import check_written
 
 SHOWN = 5  # classes in a row of the table
 BATCH = 100  # images; no more are read before the first is classified
@@ -51,18 +48,21 @@ def run(
     """
     _compute_as_in_training()
     predictor = load(run)
-    with _quiet_if_the_pipe_closes():
-        if evaluate:
-            with located(printable(run)):
-                dataset = dataset_of(predictor, root)
-                results = predictor.evaluate(dataset)
-            _print_results({"test_size": len(dataset.test_labels), **results}, form)
-        elif export:
-            from lecture4.runs.export import write_model
+    complete = True
+    if evaluate:
+        with located(printable(run)):
+            dataset = dataset_of(predictor, root)
+            results = predictor.evaluate(dataset)
+        _print_results({"test_size": len(dataset.test_labels), **results}, form)
+    elif export:
+        from lecture4.runs.export import write_model
 
-            print(write_model(predictor, export))
-        else:
-            _classify(predictor, images, form)
+        print(write_model(predictor, export))
+    else:
+        complete = _classify(predictor, images, form)
+    check_written()
+    if not complete:
+        sys.exit(1)
 
 
 def _compute_as_in_training() -> None:
@@ -84,21 +84,24 @@ def _print_results(results: dict[str, float], form: str | None) -> None:
     make_console().print(table)
 
 
-def _classify(predictor: Predictor, inputs: Sequence[str], form: str | None) -> None:
-    side = predictor.image_size  # a model of points fails here, before files are searched
-    paths = find_images(inputs)
+def _classify(predictor: Predictor, inputs: Sequence[str], form: str | None) -> bool:
+    """Classify images and print the classes; return whether every file could be read."""
+    pixels = predictor.pixels  # a model of points fails here, before files are searched
+    paths, left_out = list_images(inputs)
+    if left_out:
+        print(f"left out {printable(summary(left_out))}", file=sys.stderr)
     terminal = make_console(stderr=True)
     broken: list[str] = []
 
     def report(error: ValueError) -> None:
         broken.append(str(error))
         line = Text(f"error: {printable(error)}")
-        terminal.print(line, soft_wrap=True, highlight=False)
+        terminal.print(line, soft_wrap=True)
 
-    with _bar(terminal, len(paths)) as step:
+    with image_bar(terminal, len(paths)) as step:
         found = [
             (path, p)
-            for read, images in read_batches(paths, side, report, step)
+            for read, images in read_batches(paths, pixels, report, step)
             for path, p in zip(read, predictor.probabilities(images), strict=True)
         ]
     if form == "json":
@@ -107,57 +110,50 @@ def _classify(predictor: Predictor, inputs: Sequence[str], form: str | None) -> 
         _print_csv(found, predictor.class_names)
     elif found:
         make_console().print(render(found, predictor.class_names))
-    if broken:
-        sys.stdout.flush()
-        sys.exit(1)
+    return not broken
 
 
-def find_images(inputs: Iterable[str]) -> list[str]:
+def list_images(inputs: Iterable[str]) -> tuple[list[str], Counter[str]]:
     """List files as given, with any suffix, and the images below folders, sorted.
+
+    Returns:
+        The paths, and the number of files left out below folders, by reason.
 
     Raises:
         ValueError: a path does not exist, or a folder holds no image.
     """
     paths: list[str] = []
+    left_out: Counter[str] = Counter()
     for given in inputs:
-        if not os.path.isdir(given):
-            if not os.path.exists(given):
-                raise ValueError(f"{printable(given) or 'an empty name'} does not exist")
+        if os.path.isdir(given):
+            below, others = find_images(given)
+            paths += below
+            left_out.update(others)
+        elif os.path.exists(given):
             paths.append(given)
-            continue
-        below = sorted(
-            str(path)
-            for path in Path(given).rglob("*")
-            if path.suffix.lower() in IMG_EXTENSIONS
-            and not path.name.startswith(".")
-            and path.is_file()
-        )
-        if not below:
-            raise ValueError(
-                f"{printable(given)} holds no image; known are {', '.join(IMG_EXTENSIONS)}"
-            )
-        paths += below
-    return paths
+        else:
+            raise ValueError(f"{printable(given) or 'an empty name'} does not exist")
+    return paths, left_out
 
 
 def read_batches(
     paths: Sequence[str],
-    side: int,
+    pixels: tuple[int, int, str],
     report: Callable[[ValueError], None],
     step: Callable[[], None],
 ) -> Iterator[tuple[list[str], torch.Tensor]]:
-    """Read images in parallel; yield paths and uint8 (N, 3, side, side), up to ``BATCH`` at once.
+    """Read images in parallel; yield paths and uint8 (N, C, S, S), up to ``BATCH`` at once.
 
     Args:
         paths: of the images.
-        side: they are resized to side × side.
+        pixels: see ``Predictor.pixels``.
         report: called with the error of each file that cannot be read.
         step: called after each file.
     """
 
     def read(path: str) -> torch.Tensor | ValueError:
         try:
-            return read_image(path, side)
+            return read_image(path, *pixels)
         except ValueError as error:
             return error
 
@@ -208,24 +204,3 @@ def _print_csv(found: Sequence[tuple[str, torch.Tensor]], class_names: Sequence[
     rows.writerow(["path", "label", *class_names])
     for path, p in found:
         rows.writerow([path, class_names[p.argmax()], *p.tolist()])
-
-
-@contextlib.contextmanager
-def _bar(terminal: Console, total: int) -> Iterator[Callable[[], None]]:
-    """Show a progress bar if ``terminal`` is one; yield a function that advances it."""
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("images,"), TimeRemainingColumn())
-    hidden = not terminal.is_terminal
-    with Bar(*columns, TextColumn("left"), console=terminal, transient=True, disable=hidden) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)
-
-
-@contextlib.contextmanager
-def _quiet_if_the_pipe_closes() -> Iterator[None]:
-    """Exit with code 1, silently, when the reader (``| head``) closes the pipe."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)

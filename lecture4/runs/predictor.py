@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from lecture4.data import SOURCES, Dataset, cifar10_lies_in
+from lecture4.data import PUBLISHED, SOURCES, Dataset
+from lecture4.data.decode import RESIZES
 from lecture4.models.pipeline import Pipeline
 from lecture4.support.console import printable
 from lecture4.support.places import located, named
@@ -63,8 +64,8 @@ class Predictor:
         self.source = dict(source or {})
 
     @property
-    def image_size(self) -> int:
-        """Side of the square RGB images that the model takes.
+    def pixels(self) -> tuple[int, int, str]:
+        """Side, channels and resizing of the images that the model takes, for ``read_image``.
 
         Raises:
             ValueError: it takes points, or images of another kind.
@@ -75,12 +76,12 @@ class Predictor:
                 f"takes no images"
             )
         channels, height, width = self.input_shape
-        if channels != 3 or height != width:
+        if channels not in (1, 3) or height != width:
             raise ValueError(
                 f"this model takes images of {channels} channels, {height}×{width} pixels; "
-                f"files are read as RGB squares"
+                f"files are read as squares of 1 or 3 channels"
             )
-        return height
+        return height, channels, known("resize", self.source.get("resize", "stretch"), RESIZES)
 
     @torch.inference_mode()
     def scores(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -173,16 +174,18 @@ def dataset_of(predictor: Predictor, root: str | os.PathLike | None = None) -> D
 
     Args:
         predictor: of the run.
-        root: the dataset's folder, to which CIFAR-10 may be downloaded. None: where it was in the
-            run, or else CIFAR10_ROOT or ``data``.
+        root: the dataset's folder, to which it may be downloaded. None: where it was in the run, or
+            else the folder that conf/data names, such as CIFAR10_ROOT or ``data``.
 
     Raises:
         ValueError: the source is unknown, there are no files, or their classes or shape differ from
             the model's.
-        ConnectionError: CIFAR-10 cannot be downloaded.
+        ConnectionError: the dataset cannot be downloaded.
     """
     settings = dict(predictor.source)
     name = known("source", settings.pop("name", None), SOURCES)
+    if settings.get("val_root") and not Path(settings["val_root"]).is_dir():
+        settings["val_root"] = None  # the test does not need it
     if "root" in settings:
         settings["root"] = root if root is not None else _root(name, settings["root"])
     elif root is not None:
@@ -203,9 +206,10 @@ def dataset_of(predictor: Predictor, root: str | os.PathLike | None = None) -> D
 
 def _root(name: str, recorded: str) -> str:
     """The run's folder, if its files are still there; nothing is downloaded to a recorded path."""
-    if name == "cifar10":
-        return recorded if cifar10_lies_in(recorded) else os.environ.get("CIFAR10_ROOT", "data")
-    if (Path(recorded) / "test").is_dir():
+    if name in PUBLISHED:
+        elsewhere = os.environ.get(f"{name.upper()}_ROOT", "data")
+        return recorded if PUBLISHED[name].lies_in(recorded) else elsewhere
+    if (Path(recorded) / "train").is_dir():
         return recorded
     raise ValueError(
         f"the run's images are not in {printable(recorded)}; say where they are with data.root="

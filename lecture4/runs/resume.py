@@ -40,9 +40,14 @@ def hydra_arguments(argv: list[str]) -> list[str]:
             f"resume={run} is not a run's directory: {record} does not exist; "
             f"python train.py without resume= begins a new run"
         )
-    quoted = '"' + os.path.abspath(run).replace('"', '\\"') + '"'
+    path = quoted(run)
     others = [word for word in argv if word not in given]
-    return [*others, f"resume={quoted}", f"hydra.run.dir={quoted}", "hydra.output_subdir=null"]
+    return [*others, f"resume={path}", f"hydra.run.dir={path}", "hydra.output_subdir=null"]
+
+
+def quoted(path: str | os.PathLike) -> str:
+    """The absolute path as the value of an override."""
+    return '"' + os.path.abspath(path).replace('"', '\\"') + '"'
 
 
 def configuration(cfg: DictConfig) -> DictConfig:

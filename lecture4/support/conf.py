@@ -110,7 +110,7 @@ def _comment(text: str, key: yaml.Node, value: yaml.Node) -> str:
     return text.splitlines()[key.start_mark.line][column:].partition("# ")[2].strip()
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Reads 1e-3 as a number, as Hydra does."""
 
 

@@ -1,12 +1,21 @@
-"""Rich consoles, tables and printable text."""
+"""Rich consoles, tables, progress bars and printable text."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 
 def make_console(**options) -> Console:
-    """A console as wide as the terminal, or 120 columns in a file or a pipe."""
+    """A console that prints text as it is: no markup, emoji codes or highlighting in it.
+
+    It is as wide as the terminal, or 120 columns in a file or a pipe.
+    """
+    options = {"markup": False, "emoji": False, "highlight": False, **options}
     console = Console(**options)
     return console if console.is_terminal else Console(width=120, **options)
 
@@ -16,6 +25,48 @@ def make_table(*headers: str, **options) -> Table:
     return Table(*headers, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), **options)
 
 
+def shortened(text: str, word: int = 100, most: int = 1000) -> str:
+    """Cut long words, such as paths, in their middle, and the whole text if it is still too long.
+
+    The end of a message, where an error's reason stands, is always kept.
+    """
+    words = (_cut(part, word) for part in text.split(" "))
+    return _cut(" ".join(words), most)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-most // 2 :]}"
+
+
 def printable(text: object) -> str:
     """Escape control characters, such as line breaks and escape codes in file names."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+@contextmanager
+def image_bar(console: Console, total: int) -> Iterator[Callable[[], None]]:
+    """Show images done, images/s and time left if ``console`` is a terminal.
+
+    Yields a function that counts one image.
+    """
+    bar = Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("images, {task.fields[rate]:,.0f} images/s,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    start, done = time.perf_counter(), 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        if done % 16 == 0 or done == total:  # an update takes as long as a tenth of an image
+            bar.update(task, completed=done, rate=done / (time.perf_counter() - start))
+
+    with bar:
+        task = bar.add_task("", total=total, rate=0.0)
+        yield step

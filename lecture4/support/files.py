@@ -1,6 +1,7 @@
-"""Write files atomically."""
+"""Write files atomically, and check the checksums of archives."""
 
 import os
+import zipfile
 from pathlib import Path
 
 
@@ -21,3 +22,19 @@ def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
         raise OSError(f"{path} could not be saved: {error.strerror}{kept}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_archive(path: Path) -> None:
+    """Compare each part of a ZIP archive with its checksum; ``torch.load`` does not.
+
+    Raises:
+        ValueError: the file is no ZIP archive, or a part differs from its checksum.
+        OSError: the file cannot be opened.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"it cannot be read ({error})") from None
+    if damaged:
+        raise ValueError(f"its part {damaged} differs from its checksum")

@@ -18,6 +18,13 @@ def has_amx_tiles() -> bool:
     return torch.cpu._is_amx_tile_supported()
 
 
+def running_trial(study: Any, number: int) -> Any:
+    """A running trial of an Optuna study, which another process may have asked for."""
+    import optuna
+
+    return optuna.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
+
+
 def drop_anonymous(logger: Any) -> None:
     """Drop a deprecated argument that Lightning's ``WandbLogger`` always passes to wandb."""
     logger._wandb_init.pop("anonymous")

@@ -13,8 +13,9 @@ PATIENCE = timedelta(seconds=30)  # for another process to print an error
 def rank() -> int:
     """Rank of this process over all machines."""
     for name, size in NAMES:
-        if _number(name) is not None and (_number(size) or 1) > 1:
-            return _number(name)
+        number = _number(name)
+        if number is not None and (_number(size) or 1) > 1:
+            return number
     return 0
 
 

@@ -16,7 +16,9 @@ from lecture4.training.datamodule import DataModule
 from lecture4.training.search import SearchClassifier
 
 # Keys that do not affect training, or repeat others.
-NO_HYPERPARAMETERS = ("logger", "resume", "sweep_resume", "checkpoint", "recipe")
+NO_HYPERPARAMETERS = (
+    *("logger", "resume", "sweep", "sweep_resume", "checkpoint", "recipe", "space"),
+)
 
 
 def assemble(
@@ -50,7 +52,7 @@ def assemble(
     )
     if preprocess is None:
         preprocess = build("preprocess", cfg.preprocess, dataset.input_shape)
-        preprocess.fit(data.train_inputs())
+        preprocess.fit(dataset.train_inputs, data.train_index)
     shape, classes = dataset.input_shape, len(dataset.class_names)
     searches = issubclass(optimizer.func, Search)
     classifier = (SearchClassifier if searches else Classifier)(

@@ -18,6 +18,7 @@ from lecture4.data.preprocess import PREPROCESSINGS
 from lecture4.models import MODELS
 from lecture4.models.pipeline import Pipeline
 from lecture4.support.console import printable
+from lecture4.support.files import check_archive
 from lecture4.training import formulas
 
 KEYS = (
@@ -58,6 +59,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings(action="ignore"):
             content = torch.load(path, map_location="cpu", weights_only=True)
+        check_archive(path)
     except (FileNotFoundError, PermissionError):
         raise
     except Exception as error:  # damaged or foreign files fail in many ways

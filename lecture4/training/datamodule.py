@@ -4,7 +4,7 @@ import pytorch_lightning as pl
 import torch
 
 from lecture4.data.batches import InOrder, Loader, ResumableLoader, Rows, Shuffled
-from lecture4.data.dataset import Dataset, stratified_split
+from lecture4.data.dataset import Dataset
 from lecture4.data.randomness import generator
 
 CHUNK = 16  # batches per call of training_step
@@ -20,8 +20,9 @@ class DataModule(pl.LightningDataModule):
     validation and test each input is served once, to one process.
 
     Args:
-        dataset: in memory.
-        val_size: validation examples, a number or a fraction, split off the training inputs.
+        dataset: in memory, or mapped into it.
+        val_size: validation examples, a number or a fraction, split off the training inputs; unused
+            if the dataset has validation examples of its own.
         batch_size: of the global training batch; None for all of the training split at once
             (gradient descent). Larger values are capped at the size of the split.
         eval_batch_size: in validation and test.
@@ -51,7 +52,7 @@ class DataModule(pl.LightningDataModule):
     ):
         super().__init__()
         self.dataset = dataset
-        self.train_index, self.val_index = stratified_split(dataset.train_labels, val_size, seed)
+        self.train_index, self.val_index = dataset.split(val_size, seed)
         self.batch_size = min(batch_size or len(self.train_index), len(self.train_index))
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
@@ -67,7 +68,7 @@ class DataModule(pl.LightningDataModule):
         return self._shuffled().steps
 
     def train_inputs(self) -> torch.Tensor:
-        """The inputs of the training split, on which preprocessing is fitted."""
+        """A copy of the inputs of the training split."""
         return self.dataset.train_inputs.index_select(0, self.train_index)
 
     def sample(self, n: int, *key: int) -> torch.Tensor:

@@ -11,12 +11,8 @@ def check_sweep(cfg: DictConfig) -> None:
     """Refuse a sweep whose jobs start several processes.
 
     Raises:
-        ValueError: they do, or ``sweep_resume`` is not a boolean.
+        ValueError: they do.
     """
-    if not isinstance(cfg.sweep_resume, bool):
-        raise ValueError(
-            f"sweep_resume={cfg.sweep_resume} is not accepted; it must be true or false"
-        )
     if in_several_processes(cfg):
         raise ValueError(
             "-m with several processes is not supported, because each would start the whole sweep; "

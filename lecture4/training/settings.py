@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -21,10 +22,7 @@ def check(cfg: DictConfig) -> None:
     Raises:
         ValueError: restates the setting and says what would be accepted.
     """
-    for key, (accepts, wanted) in {**types(), **ACCEPTED}.items():
-        value = OmegaConf.select(cfg, key, default=MISSING)
-        if value is not MISSING and not accepts(value):
-            raise ValueError(f"{key}={value} is not accepted; it must be {wanted}")
+    check_values(cfg)
     for key in cfg.trainer:
         if key in NOT_SUPPORTED:
             raise ValueError(f"trainer.{key} is not supported: {NOT_SUPPORTED[key]}")
@@ -32,6 +30,7 @@ def check(cfg: DictConfig) -> None:
         raise ValueError(
             "optim.nesterov=true needs momentum > 0; set optim.momentum or add optim.nesterov=false"
         )
+    _check_folder(cfg)
     _check_search(cfg)
     if in_sweep():
         check_sweep(cfg)
@@ -44,6 +43,28 @@ def check(cfg: DictConfig) -> None:
                 f"trainer.accelerator={cfg.trainer.accelerator} needs a GPU, and torch finds none "
                 f"here; use trainer=cpu or trainer=auto"
             )
+
+
+def check_values(cfg: DictConfig, prefixes: tuple[str, ...] = ("",)) -> None:
+    """Check types against conf/, and ranges, of the keys that start with one of ``prefixes``.
+
+    Raises:
+        ValueError: restates the setting and says what would be accepted.
+    """
+    for key, (accepts, wanted) in {**types(), **ACCEPTED}.items():
+        value = OmegaConf.select(cfg, key, default=MISSING)
+        if key.startswith(prefixes) and value is not MISSING and not accepts(value):
+            raise ValueError(f"{key}={value} is not accepted; it must be {wanted}")
+
+
+def _check_folder(cfg: DictConfig) -> None:
+    """Refuse a folder without images for training, before torch is imported."""
+    train = Path(cfg.data.get("root", "")).expanduser() / "train"
+    if cfg.data.source._target_ == "lecture4.data.load_image_folder" and not train.is_dir():
+        raise ValueError(
+            f"data=image_folder: {train} is not there; an image folder holds train/CLASS/*.png, "
+            f"and perhaps test/CLASS/*.png"
+        )
 
 
 def _check_search(cfg: DictConfig) -> None:
@@ -90,6 +111,10 @@ LIST: Rule = (OmegaConf.is_list, "a list, such as [a,b]")
 MAPPING: Rule = (OmegaConf.is_dict, "given by its parts")
 POSITIVE: Rule = (lambda v: is_number(v) and v > 0, "a number > 0")
 NOT_NEGATIVE: Rule = (lambda v: is_number(v) and v >= 0, "a number ≥ 0")
+SHARE: Rule = (
+    lambda v: is_number(v) and (0 < v < 1 or (is_whole(v) and v >= 1)),
+    "a number of examples, or a fraction of them in (0, 1)",
+)
 FRACTION: Rule = (lambda v: is_number(v) and 0 <= v < 1, "a number in [0, 1)")
 OF_TYPE = {bool: FLAG, int: WHOLE, float: NUMBER, str: NAME, list: LIST, dict: MAPPING}
 
@@ -153,7 +178,10 @@ ACCEPTED: dict[str, Rule] = {
     "model.dropout": FRACTION,
     "augment.crop": _at_least(0),
     "trainer.max_epochs": _at_least(1),
-    "trainer.accelerator": (lambda v: v in ("auto", "cpu", "gpu", "cuda"), "auto, cpu or gpu"),
+    "trainer.accelerator": (
+        lambda v: v in ("auto", "cpu", "gpu", "cuda"),
+        "auto, cpu or gpu (an NVIDIA GPU; mps, an Apple GPU, is not supported)",
+    ),
     "trainer.precision": (
         lambda v: str(v) in ("auto", *PRECISIONS, "32", "64"),
         f"auto, {', '.join(PRECISIONS)} (16-mixed would have to scale the loss)",
@@ -169,14 +197,24 @@ ACCEPTED: dict[str, Rule] = {
     "data.num_workers": _at_least(0),
     "data.train_share": (lambda v: is_number(v) and 0 < v <= 1, "a fraction in (0, 1]"),
     "data.device": (lambda v: v in ("auto", "cpu"), "auto or cpu"),
-    "data.val_size": (
-        lambda v: is_number(v) and (0 < v < 1 or (is_whole(v) and v >= 1)),
-        "a number of examples, or a fraction of them in (0, 1)",
+    "data.val_size": SHARE,
+    "data.test_size": SHARE,
+    "data.urls": (
+        lambda v: v is None or (OmegaConf.is_list(v) and v and all(NAME[0](url) for url in v)),
+        "a list of URLs, such as [https://HOST/FILE], or null for the known sources",
     ),
-    "data.image_size": _at_least(1),
     "data.train_size": _at_least(1),
-    "data.test_size": _at_least(1),
+    "data.image_size": _at_least(1),
+    "data.channels": (lambda v: v in (1, 3), "1 (grey) or 3 (RGB)"),
+    "data.resize": (lambda v: v in ("stretch", "crop", "pad"), "stretch, crop or pad"),
     "data.source_seed": _at_least(0),
+    "sweep.workers": _at_least(1),
+    "sweep.pruner": (
+        lambda v: v in ("median", "hyperband", "none"),
+        "median, hyperband or none",
+    ),
+    "hydra.sweeper.n_trials": _at_least(1),
+    "hydra.sweeper.n_jobs": _at_least(1),
 }
 
 SEARCHES = {"RandomSearch": "random_search", "RandomLocalSearch": "random_local_search"}

@@ -1,7 +1,7 @@
 """The Lightning Trainer that every run uses."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -22,6 +22,7 @@ def make_trainer(
     seed: int,
     hyperparameters: dict[str, Any],
     every_n_steps: int | None = None,
+    report: Callable[[int, float], bool] | None = None,
 ) -> pl.Trainer:
     """Build a Trainer that shows progress and writes checkpoints, results and figures.
 
@@ -33,6 +34,7 @@ def make_trainer(
         seed: of the run, for results.json.
         hyperparameters: of the run, for its loggers.
         every_n_steps: also save ``last.ckpt`` after this number of steps within an epoch.
+        report: takes each epoch's validation accuracy, see ``callbacks.Pruning``.
     """
     checkpoints, progress = f"{folder}/checkpoints", callbacks.Progress()
     return bare_trainer(
@@ -45,6 +47,7 @@ def make_trainer(
             callbacks.EpochCheckpoint(checkpoints, "last"),
             callbacks.Results(folder, progress, seed),
             callbacks.Records(folder, hyperparameters),
+            *([callbacks.Pruning(report)] if report else []),
         ],
         logger=list(loggers),
         plugins=[callbacks.AtomicCheckpointIO()],

@@ -6,19 +6,25 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, is_dataclass
 from functools import partial
 from types import SimpleNamespace
+from typing import get_type_hints
 
 import pytest
 from running import ROOT, call, clean_environment, command
 
 from lecture4.lesson import report
 from lecture4.lesson.claims import NAMES, claim
-from lecture4.lesson.lab import Claim, Finding, Lab
+from lecture4.lesson.lab import Finding, Lab
 from lecture4.lesson.progress import ClaimProgress
 
 CHEAP = ["claims=[backprop,arithmetic]", "data.name=shapes"]
+
+
+@dataclass
+class Measured:
+    accuracy: list[float]
 
 
 @pytest.fixture
@@ -26,24 +32,18 @@ def counted(monkeypatch):
     """A claim that counts how often it is measured."""
     measured = []
 
-    def measure(lab):
+    def measure(lab) -> Measured:
         measured.append(lab.seeds(3))
         lab.commands.append("python train.py seed=0")
-        return {"seeds": lab.seeds(3), "accuracy": [0.5, 0.6, 0.7]}
+        return Measured([0.5, 0.6, 0.7])
 
-    tested = SimpleNamespace(measured=measured)
-    tested.claim = Claim(
-        name="counted",
-        title="Counted",
-        quote=["…"],
-        text="…",
-        formulas=[],
-        code=[],
+    tested = SimpleNamespace(
+        TITLE="Counted",
+        measured=measured,
         measure=measure,
-        judge=lambda m: [Finding("accuracy", m["accuracy"], at_least=0.1)],
-        draw=lambda m: [],
+        judge=lambda m: [Finding("learned", "accuracy", m.accuracy, at_least=0.1, why="chance")],
     )
-    monkeypatch.setattr(report, "claim", lambda name: tested.claim)
+    monkeypatch.setattr(report, "claim", lambda name: tested)
     return tested
 
 
@@ -85,31 +85,28 @@ def test_the_report_holds_numbers_bounds_verdict_and_commands(counted):
     assert finding["values"] == [0.5, 0.6, 0.7]
     assert finding["mean"] == pytest.approx(0.6)
     assert (finding["at_least"], finding["at_most"]) == (0.1, None)
+    assert (finding["name"], finding["why"]) == ("learned", "chance")
 
 
 def test_a_measurement_that_is_not_a_number_is_refused(counted):
-    def measure(lab):
-        return {"loss": float("nan")}
-
-    counted.claim = replace(counted.claim, measure=measure)
+    counted.measure = lambda lab: Measured([float("nan")])
     with pytest.raises(ValueError, match="JSON"):
         entry()
 
 
 def test_every_name_is_a_claim_and_every_file_a_name():
     folder = ROOT / "lecture4" / "lesson" / "claims"
-    files = sorted({f.stem for f in folder.glob("*.py")} - {"__init__", "registry"})
+    files = sorted(f.stem for f in folder.glob("s*_*.py"))
     assert [re.sub(r"^s\d\d_", "", file) for file in files] == list(NAMES)
     assert [int(file[1:3]) for file in files] == list(range(1, 19))
-    assert [claim(name).name for name in NAMES] == list(NAMES)
 
 
-def test_every_claim_has_formulas_code_and_a_plain_text():
-    for name in NAMES:
-        tested = claim(name)
-        assert tested.formulas
-        assert tested.code
-        assert not any(mark in tested.text for mark in ("$", "\\", "<", "`", "**")), name
+@pytest.mark.parametrize("name", NAMES)
+def test_every_claim_has_all_its_parts_and_a_plain_text(name):
+    tested = claim(name)
+    assert all((tested.TITLE, tested.FORMULAS, tested.CODE))
+    assert not any(mark in tested.TEXT for mark in ("$", "\\", "<", "`", "**"))
+    assert is_dataclass(get_type_hints(tested.measure)["return"])
 
 
 run = partial(call, script="lecture.py")

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from running import ROOT, SMALL, call, clean_environment, command
 
-from lecture4.data.image_folder import read_image
+from lecture4.data.decode import read_image
 from lecture4.data.shapes import SHAPES
 from lecture4.runs.predictor import load
 
@@ -68,7 +68,6 @@ def save_in_every_mode(folder: Path) -> list[Path]:
         "transparent.webp": transparent,
         "cmyk.tiff": grey.convert("CMYK"),
         "16 bits.png": Image.fromarray(whole.astype(np.uint16) * 257),
-        "32 bits.tiff": Image.fromarray(whole.astype(np.int32) * 257),
         "floats.tiff": Image.fromarray((whole / 255).astype(np.float32)),
         "below/deep/猫 ü.bmp": grey,
         "new\nline.png": grey,
@@ -87,6 +86,9 @@ def save_in_every_mode(folder: Path) -> list[Path]:
     (folder / ".hidden.png").write_bytes(b"no image")
     (folder / "folder.png").mkdir()
     return [folder / name for name in [*pictures, "turned.png"]]
+
+
+LEFT_OUT = "left out 1 hidden, 1 .txt\n"
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +119,7 @@ def printed(run, pictures):
 def test_every_kind_of_image_in_a_folder_as_json(run, pictures, printed):
     folder, paths = pictures
     done = printed["json"]
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, LEFT_OUT)
     rows = json.loads(done.stdout)
     assert [row["path"] for row in rows] == sorted(map(str, paths))
     own = load(run)
@@ -138,7 +140,7 @@ def test_every_kind_of_image_in_a_folder_as_json(run, pictures, printed):
 
 def test_the_same_as_csv(pictures, printed):
     done = command_bytes = printed["csv"]
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, LEFT_OUT)
     header, *rows = csv.reader(io.StringIO(command_bytes.stdout))
     assert header == ["path", "label", *SHAPES]
     as_json = json.loads(printed["json"].stdout)
@@ -150,7 +152,7 @@ def test_the_same_as_csv(pictures, printed):
 
 def test_the_same_as_a_table(pictures, printed):
     done = printed["table"]
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, LEFT_OUT)
     shown = done.stdout
     as_json = json.loads(printed["json"].stdout)
     for k, (name, p) in enumerate(as_json[0]["probabilities"].items()):
@@ -264,6 +266,44 @@ def test_evaluation_takes_images_from_where_one_says(job, tmp_path):
     (tmp_path / "moved" / "train" / "cat").rename(tmp_path / "moved" / "train" / "cow")
     code, _, err = predict(*asked, f"data.root={tmp_path / 'moved'}")
     assert "the data has the classes cow, dog, and the model cat, dog" in err
+
+
+def test_images_are_read_as_in_training(job, tmp_path):
+    """Grey, padded and without a test folder: prediction and evaluation know it from the run."""
+    for name, colour in {"cat": "red", "dog": "white"}.items():
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for i in range(10):
+            Image.new("RGB", (8 + i, 20), colour).save(tmp_path / "train" / name / f"{i}.png")
+    data = ["data=image_folder", f"data.root={tmp_path}", "data.image_size=9", "data.channels=1"]
+    choices = ["data.resize=pad", "data.test_size=4", "data.val_size=4"]
+    _, folder = job("model=softmax", "trainer.max_epochs=2", *choices, data=data)
+    image = tmp_path / "train" / "cat" / "3.png"
+    row = json.loads(predict(folder, image, "--json")[1])[0]["probabilities"]
+    own = load(folder)
+    assert own.pixels == (9, 1, "pad")
+    p = own.probabilities(read_image(image, 9, 1, "pad")[None])[0]
+    assert row == pytest.approx(dict(zip(["cat", "dog"], p.tolist(), strict=True)), abs=1e-6)
+    code, out, err = predict(folder, "--evaluate", "--json")
+    recorded = json.loads((folder / "results.json").read_text())
+    assert (code, json.loads(out)["test_loss"]) == (0, recorded["test_loss"])
+    assert f"{tmp_path} has no test folder: the test set is 4 of the 20 images" in err
+    own.source["resize"] = "os.system"
+    with pytest.raises(ValueError, match="resize is 'os.system'; known are stretch, crop, pad"):
+        _ = own.pixels
+
+
+def test_an_evaluation_does_without_the_folder_of_validation_images(job, tmp_path):
+    for split in ("train", "test", "own"):
+        for name, colour in {"cat": "red", "dog": "white"}.items():
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(3):
+                Image.new("RGB", (8, 8), colour).save(tmp_path / split / name / f"{i}.png")
+    data = ["data=image_folder", f"data.root={tmp_path}", f"data.val_root={tmp_path / 'own'}"]
+    _, folder = job("model=softmax", "trainer.max_epochs=1", data=data)
+    recorded = json.loads((folder / "results.json").read_text())
+    shutil.rmtree(tmp_path / "own")
+    code, out, _ = predict(folder, "--evaluate", "--json")
+    assert (code, json.loads(out)["test_loss"]) == (0, recorded["test_loss"])
 
 
 def test_a_model_of_points_takes_no_images_but_can_be_tested(job, pictures):

@@ -52,7 +52,10 @@ TINY = "channels: 4, padding: 1"
 
 # name: (settings, given a folder of its own; what the error must contain)
 BAD_INPUT = {
-    "no CIFAR-10, no network": (lambda d: [f"data.root={d}"], ["data.root=", "use data=shapes"]),
+    "no CIFAR-10, no source": (
+        lambda d: [f"data.root={d}", "data.urls=[http://127.0.0.1:9/x,http://127.0.0.1:9/y]"],
+        ["data.root=", "(127.0.0.1:9: Connection refused; ", "place cifar-10", "use data=shapes"],
+    ),
     "CIFAR-10 damaged": (
         lambda d: [f"data.root={damaged_cifar10(d)}"],
         ["data_batch_1", "damaged", "delete"],
@@ -136,7 +139,7 @@ BAD_INPUT = {
     "directory not writable": (lambda d: ["hydra.run.dir=/proc/nowhere"], ["/proc/nowhere"]),
     "diverged": (lambda d: [*SHAPES, "optim.lr=1e38"], ["at step ", "try a smaller optim.lr"]),
 }  # fmt: skip
-BY_PROCESS = ("no CIFAR-10, no network", "unknown model")
+BY_PROCESS = ("no CIFAR-10, no source", "unknown model")
 if importlib.util.find_spec("wandb") is None:
     BAD_INPUT["no wandb"] = (lambda d: [*SHAPES, "logger=wandb"], ["logger=wandb", "[wandb]"])
 
@@ -145,7 +148,7 @@ if importlib.util.find_spec("wandb") is None:
 def test_bad_input_is_a_sentence_and_code_1(tmp_path, name):
     arguments, parts = BAD_INPUT[name]
     start = command if name in BY_PROCESS else call
-    done = start(*arguments(tmp_path / "input"), cwd=tmp_path, https_proxy="http://localhost:9")
+    done = start(*arguments(tmp_path / "input"), cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) <= 2
@@ -351,3 +354,17 @@ def test_softmax_reaches_what_the_readme_says_on_real_cifar10(tmp_path):
                    CIFAR10_ROOT=os.environ["CIFAR10_ROOT"])  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "results.json").read_text())["test_accuracy"] > 0.405
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("redirect", ["| head -1", ">/dev/full", "<&- >&- 2>&-"])
+def test_a_run_completes_whoever_reads_what_it_prints(tmp_path, redirect):
+    words = [*SMALL, "model=softmax", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path / 'run'}"]
+    script = f'set -o pipefail; "$0" {ROOT}/train.py "$@" {redirect}'
+    done = subprocess.run(
+        ["bash", "-c", script, sys.executable, *words],
+        cwd=tmp_path, env=clean_environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["status"] == "completed"

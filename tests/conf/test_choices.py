@@ -5,6 +5,8 @@ import json
 import pytest
 from running import CONF, compose
 
+from lecture4.data import PUBLISHED
+
 ONE_STEP = ["trainer.max_epochs=1", "data.batch_size=200"]  # of 240 images
 TINY_CONVNET = "model.blocks=[{channels: 4, padding: 1, norm: batch, pool: {kernel_size: 4}}]"
 POINTS = ["data=rings", "data.train_size=300", "data.test_size=60", "data.val_size=60"]
@@ -68,7 +70,15 @@ def test_rings_train_for_one_step(job, formulas):
 
 
 def test_every_data_choice_composes_with_its_defaults():
-    assert choices("data") == ["cifar10", "image_folder", "rings", "shapes"]
+    assert choices("data") == [
+        "cifar10",
+        "cifar100",
+        "fashion_mnist",
+        "image_folder",
+        "mnist",
+        "rings",
+        "shapes",
+    ]
     of = {name: compose(f"data={name}") for name in choices("data")}
     assert of["rings"].augment._target_ == "lecture4.data.augment.NoAugment"
     points = of.pop("rings")
@@ -76,14 +86,21 @@ def test_every_data_choice_composes_with_its_defaults():
     assert points.data.batch_size == 128
     for cfg in of.values():
         assert cfg.preprocess._target_ == "lecture4.data.preprocess.ChannelStandardize"
-        assert cfg.augment._target_ == "lecture4.data.augment.Flip"
         assert cfg.data.batch_size == 128
+        if cfg is not of["mnist"]:  # a mirrored digit is no digit
+            assert cfg.augment._target_ == "lecture4.data.augment.Flip"
+    assert of["mnist"].augment._target_ == "lecture4.data.augment.NoAugment"
+    assert compose("data=mnist", "augment=flip_crop").augment.crop == 2
     assert of["cifar10"].data.val_size == 5000
 
 
-def test_cifar10_lies_where_the_environment_says(monkeypatch):
-    monkeypatch.setenv("CIFAR10_ROOT", "/datasets")
-    assert compose().data.source.root == "/datasets"
-    monkeypatch.delenv("CIFAR10_ROOT")
-    assert compose().data.source.root == "data"
-    assert compose("data.root=/elsewhere").data.source.root == "/elsewhere"
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_downloaded_data_lies_where_the_environment_says_and_comes_from_urls(name, monkeypatch):
+    monkeypatch.setenv(f"{name.upper()}_ROOT", "/datasets")
+    urls = "data.urls=[https://example.org/a-b.tar.gz,'http://localhost:80/b.zip?download=1']"
+    source = compose(f"data={name}", urls).data.source
+    assert source.root == "/datasets"
+    assert source.urls == ["https://example.org/a-b.tar.gz", "http://localhost:80/b.zip?download=1"]
+    monkeypatch.delenv(f"{name.upper()}_ROOT")
+    source = compose(f"data={name}").data.source
+    assert source == {"_target_": f"lecture4.data.load_{name}", "root": "data", "urls": None}

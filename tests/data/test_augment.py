@@ -129,6 +129,13 @@ def test_floats_are_moved_as_they_are():
     assert torch.equal(augment(images.float(), 1, index), augment(images, 1, index).float())
 
 
+@pytest.mark.parametrize("words", [(), (0, 3, torch.arange(0))])
+@pytest.mark.parametrize("kind", [Flip, NoAugment])
+def test_an_empty_batch_stays_empty(kind, words):
+    empty = torch.zeros(0, 3, 6, 5, dtype=torch.uint8)
+    assert kind((3, 6, 5)).train()(empty, *words).shape == (0, 3, 6, 5)
+
+
 def test_none_is_the_identity_on_anything():
     points = torch.randn(5, 2)
     assert NoAugment((2,))(points, 0, 0, torch.arange(5)) is points

@@ -101,6 +101,15 @@ def test_input_shape_is_that_of_one_input():
     assert Dataset(["a"], points, labels, points, labels).input_shape == (2,)
 
 
+def test_own_validation_examples_are_the_validation_split():
+    labels = torch.tensor([0, 0, 1, 1, 0, 1])
+    parts = torch.arange(6.0)[:, None], labels, torch.zeros(1, 1), torch.tensor([0])
+    train, val = Dataset(["a", "b"], *parts, val_count=2).split(0.5, seed=3)
+    assert (train.tolist(), val.tolist()) == ([0, 1, 2, 3], [4, 5])
+    split, expected = Dataset(["a", "b"], *parts).split(2, 3), stratified_split(labels, 2, 3)
+    assert all(map(torch.equal, split, expected))
+
+
 @pytest.mark.parametrize("wrong", [-1, 2, 255])
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_a_label_that_is_no_class_is_refused_when_the_data_are_read(part, wrong):

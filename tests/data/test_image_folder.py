@@ -1,4 +1,6 @@
-import struct
+import os
+import shutil
+import unicodedata
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import torch
 from PIL import Image
 
 from lecture4.data import load_image_folder
-from lecture4.data.image_folder import read_image
+from lecture4.data.image_folder import find_images
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -29,15 +31,6 @@ def root(tmp_path):
             for i in range(n):
                 save(plain(colour, (9 + i, 20 - i)), tmp_path / split / name / f"{i}.png")
     return tmp_path
-
-
-def colour_of(path, image_size=6):
-    """The one colour of the image."""
-    pixels = read_image(path, image_size)
-    assert pixels.shape == (3, image_size, image_size)
-    assert pixels.dtype == torch.uint8
-    assert (pixels == pixels[:, :1, :1]).all()
-    return tuple(pixels[:, 0, 0].tolist())
 
 
 def test_reads_both_splits(root):
@@ -66,118 +59,7 @@ def test_home_and_text_paths(root, monkeypatch):
     assert len(load_image_folder(str(root), 4).train_labels) == 6
 
 
-@pytest.mark.parametrize("image_size", [1, 8, 50])
-def test_height_and_width_keep_their_places(tmp_path, image_size):
-    """Left half red, right half blue, upper half brighter."""
-    pixels = np.zeros((40, 80, 3), dtype=np.uint8)
-    pixels[:, :40, 0] = pixels[:, 40:, 2] = 100
-    pixels[:20] *= 2
-    image = read_image(save(Image.fromarray(pixels), tmp_path / "a.png"), image_size)
-    assert image.shape == (3, image_size, image_size)
-    if image_size > 1:
-        assert image[:, 0, 0].tolist() == [200, 0, 0]
-        assert image[:, 0, -1].tolist() == [0, 0, 200]
-        assert image[:, -1, 0].tolist() == [100, 0, 0]
-        assert image[:, -1, -1].tolist() == [0, 0, 100]
-
-
-def test_an_image_of_the_right_size_is_not_changed(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8)
-    image = read_image(save(Image.fromarray(pixels), tmp_path / "a.png"), 12)
-    assert np.array_equal(image.permute(1, 2, 0).numpy(), pixels)
-
-
-def test_a_fine_pattern_is_averaged_when_made_smaller(tmp_path):
-    pixels = np.zeros((64, 64), dtype=np.uint8)
-    pixels[::2, ::2] = pixels[1::2, 1::2] = 255
-    image = read_image(save(Image.fromarray(pixels), tmp_path / "a.png"), 8)
-    assert (image.double() - 127.5).abs().max() < 10
-
-
-@pytest.mark.parametrize(
-    ("image", "colour"),
-    [
-        (Image.new("1", (9, 7), 1), (255, 255, 255)),
-        (Image.new("1", (9, 7), 0), (0, 0, 0)),
-        (Image.new("L", (9, 7), 100), (100, 100, 100)),
-        (Image.new("LA", (9, 7), (100, 255)), (100, 100, 100)),
-        (Image.new("LA", (9, 7), (100, 0)), (255, 255, 255)),
-        (Image.new("RGB", (9, 7), (1, 2, 3)), (1, 2, 3)),
-        (Image.new("RGBA", (9, 7), (1, 2, 3, 255)), (1, 2, 3)),
-        (Image.new("RGBA", (9, 7), (1, 2, 3, 0)), (255, 255, 255)),
-        (Image.new("RGBA", (9, 7), (255, 0, 0, 102)), (255, 153, 153)),
-        (Image.new("I;16", (9, 7), 65535), (255, 255, 255)),
-        (Image.new("I;16", (9, 7), 100 * 257), (100, 100, 100)),
-        (Image.new("I;16", (9, 7), 240 * 257), (240, 240, 240)),
-        (Image.new("I;16", (9, 7), 300), (1, 1, 1)),
-        (Image.new("P", (9, 7), 0).convert("RGB"), (0, 0, 0)),
-    ],
-    ids=lambda value: value.mode if isinstance(value, Image.Image) else "-".join(map(str, value)),
-)
-def test_modes_of_png(tmp_path, image, colour):
-    assert colour_of(save(image, tmp_path / "a.png")) == colour
-
-
-def palette_image(index):
-    image = Image.new("P", (9, 7), index)
-    image.putpalette([10, 20, 30, 40, 50, 60])
-    return image
-
-
-@pytest.mark.parametrize(("index", "colour"), [(0, (10, 20, 30)), (1, (40, 50, 60))])
-def test_palette(tmp_path, index, colour):
-    assert colour_of(save(palette_image(index), tmp_path / "a.png")) == colour
-
-
-@pytest.mark.parametrize(("index", "colour"), [(0, (255, 255, 255)), (1, (40, 50, 60))])
-@pytest.mark.parametrize("transparency", [0, b"\x00\xff"])
-def test_palette_with_transparency(tmp_path, index, colour, transparency):
-    path = save(palette_image(index), tmp_path / "a.png", transparency=transparency)
-    assert colour_of(path) == colour
-
-
-def test_a_transparent_colour_of_an_rgb_image(tmp_path):
-    path = save(plain((1, 2, 3)), tmp_path / "a.png", transparency=(1, 2, 3))
-    assert colour_of(path) == (255, 255, 255)
-
-
-@pytest.mark.parametrize(
-    ("image", "name", "colour"),
-    [
-        (Image.new("F", (9, 7), 0.5), "a.tiff", (128, 128, 128)),
-        (Image.new("F", (9, 7), 1.0), "a.tiff", (255, 255, 255)),
-        (Image.new("I", (9, 7), 65535), "a.tiff", (255, 255, 255)),
-        (Image.new("I;16", (9, 7), 100 * 257), "a.tif", (100, 100, 100)),
-        (Image.new("RGB", (9, 7), RED), "a.bmp", RED),
-        (Image.new("RGB", (9, 7), RED), "a.ppm", RED),
-        (Image.new("RGB", (9, 7), RED), "a.PNG", RED),
-    ],
-)
-def test_other_formats(tmp_path, image, name, colour):
-    assert colour_of(save(image, tmp_path / name)) == colour
-
-
-@pytest.mark.parametrize("mode", ["CMYK", "L", "RGB"])
-def test_jpeg(tmp_path, mode):
-    image = Image.new("RGB", (16, 16), (200, 80, 40)).convert(mode)
-    path = save(image, tmp_path / "a.jpg", quality=95)
-    expected = image.convert("RGB").getpixel((0, 0))
-    assert colour_of(path) == pytest.approx(expected, abs=4)
-
-
-def test_the_cameras_orientation_is_applied(tmp_path):
-    """Orientation 6: what is stored on the left is seen at the top."""
-    pixels = np.zeros((16, 16, 3), dtype=np.uint8)
-    pixels[:, 8:] = 255
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    path = save(Image.fromarray(pixels), tmp_path / "a.png", exif=exif)
-    image = read_image(path, 16)
-    assert (image[:, :8] == 0).all()
-    assert (image[:, 8:] == 255).all()
-
-
-def test_suffixes_in_capitals_hidden_files_and_others(root):
+def test_suffixes_in_capitals_hidden_files_and_others(root, capsys):
     save(plain(), root / "train" / "cat" / "A.JPG")
     save(plain(), root / "train" / "cat" / "B.Png")
     save(plain(), root / "train" / "cat" / "deeper" / "c.jpeg")
@@ -188,11 +70,93 @@ def test_suffixes_in_capitals_hidden_files_and_others(root):
     dataset = load_image_folder(root, 4)
     assert torch.bincount(dataset.train_labels).tolist() == [6, 3]
     assert dataset.class_names == ["cat", "dog"]
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first == f"{root}: left out 2 hidden, 1 .txt, 1 outside of a class"
+    assert len(others) == 1  # where the images are kept
 
 
-def error_of(root):
+def test_which_files_count(tmp_path):
+    """Each kind of entry, and whether it is an image."""
+    folder, outside = tmp_path / "images", tmp_path / "outside"
+    counted = [
+        *("a.png", "b.JPG", "c.jpeg", "d.jfif", "e.gif", "f.bmp", "g.webp", "h.TIFF", "i.avif"),
+        *("deep/er/j.png", "folder.png/k.png", "e\u0301.png", "\u00e9.png", "\udcff.png"),
+    ]
+    for name in counted:
+        save(plain(), folder / name, format="PNG")
+    save(plain(), outside / "l.png")
+    (folder / "linked.png").symlink_to(outside / "l.png")
+    (folder / "gone.png").symlink_to(outside / "gone")  # reading it says so
+    (folder / "linked folder").symlink_to(outside)
+    for name in (".hidden.png", ".ipynb_checkpoints/0.png", "__MACOSX/0.png", "@eaDir/0.png"):
+        save(plain(), folder / name)
+    for name in ("notes.txt", "LICENSE", "photo.heic", "video.mp4"):
+        (folder / name).write_text("no image")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "null.png").symlink_to("/dev/null")
+    (folder / "deep" / "up").symlink_to(folder)
+    (folder / "deep" / "higher").symlink_to(tmp_path)
+    (folder / "self").symlink_to(folder / "self")
+    (outside / "back").symlink_to(folder)
+    paths, left_out = find_images(folder)
+    names = [os.path.relpath(path, folder) for path in paths]
+    assert sorted(names) == sorted([*counted, "linked.png", "gone.png", "linked folder/l.png"])
+    assert dict(left_out) == {
+        **{"hidden": 4, ".txt": 1, ".heic": 1, ".mp4": 1, "without a suffix": 2},
+        **{"pipes or devices": 2, "linked folders that were read before": 3},
+    }
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
+    listdir = os.listdir
+
+    def refuse(path):
+        if str(path).endswith("secret"):  # root may read any
+            raise PermissionError(13, "Permission denied", str(path))
+        return listdir(path)
+
+    (tmp_path / "secret").mkdir()
+    save(plain(), tmp_path / "a.png")
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(PermissionError, match="secret"):
+        find_images(tmp_path)
+
+
+def test_class_names_are_the_same_text_on_all_systems(root):
+    """NFC and NFD of one name are one class, and a byte that is not UTF-8 is written in ASCII."""
+    for split, folder in (("train", "caf\u00e9"), ("train", "cafe\u0301"), ("test", "cafe\u0301")):
+        save(plain(), root / split / folder / f"{len(folder)}.png")
+    for split in ("train", "test"):
+        save(plain(), root / split / "caf\udce9" / "a.png")
+        save(plain(), root / split / "猫 a" / "a.png")
+    dataset = load_image_folder(root, 4)
+    assert dataset.class_names == ["caf\\xe9", "café", "cat", "dog", "猫 a"]
+    assert torch.bincount(dataset.train_labels).tolist() == [1, 2, 3, 3, 1]
+
+
+def test_the_order_of_files_does_not_depend_on_how_a_system_writes_accents(tmp_path):
+    def names(form):
+        for name in ("f.png", "\u00e9.png", "z.png", "e.png"):
+            save(plain(), tmp_path / form / unicodedata.normalize(form, name))
+        paths, _ = find_images(tmp_path / form)
+        return [unicodedata.normalize("NFC", os.path.basename(path)) for path in paths]
+
+    assert names("NFC") == names("NFD") == ["e.png", "f.png", "z.png", "\u00e9.png"]
+
+
+def test_only_the_first_process_reports(root, monkeypatch, capsys):
+    (root / "train" / "notes.txt").touch()
+    load_image_folder(root, 4)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    capsys.readouterr()
+    load_image_folder(root, 4)
+    assert capsys.readouterr().err == ""
+
+
+def error_of(root, **options):
     with pytest.raises(ValueError, match=".") as caught:
-        load_image_folder(root, 4)
+        load_image_folder(root, 4, **options)
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -204,9 +168,55 @@ def test_no_such_folder(tmp_path):
     assert "train/CLASS/*.png" in message
 
 
-def test_no_test_folder(root):
-    (root / "test").rename(root / "elsewhere")
-    assert f"{root / 'test'} is not there" in error_of(root)
+def test_without_a_test_folder_it_is_split_off_by_class(root, capsys):
+    shutil.rmtree(root / "test")
+    for i in range(3, 20):
+        save(plain(RED), root / "train" / "cat" / f"{i}.png")
+    first, again, more = (load_image_folder(root, 4, test_size=n) for n in (4, 4, 0.5))
+    assert "has no test folder: the test set is 4 of the 23 images in train, by class" in (
+        capsys.readouterr().err
+    )
+    assert torch.bincount(first.test_labels).tolist() == [3, 1]
+    assert torch.bincount(first.train_labels).tolist() == [17, 2]
+    assert torch.equal(first.test_inputs, again.test_inputs)
+    assert len(more.test_labels) == 12
+    with pytest.raises(ValueError, match="test_size=22 takes 22 of 23 training examples"):
+        load_image_folder(root, 4, test_size=22)
+
+
+@pytest.mark.parametrize("name", ["valid", "val", "validation", "elsewhere"])
+def test_a_folder_of_validation_images_is_the_validation_split(root, name, capsys):
+    for k, (of_class, colour) in enumerate((("cat", GREEN), ("dog", BLUE))):
+        for i in range(k + 1):
+            save(plain(colour), root / name / of_class / f"{i}.png")
+    own = {"val_root": root / name} if name == "elsewhere" else {}
+    dataset = load_image_folder(root, 4, **own)
+    assert f"{root / name}: 3 images for validation; no val_size applies" in capsys.readouterr().err
+    train, val = dataset.split(0.5, seed=0)
+    assert (train.tolist(), val.tolist()) == ([0, 1, 2, 3, 4, 5], [6, 7, 8])
+    assert dataset.train_labels[val].tolist() == [0, 1, 1]
+    assert [tuple(x[:, 0, 0].tolist()) for x in dataset.train_inputs[val]] == [GREEN, BLUE, BLUE]
+    assert len(dataset.test_labels) == 4
+    assert dataset.source["val_root"] == (str(root / name) if own else None)
+    shutil.rmtree(root / name / "cat")
+    assert "train and val must have the same classes; only train has cat" in error_of(root, **own)
+
+
+def test_two_folders_of_validation_images_are_refused(root):
+    for name in ("val", "valid"):
+        shutil.copytree(root / "test", root / name)
+    assert "valid and val are both there; set data.val_root to one" in error_of(root)
+
+
+def test_grey_images_and_the_way_of_resizing(root):
+    assert load_image_folder(root, 4, channels=1).train_inputs.shape == (6, 1, 4, 4)
+    padded = load_image_folder(root, 8, resize="pad")
+    assert (padded.train_inputs[:, :, :, 0] == 0).all()  # images are higher than wide
+    assert (padded.source["resize"], padded.source["channels"]) == ("pad", 3)
+    with pytest.raises(ValueError, match="resize=squeeze must be one of stretch, crop, pad"):
+        load_image_folder(root, 8, resize="squeeze")
+    with pytest.raises(ValueError, match="channels=4 1 or 3"):
+        load_image_folder(root, 8, channels=4)
 
 
 def test_empty_folder(tmp_path):
@@ -288,13 +298,3 @@ def test_an_image_too_large_to_be_one_is_named(root, monkeypatch):
     path = save(plain(size=(100, 100)), root / "train" / "cat" / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
     assert f"{path} cannot be read as an image" in error_of(root)
-
-
-def test_whatever_a_decoder_raises_names_the_file(tmp_path, monkeypatch):
-    def decode(self):
-        raise struct.error("unpack requires a buffer of 4 bytes")
-
-    path = save(plain(), tmp_path / "odd.png")
-    monkeypatch.setattr(Image.Image, "load", decode)
-    with pytest.raises(ValueError, match=r"odd.png cannot be read as an image \(unpack requires"):
-        read_image(path, 6)

@@ -93,6 +93,73 @@ def test_fitting_again_forgets_the_first_fit(kind):
     assert torch.equal(twice.std, once.std)
 
 
+@pytest.mark.parametrize("kind", [FullScale, *FITTED])
+def test_floats_are_in_units_of_white_in_fit_and_in_forward(kind):
+    images, others = random_images(), random_images(40, seed=1)
+    of_bytes, of_floats = kind(SHAPE).fit(images), kind(SHAPE).fit(images / 255)
+    torch.testing.assert_close(of_floats.state_dict(), of_bytes.state_dict(), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(of_floats(others / 255), of_bytes(others), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [FullScale, *FITTED])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int8, torch.bool, torch.complex64])
+def test_numbers_without_a_unit_are_refused(kind, dtype):
+    images = random_images(10).to(dtype)
+    with pytest.raises(ValueError, match=f"uint8 images or floats, not {dtype}"):
+        kind(SHAPE)(images)
+    if kind in FITTED:
+        with pytest.raises(ValueError, match=f"uint8 images or floats, not {dtype}"):
+            kind(SHAPE).fit(images)
+
+
+@pytest.mark.parametrize("kind", [FullScale, *FITTED, Polar])
+def test_an_empty_batch_stays_empty(kind):
+    shape = (2,) if kind is Polar else SHAPE
+    for dtype in (torch.uint8, torch.float32):
+        empty = kind(shape)(torch.zeros(0, *shape, dtype=dtype))
+        assert (empty.shape, empty.dtype) == ((0, *shape), torch.float32)
+
+
+@pytest.mark.parametrize("kind", FITTED)
+@pytest.mark.parametrize("shape", [(0, *SHAPE), (7, 1, 5, 4), (7, 3, 5, 5), (7, 3)])
+def test_statistics_of_no_images_or_of_others_are_refused(kind, shape):
+    with pytest.raises(ValueError, match=r"at least one image of shape \(3, 5, 4\)") as error:
+        kind(SHAPE).fit(torch.zeros(shape, dtype=torch.uint8))
+    assert str(shape) in str(error.value)
+    with pytest.raises(ValueError, match="at least one image"):
+        kind(SHAPE).fit(random_images(5), torch.arange(0))
+
+
+@pytest.mark.parametrize("kind", FITTED)
+def test_statistics_of_rows_are_those_of_a_copy_and_gather_few_at_once(kind, monkeypatch):
+    images = random_images(2500)
+    index = torch.randperm(2500)[:2100]
+    expected = kind(SHAPE).fit(images[index]).state_dict()
+    gathered, select = [], torch.Tensor.index_select
+
+    def record(inputs, dim, some):
+        gathered.append(len(some))
+        return select(inputs, dim, some)
+
+    monkeypatch.setattr(torch.Tensor, "index_select", record)
+    found = kind(SHAPE).fit(images, index).state_dict()
+    assert gathered == [256] * 8 + [52]
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    gathered.clear()
+    monkeypatch.setattr("lecture4.data.preprocess.CHUNK", 100 * 60)
+    kind(SHAPE).fit(images, index)
+    assert gathered == [100] * 21
+
+
+def test_statistics_of_the_brightest_images_are_exact():
+    """A chunk's sum of squares just fits into float32."""
+    images = torch.full((300, *SHAPE), 255, dtype=torch.uint8)
+    images[::2, 0] = 254
+    preprocess = ChannelStandardize(SHAPE).fit(images)
+    assert preprocess.mean.flatten().tolist() == pytest.approx([254.5 / 255, 1, 1], rel=1e-7)
+    assert preprocess.std.flatten().tolist() == pytest.approx([0.5 / 255, 1, 1], rel=1e-6)
+
+
 @pytest.mark.parametrize("kind", FITTED)
 def test_state_dict_round_trip(kind, tmp_path):
     images = random_images(100)

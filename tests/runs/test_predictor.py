@@ -1,6 +1,7 @@
 """From a checkpoint alone: the same numbers as the run's test."""
 
 import copy
+import dataclasses
 import hashlib
 import json
 import pickle
@@ -11,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 from running import SMALL, call
-from torchvision.datasets import CIFAR10
 
+from lecture4.data import cifar
 from lecture4.runs.predictor import dataset_of, find_checkpoint, load
 
 BLOCKS = "model.blocks=[{channels: 4, padding: 1, norm: batch, pool: {}},{channels: 4}]"
@@ -46,22 +47,19 @@ def some_images(root):
 
 
 def some_cifar10(root, monkeypatch):
-    folder = root / CIFAR10.base_folder
+    published = cifar.PUBLISHED["cifar10"]
+    folder = root / published.folder
     folder.mkdir(parents=True)
-    draw = np.random.default_rng(0)
-
-    def write(name, content):
-        (folder / name).write_bytes(pickle.dumps(content))
-        return name, hashlib.md5((folder / name).read_bytes()).hexdigest()
-
-    def batch(name, n=20):
+    draw, sums = np.random.default_rng(0), {}
+    for name in published.files:
+        n = 30 if name == "test_batch" else 20
         images = draw.integers(0, 256, (n, 3072), dtype=np.uint8)
-        return write(name, {"data": images, "labels": (np.arange(n) % 10).tolist()})
-
-    monkeypatch.setattr(CIFAR10, "train_list", [batch(f"data_batch_{i}") for i in range(1, 6)])
-    monkeypatch.setattr(CIFAR10, "test_list", [batch("test_batch", 30)])
-    name, md5 = write("batches.meta", {"label_names": [f"class {k}" for k in range(10)]})
-    monkeypatch.setattr(CIFAR10, "meta", {"filename": name, "key": "label_names", "md5": md5})
+        content = {"data": images, "labels": (np.arange(n) % 10).tolist()}
+        if name == "batches.meta":
+            content = {"label_names": [f"class {k}" for k in range(10)]}
+        (folder / name).write_bytes(pickle.dumps(content))
+        sums[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
+    monkeypatch.setitem(cifar.PUBLISHED, "cifar10", dataclasses.replace(published, files=sums))
     return root
 
 

@@ -3,11 +3,12 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 
 import pytest
 from running import ROOT
 
-from lecture4.support.files import write_atomically
+from lecture4.support.files import check_archive, write_atomically
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_a_failed_write_names_the_file_and_keeps_the_previous_one(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from lecture4.support.files import write_atomically
+from lecture4.support.files import check_archive, write_atomically
 
 def write_half(path, content):
     with open(path, "wb") as file:
@@ -76,3 +77,17 @@ def test_a_kill_within_the_write_leaves_the_previous_file(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED, path], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
     assert path.read_text() == "first"
+
+
+def test_an_archive_is_checked_part_by_part(tmp_path):
+    path = tmp_path / "some.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a", "first")
+        archive.writestr("b", "second")
+    check_archive(path)
+    path.write_bytes(path.read_bytes().replace(b"second", b"sekond"))
+    with pytest.raises(ValueError, match="its part b differs from its checksum"):
+        check_archive(path)
+    path.write_text("text")
+    with pytest.raises(ValueError, match="it cannot be read"):
+        check_archive(path)

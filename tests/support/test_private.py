@@ -37,6 +37,17 @@ def test_lightning_still_passes_anonymous_to_wandb():
     assert logger._wandb_init["project"] == "lightning_logs"
 
 
+def test_a_trial_of_optunas_is_found_by_its_number():
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study()
+    drawn = [study.ask().suggest_float("x", 0, 1) for _ in range(3)]
+    trial = private.running_trial(study, 1)
+    assert (trial.number, trial.params) == (1, {"x": drawn[1]})
+    trial.report(0.5, 0)
+    assert study.trials[1].intermediate_values == {0: 0.5}
+
+
 def test_torch_says_whether_the_processor_has_amx_tiles():
     has = private.has_amx_tiles()
     assert isinstance(has, bool)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from running import assert_same
 
 from lecture4.data import preprocess
 from lecture4.models import MLP
@@ -147,6 +148,24 @@ def test_a_foreign_file_is_refused_in_a_sentence(tmp_path, name):
         read_checkpoint(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path):
+    path = tmp_path / "flipped.ckpt"
+    _, content = checkpoint()
+    torch.save(content, path)
+    good, refused = path.read_bytes(), 0
+    for place in range(0, len(good), max(1, len(good) // 150)):
+        flipped = bytearray(good)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        try:
+            found = read_checkpoint(path)
+        except ValueError:
+            refused += 1
+        else:  # in padding, or a date
+            assert_same(found, content)
+    assert refused > 20
 
 
 def model(**settings):

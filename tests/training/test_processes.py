@@ -28,8 +28,6 @@ def test_a_sweep_of_runs_in_several_processes_is_refused():
     processes.check_sweep(compose())
     with pytest.raises(ValueError, match="start the runs one by one"):
         processes.check_sweep(compose(*DDP))
-    with pytest.raises(ValueError, match="sweep_resume=3 is not accepted"):
-        processes.check_sweep(compose("sweep_resume=3"))
 
 
 def test_processes_of_torchrun_that_would_train_alone_are_refused(monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from running import compose
 
+from lecture4.data import SOURCES
 from lecture4.support.conf import choices
 from lecture4.training import settings
 
@@ -59,6 +60,8 @@ BAD_SETTINGS = {
     "seed=null": "4294967295",
     "label_smoothing=1": "in [0, 1)",
     "penalty.strength=-1": "≥ 0",
+    "data.urls=https://example.org/a.zip": "a list of URLs, such as [https://HOST/FILE]",
+    "data.urls=[]": "a list of URLs, such as [https://HOST/FILE]",
     "trainer.deterministic=perhaps": "true or false",
     "+trainer.max_steps=5": "whole epochs",
     "+trainer.limit_val_batches=0": "whole epochs",
@@ -81,7 +84,8 @@ def test_a_bad_setting_is_restated_with_what_would_be_accepted(override, expecte
 @pytest.mark.parametrize(
     "overrides",
     [
-        *([f"data={name}", "model=mlp"] for name in ("cifar10", "shapes", "rings", "image_folder")),
+        *([f"data={name}", "model=mlp"] for name in SOURCES),
+        ["data.urls=[https://example.org/a.zip]"],
         *([f"optim={name}"] for name in ("adam", "adamw", "random_search")),
         *([f"schedule={name}"] for name in ("constant", "cosine", "onecycle", "step")),
         *([f"trainer={name}"] for name in ("cpu", "ddp")),

@@ -26,7 +26,8 @@ def supports_only(**supported: object) -> Callable:
 
     def decorate(function: Callable) -> Callable:
         if isinstance(function, type):
-            function.__init__ = checking(function.__init__, function.__name__)
+            init = checking(function.__init__, function.__name__)  # type: ignore[misc]
+            function.__init__ = init  # type: ignore[misc]
             return function
         return checking(function, function.__name__)
 
@@ -65,7 +66,7 @@ def found(condition: torch.Tensor) -> bool:
     return checks_values(condition) and bool(condition.any())
 
 
-def to_autocast(*tensors: torch.Tensor | None) -> list[torch.Tensor | None]:
+def to_autocast(input: torch.Tensor, *others: torch.Tensor | None) -> list[torch.Tensor | None]:
     """The factors of a matrix product in the precision of ``torch.autocast``; float64 stays.
 
     The cast lies outside of the operation, so a gradient returns in its tensor's own dtype.
@@ -73,7 +74,7 @@ def to_autocast(*tensors: torch.Tensor | None) -> list[torch.Tensor | None]:
     Raises:
         ValueError: the tensors differ in dtype.
     """
-    device = tensors[0].device.type
+    tensors, device = [input, *others], input.device.type
     if _autocasts(device):
         dtype = torch.get_autocast_dtype(device)
         wide = (torch.float32, *HALVES)
@@ -81,7 +82,7 @@ def to_autocast(*tensors: torch.Tensor | None) -> list[torch.Tensor | None]:
     dtypes = [str(t.dtype) for t in tensors if t is not None]
     if len(set(dtypes)) > 1:
         raise ValueError(f"input, weight and bias must be of one dtype, not {', '.join(dtypes)}")
-    return list(tensors)
+    return tensors
 
 
 def to_float32(tensor: torch.Tensor) -> torch.Tensor:

@@ -83,6 +83,7 @@ def batch_norm(
     """
     given = {"running_mean": running_mean, "running_var": running_var}
     _check(input, training, eps, **given, weight=weight, bias=bias)
+    mean, var = running_mean, running_var
     if training:
         mean, var = _moments(input.detach())
         n = math.prod(input.shape) // max(input.shape[1], 1)  # numbers in each channel
@@ -90,8 +91,6 @@ def batch_norm(
             running_mean.mul_(1 - momentum).add_(momentum * mean)
         if running_var is not None and n:
             running_var.mul_(1 - momentum).add_(momentum * var * n / (n - 1))
-    else:
-        mean, var = running_mean, running_var
     return _BatchNorm.apply(input, weight, bias, mean, var, training, eps)
 
 

@@ -112,14 +112,14 @@ class Windows:
             raise ValueError(f"padding='same' keeps the size of a map at stride=1, not {stride}")
         if same:
             padding = [d * (f - 1) // 2 for f, d in zip(kernel_size, dilation, strict=True)]
-        padding = pair(0 if padding == "valid" else padding)
+        padding = pair(0 if padding == "valid" else padding)  # type: ignore[arg-type]
         sizes, beyond = [], []
         for n, f, s, p, d in zip(map_size, kernel_size, stride, padding, dilation, strict=True):
             sizes.append(n if same else output_size(n, f, s, p, dilation=d, ceil_mode=ceil_mode))
             end = s * (sizes[-1] - 1) + d * (f - 1) + 1  # of the last window
             beyond.append(max(0, end - (n + 2 * p)))  # by ceil_mode, or same with an even kernel
         borders = (padding[1], padding[1] + beyond[1], padding[0], padding[0] + beyond[0])
-        return cls(tuple(map_size), kernel_size, stride, dilation, borders, tuple(sizes))
+        return cls(pair(map_size), kernel_size, stride, dilation, borders, pair(sizes))
 
     def cells(self) -> Iterator[tuple[int, int, tuple]]:
         """Each cell (a, e) of the window, and the index of its pixels in padded maps.

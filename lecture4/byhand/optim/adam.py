@@ -44,7 +44,9 @@ class Adam(torch.optim.Adam):
     """
 
     @torch.no_grad()
-    def step(self, closure: Callable | None = None) -> torch.Tensor | None:
+    def step(  # type: ignore[override]  # torch declares the loss a float
+        self, closure: Callable | None = None
+    ) -> torch.Tensor | None:
         """Update every parameter that has a gradient; return the loss of ``closure``."""
         loss = evaluate(closure)
         for group in self.param_groups:
@@ -90,4 +92,4 @@ class AdamW(torch.optim.AdamW):
     Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2.
     """
 
-    step = Adam.step
+    step = Adam.step  # type: ignore[assignment]

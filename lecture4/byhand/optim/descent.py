@@ -52,7 +52,9 @@ class SGD(torch.optim.SGD):
     """
 
     @torch.no_grad()
-    def step(self, closure: Callable | None = None) -> torch.Tensor | None:
+    def step(  # type: ignore[override]  # torch declares the loss a float
+        self, closure: Callable | None = None
+    ) -> torch.Tensor | None:
         """Update every parameter that has a gradient; return the loss of ``closure``."""
         loss = evaluate(closure)
         for group in self.param_groups:

@@ -27,7 +27,7 @@ class Search(Optimizer, ABC):
             w.requires_grad_(False)
 
     @torch.no_grad()
-    def step(self, closure: Callable) -> torch.Tensor:
+    def step(self, closure: Callable) -> torch.Tensor:  # type: ignore[override]
         """Score W, then a candidate; ``closure`` returns the loss of the parameters as they are.
 
         Returns:

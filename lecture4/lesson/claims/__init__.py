@@ -1,5 +1,5 @@
-"""The lecture's claims, a file each: measure, judge, then draw; the ``CLAIM`` stands at its end."""
+"""The lecture's claims, a module each: quote, experiment, formulas, ``measure judge draw``."""
 
-from lecture4.lesson.claims.registry import NAMES, claim
+from lecture4.lesson.claims.registry import NAMES, Claim, claim
 
-__all__ = ["NAMES", "claim"]
+__all__ = ["NAMES", "Claim", "claim"]

@@ -1,50 +1,76 @@
 """Backprop: a small graph with the value (forward) and the gradient (backward) of each node."""
 
-import plotly.graph_objects as go
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType
+
 import torch
-from torch.nn import functional as F
+from torch import Tensor
+from torch.nn import functional
 
-from lecture4.byhand import functional as byhand
+from lecture4.byhand import functional as F
 from lecture4.byhand.numerical import gradient, relative_error
-from lecture4.lesson.lab.finding import Claim, Finding
-from lecture4.lesson.lab.items import Item, Plot, Table
-from lecture4.lesson.lab.plots import COLOURS, figure
-from lecture4.lesson.lab.trainings import Lab
+from lecture4.lesson.lab import COLOURS, Finding, Item, Lab, Plot, Table, exact, figure
 
+TITLE = "Backprop"
+QUOTE = ["How to compute gradient?"]
+TEXT = (
+    "One point passes through a minimal net, trained for two epochs: one hidden unit with "
+    "ReLU, two scores, softmax and loss. Forward, each node computes its value from its inputs. "
+    "Backward, each node passes on the gradient that it receives times its own derivative; where a "
+    "node feeds two others, the two gradients add up."
+)
+FORMULAS = [
+    r"\frac{\partial L}{\partial h} = \frac{\partial L}{\partial s_1}"
+    r"\frac{\partial s_1}{\partial h} + \frac{\partial L}{\partial s_2}"
+    r"\frac{\partial s_2}{\partial h}",
+    r"\frac{\partial L}{\partial z} = \begin{cases} \frac{\partial L}{\partial h} & z > 0 \\"
+    r" 0 & z \le 0 \end{cases}",
+    r"\frac{\partial L}{\partial w} = \frac{\partial L}{\partial z} x, \quad"
+    r"\frac{\partial L}{\partial x} = \frac{\partial L}{\partial z} w",
+]
+CODE = [F.linear, F.relu, F.cross_entropy, gradient]
 NET = ("data=rings", "model=mlp", "model.hidden=[1]", "trainer.max_epochs=2")
-# Column and row of each node, on a grid that a phone can show.
+# Rows of nodes from the top; a node's column is its place in the row, which a phone can show.
+ROWS = ("x₁ w₁ b w₂ x₂", "_ _ z _ _", "u₁ c₁ h c₂ u₂", "_ s₁ _ s₂ _", "_ _ L _ _")
 PLACES = {
-    "x₁": (0, 0),
-    "w₁": (1, 0),
-    "b": (2, 0),
-    "w₂": (3, 0),
-    "x₂": (4, 0),
-    "z": (2, 1),
-    "u₁": (0, 2),
-    "c₁": (1, 2),
-    "h": (2, 2),
-    "c₂": (3, 2),
-    "u₂": (4, 2),
-    "s₁": (1, 3),
-    "s₂": (3, 3),
-    "L": (2, 4),
+    name: (column, row)
+    for row, names in enumerate(ROWS)
+    for column, name in enumerate(names.split())
+    if name != "_"
 }
-OPERATIONS = {"z": "linear", "h": "relu", "s₁": "linear", "s₂": "linear", "L": "cross-entropy"}
-EDGES = {
-    "z": ("x₁", "w₁", "b", "w₂", "x₂"),
-    "h": ("z",),
-    "s₁": ("u₁", "c₁", "h"),
-    "s₂": ("u₂", "c₂", "h"),
-    "L": ("s₁", "s₂"),
-}
-HALF_WIDTH, HALF_HEIGHT = 0.46, 0.33  # of a node's box
-VALUE, GRADIENT = COLOURS[2], COLOURS[6]
+EDGES = {"z": "x₁ w₁ b w₂ x₂", "h": "z", "s₁": "u₁ c₁ h", "s₂": "u₂ c₂ h", "L": "s₁ s₂"}
 
 
-def measure(lab: Lab) -> dict:
+@dataclass
+class Node:
+    """A number of the graph, and its gradient by hand, by torch and by finite differences."""
+
+    value: float
+    gradient: float
+    torch: float
+    numerical: float
+
+
+@dataclass
+class Example:
+    """All nodes for one point; what each score sends back to h."""
+
+    label: int
+    nodes: dict[str, Node]
+    through: list[float]
+
+
+@dataclass
+class Measured:
+    """A point for which ReLU's gate is ``open`` and one for which it is ``closed``, if any."""
+
+    examples: dict[str, Example]
+
+
+def measure(lab: Lab) -> Measured:
     """Run points forward and backward through a trained net, in float64."""
-    run = lab.train(*NET, seed=lab.seed)
-    classifier, data = lab.restore(run, *NET)
+    classifier, data = lab.restore(lab.train(*NET, seed=lab.seed), *NET)
     model = classifier.model.double()
     parameters = {
         "w": model.hidden[0].weight[0],  # (2,)
@@ -53,46 +79,39 @@ def measure(lab: Lab) -> dict:
         "c": model.scores.bias,  # (2,)
     }
     points, labels = data.dataset.test_inputs.double(), data.dataset.test_labels
-    with torch.no_grad():
-        z = model.hidden[0](points)[:, 0]
-    # A point well on each side of ReLU's kink; a dead unit has points on one side only.
-    found = {"open": (z - 1).abs().argmin().item(), "closed": (z + 1).abs().argmin().item()}
-    chosen = {name: i for name, i in found.items() if (z[i] > 0) == (name == "open")}
-    return {
-        "seeds": [lab.seed],
-        "examples": {
-            name: example({"x": points[i], **parameters}, labels[i : i + 1])
-            for name, i in chosen.items()
-        },
-    }
+    z = model.hidden[0](points)[:, 0].detach()
+    examples = {}
+    for gate, goal in {"open": 1, "closed": -1}.items():  # well on each side of ReLU's kink
+        i = (z - goal).abs().argmin().item()
+        if z[i] * goal > 0:  # a dead unit has points on one side only
+            examples[gate] = example({"x": points[i], **parameters}, labels[i : i + 1])
+    return Measured(examples)
 
 
-def example(inputs: dict[str, torch.Tensor], label: torch.Tensor) -> dict:
-    """Value and gradient of each node for one point; gradients by hand, torch and differences."""
+def example(inputs: dict[str, Tensor], label: Tensor) -> Example:
+    """Value and gradient of each node for one point."""
     leaves = {name: value.detach().clone().requires_grad_() for name, value in inputs.items()}
-    hand = forward(leaves, label, byhand)
-    for node in hand.values():
-        node.retain_grad()
-    hand["L"].backward()
-    torchs = forward(leaves, label, F)
-    by_torch = torch.autograd.grad(torchs["L"], list(torchs.values()))
+    by_hand, by_torch = (forward(leaves, label, of) for of in (F, functional))
+    hand, torchs = (
+        dict(zip(nodes, torch.autograd.grad(nodes["L"], list(nodes.values())), strict=True))
+        for nodes in (by_hand, by_torch)
+    )
+
+    def differences(name: str) -> Tensor:
+        """ΔL over Δnode."""
+        at = by_hand[name].detach()
+        return gradient(lambda v: forward({**leaves, name: v}, label, functional)["L"], at)
+
     nodes = {}
-    for (name, node), theirs in zip(hand.items(), by_torch, strict=True):
-
-        def loss(value: torch.Tensor, name=name) -> torch.Tensor:
-            return forward({**leaves, name: value}, label, F)["L"]
-
-        four = (node, node.grad, theirs, gradient(loss, node.detach()))
-        numbers = zip(*(t.flatten().tolist() for t in four), strict=True)
-        names = [name] if node.numel() == 1 else [f"{name}{i}" for i in "₁₂"]
-        keys = ("value", "gradient", "torch", "numerical")
-        for own, row in zip(names, numbers, strict=True):
-            nodes[own] = dict(zip(keys, row, strict=True))
-    through = hand["s"].grad * leaves["u"].detach()  # gradient that each score sends back to h
-    return {"label": label.item(), "nodes": nodes, "through": through.flatten().tolist()}
+    for name, value in by_hand.items():
+        columns = value, hand[name], torchs[name], differences(name)
+        numbers = zip(*(column.flatten().tolist() for column in columns), strict=True)
+        names = [name] if value.numel() == 1 else [f"{name}₁", f"{name}₂"]
+        nodes |= {n: Node(*row) for n, row in zip(names, numbers, strict=True)}
+    return Example(label.item(), nodes, (hand["s"] * leaves["u"]).flatten().tolist())
 
 
-def forward(given: dict[str, torch.Tensor], label: torch.Tensor, of) -> dict[str, torch.Tensor]:
+def forward(given: dict[str, Tensor], label: Tensor, of: ModuleType) -> dict[str, Tensor]:
     """The graph: z = w·x + b, h = max(0, z), s = u h + c, L = −log softmax(s) of the label.
 
     Args:
@@ -113,170 +132,85 @@ def forward(given: dict[str, torch.Tensor], label: torch.Tensor, of) -> dict[str
     return nodes
 
 
-def judge(m: dict) -> list[Finding]:
+def judge(m: Measured) -> Iterator[Finding]:
     """Gradients by hand against finite differences and torch; the sum over branches."""
-    return [
-        finding for name, example in m["examples"].items() for finding in _findings(name, example)
-    ]
-
-
-def _findings(name: str, example: dict) -> list[Finding]:
-    nodes, place = example["nodes"], f"point with ReLU's gate {name}"
-    columns = {
-        key: torch.tensor([node[key] for node in nodes.values()], dtype=torch.float64)
-        for key in ("gradient", "torch", "numerical")
-    }
-    branches = sum(example["through"]) - nodes["h"]["gradient"]
-    return [
-        Finding(
-            # Central differences with h = 1e-5 have an error of about 1e-10 in float64.
-            f"{place}: gradient of every node by hand against finite differences, relative error",
-            [relative_error(columns["gradient"], columns["numerical"])],
-            at_most=1e-6,
-        ),
-        Finding(
-            # A few operations, each of relative precision 2e-16.
-            f"{place}: the same against torch's autograd, relative error",
-            [relative_error(columns["gradient"], columns["torch"])],
-            at_most=1e-12,
-        ),
-        Finding(
-            f"{place}: ∂L/∂h minus the sum over its branches, ∂L/∂s₁ u₁ + ∂L/∂s₂ u₂",
-            [abs(branches)],
-            at_most=1e-12,
-        ),
-    ]
-
-
-def draw(m: dict) -> list[Item]:
-    """The graph for each point; the numbers beside finite differences."""
-    return [_graph(name, e) for name, e in m["examples"].items()] + [
-        Table(
-            ["node", "value", "gradient", "finite differences"],
-            [
-                [
-                    name,
-                    signed(node["value"], 6),
-                    signed(node["gradient"], 8),
-                    signed(node["numerical"], 8),
-                ]
-                for name, node in next(iter(m["examples"].values()))["nodes"].items()
-            ],
-            "The numbers of the first graph; beside each gradient, ΔL / 0.00002, the change of the "
-            "loss when this node alone is moved by ±0.00001.",
+    for gate, example in m.examples.items():
+        nodes = example.nodes.values()
+        by_hand, by_torch, differences = (
+            torch.tensor([getattr(node, how) for node in nodes], dtype=torch.float64)
+            for how in ("gradient", "torch", "numerical")
         )
-    ]
+        yield Finding(
+            f"{gate}: differences",
+            f"ReLU's gate {gate}: relative error of gradients by hand, against finite differences",
+            [relative_error(by_hand, differences)],
+            at_most=1e-6,
+            why="central differences with h = 1e-5 have an error of about 1e-10 in float64",
+        )
+        yield exact(
+            f"{gate}: torch",
+            f"ReLU's gate {gate}: relative error of gradients by hand, against torch's autograd",
+            relative_error(by_hand, by_torch),
+            at_most=1e-12,
+        )
+        yield exact(
+            f"{gate}: branches",
+            f"ReLU's gate {gate}: ∂L/∂h minus the sum over both scores",
+            abs(sum(example.through) - example.nodes["h"].gradient),
+            at_most=1e-12,
+            definition="The sum is ∂L/∂s₁ u₁ + ∂L/∂s₂ u₂.",
+        )
 
 
-def _graph(name: str, example: dict) -> Plot:
-    nodes, label = example["nodes"], example["label"] + 1
-    made = figure(height=620)
-    _connect(made)
-    _fill(made, nodes)
-    made.update_xaxes(visible=False, range=[-0.55, 4.55], fixedrange=True)
-    made.update_yaxes(visible=False, range=[4.5, -0.5], fixedrange=True)
-    flow = _flow(name, example["through"])
-    z, h, loss = (signed(nodes[n]["value"]) for n in "zhL")
+def draw(m: Measured) -> Iterator[Item]:
+    """The graph for each point; the numbers beside finite differences."""
+    for gate, example in m.examples.items():
+        yield _graph(gate, example)
+    first = next(iter(m.examples.values()))
+    yield Table(
+        ["node", "value", "gradient", "finite differences"],
+        [
+            [name, signed(n.value, 6), signed(n.gradient, 8), signed(n.numerical, 8)]
+            for name, n in first.nodes.items()
+        ],
+        "The numbers of the first graph; beside each gradient, ΔL / 0.00002, the change of the "
+        "loss when this node alone is moved by ±0.00001.",
+    )
+
+
+def _graph(gate: str, example: Example) -> Plot:
+    drawn = figure(height=620)
+    drawn.update_xaxes(visible=False, range=[-0.55, 4.55], fixedrange=True)
+    drawn.update_yaxes(visible=False, range=[4.5, -0.5], fixedrange=True)
+    for end, starts in EDGES.items():
+        for start in starts.split():
+            (x, y), (ax, ay) = PLACES[end], PLACES[start]
+            refs = {"axref": "x", "ayref": "y", "standoff": 32, "startstandoff": 32}
+            drawn.add_annotation(x=x, y=y, ax=ax, ay=ay, arrowhead=2, arrowcolor=COLOURS[7], **refs)
+    for name, (x, y) in PLACES.items():
+        lines = [name]
+        for number, colour in (example.nodes[name].value, 2), (example.nodes[name].gradient, 6):
+            lines.append(f'<span style="color:{COLOURS[colour]}">{signed(number)}</span>')
+        box = {"showarrow": False, "bordercolor": COLOURS[7], "borderpad": 3}
+        drawn.add_annotation(x=x, y=y, text="<br>".join(lines), **box)
+    z, h, loss = (signed(example.nodes[n].value) for n in "zhL")
+    first, second = map(signed, example.through)
+    flow = {
+        "closed": "z is negative, the gate is closed: w, b and x get no gradient",
+        "open": f"both branches send a gradient back to h, {first} and {second}, and their sum "
+        "passes through the open gate to w, b and x",
+    }[gate]
+    label = example.label + 1
     return Plot(
-        made,
-        f"A graph of {len(nodes)} nodes: x, w and b give z = {z}, then h = {h}, two scores and a "
+        drawn,
+        f"A graph of {len(PLACES)} nodes: x, w and b give z = {z}, then h = {h}, two scores and a "
         f"loss of {loss}; {flow}.",
         f"One test point of class {label} through z = w₁x₁ + w₂x₂ + b, h = max(0, z), sₖ = uₖh + "
-        f"cₖ, L = −log P(class {label}). In each box the upper number is the value, computed "
-        f"downwards, and the lower one is ∂L/∂node, computed upwards: {flow}.",
+        f"cₖ, L = −log P(class {label}). The upper number (green) in a box is the value, computed "
+        f"downwards, and the lower one (red) is ∂L/∂node, computed upwards: {flow}.",
     )
-
-
-def _flow(name: str, through: list[float]) -> str:
-    """How the gradient flows back from the scores, in words."""
-    if name == "closed":
-        return "z is negative, the gate is closed: w, b and x get no gradient"
-    first, second = map(signed, through)
-    return (
-        f"both branches send a gradient back to h, {first} and {second}, and their sum passes "
-        "through the open gate to w, b and x"
-    )
-
-
-def _connect(made: go.Figure) -> None:
-    """Draw the boxes of the nodes, and arrows from the inputs of each."""
-    for end, starts in EDGES.items():
-        for start in starts:
-            (x0, y0), (x1, y1) = PLACES[start], PLACES[end]
-            made.add_annotation(
-                x=x1 + 0.22 * (x0 - x1) / 2,
-                y=y1 - HALF_HEIGHT,
-                ax=x0,
-                ay=y0 + HALF_HEIGHT,
-                xref="x",
-                yref="y",
-                axref="x",
-                ayref="y",
-                text="",
-                arrowhead=2,
-                arrowwidth=1.2,
-                arrowcolor=COLOURS[7],
-            )
-    for x, y in PLACES.values():
-        made.add_shape(
-            type="rect",
-            x0=x - HALF_WIDTH,
-            x1=x + HALF_WIDTH,
-            y0=y - HALF_HEIGHT,
-            y1=y + HALF_HEIGHT,
-            line={"color": COLOURS[7], "width": 1},
-        )
-
-
-def _fill(made: go.Figure, nodes: dict[str, dict]) -> None:
-    """Write each node's name, value and gradient."""
-    for title, shift, texts, style in (
-        ("node", -0.2, list(PLACES), {}),
-        ("value, forward", 0.01, [signed(nodes[n]["value"]) for n in PLACES], {"color": VALUE}),
-        (
-            "gradient, backward",
-            0.21,
-            [signed(nodes[n]["gradient"]) for n in PLACES],
-            {"color": GRADIENT},
-        ),
-    ):
-        made.add_scatter(
-            x=[x for x, _ in PLACES.values()],
-            y=[y + shift for _, y in PLACES.values()],
-            mode="text",
-            text=texts,
-            textfont={"size": 12, **style},
-            name=title,
-            showlegend=bool(style),
-            hovertext=[f"{p}: {OPERATIONS.get(p, 'given')}" for p in PLACES],
-            hoverinfo="text",
-        )
 
 
 def signed(value: float, digits: int = 3) -> str:
     """A number with fixed decimals, a typographic minus, and no sign before zero."""
     return f"{value:z.{digits}f}".replace("-", "−")
-
-
-CLAIM = Claim(
-    name="backprop",
-    title="Backprop",
-    quote=["How to compute gradient?"],
-    text="One point passes through a minimal net, trained for two epochs: one hidden unit with "
-    "ReLU, two scores, softmax and loss. Forward, each node computes its value from its inputs. "
-    "Backward, each node passes on the gradient that it receives times its own derivative; where a "
-    "node feeds two others, the two gradients add up.",
-    formulas=[
-        r"\frac{\partial L}{\partial h} = \frac{\partial L}{\partial s_1}"
-        r"\frac{\partial s_1}{\partial h} + \frac{\partial L}{\partial s_2}"
-        r"\frac{\partial s_2}{\partial h}",
-        r"\frac{\partial L}{\partial z} = \begin{cases} \frac{\partial L}{\partial h} & z > 0 \\"
-        r" 0 & z \le 0 \end{cases}",
-        r"\frac{\partial L}{\partial w} = \frac{\partial L}{\partial z} x, \quad"
-        r"\frac{\partial L}{\partial x} = \frac{\partial L}{\partial z} w",
-    ],
-    code=[byhand.linear, byhand.relu, byhand.cross_entropy, gradient],
-    measure=measure,
-    judge=judge,
-    draw=draw,
-)

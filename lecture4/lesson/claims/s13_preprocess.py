@@ -1,5 +1,8 @@
 """Data preprocessing: conditioning of the inputs, and the accuracy that it brings."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 
 from lecture4.data.preprocess import (
@@ -9,52 +12,94 @@ from lecture4.data.preprocess import (
     MeanImage,
     Preprocess,
 )
-from lecture4.lesson.lab.finding import Claim, Finding, above_chance, paired, resolution
-from lecture4.lesson.lab.items import Item, Plot, Table
-from lecture4.lesson.lab.plots import add_line, figure
-from lecture4.lesson.lab.trainings import Lab
+from lecture4.lesson.lab import (
+    Comparison,
+    Finding,
+    Item,
+    Lab,
+    Plot,
+    Table,
+    add_line,
+    figure,
+    ratio,
+)
 
+TITLE = "Data preprocessing"
+QUOTE = [
+    "In practice: center only.",
+    "* Subtract mean image",
+    "* Subtract per channel mean",
+    "* Subtract per channel mean and divide by per channel std.",
+]
+TEXT = (
+    "The Hessian of a softmax classifier at W = 0 is, up to a fixed factor, the matrix of "
+    "second moments of its inputs, with the bias as an input that is always 1; the first layer of "
+    "any net has the same inputs. The number of steps that gradient descent needs grows with the "
+    "ratio of the largest to the smallest eigenvalue. This ratio is computed for four kinds of "
+    "preprocessing; then an MLP of 100 hidden units is trained with each, from the same seeds and "
+    "at the best of the rates tried."
+)
+FORMULAS = [
+    r"x' = \frac{x - \mu}{\sigma}, \quad \tilde{x} = (x', 1)",
+    r"\nabla^2_W L \,\big|_{W = 0} = \left(\frac{1}{K} I - \frac{1}{K^2} 1 1^T\right) \otimes "
+    r"\mathbb{E}[\tilde{x} \tilde{x}^T]",
+    r"\kappa = \frac{\lambda_{\text{max}}}{\lambda_{\text{min}}}",
+]
 KINDS = {
     "none": FullScale,
-    "mean_image": MeanImage,
-    "channel_mean": ChannelMean,
-    "channel_standardize": ChannelStandardize,
+    "mean image": MeanImage,
+    "channel mean": ChannelMean,
+    "channel mean and std": ChannelStandardize,
 }
-NAMES = {
-    "none": "none",
-    "mean_image": "mean image",
-    "channel_mean": "channel mean",
-    "channel_standardize": "channel mean and std",
-}
-DASHES = ("solid", "dash", "solid", "dot")
-MLP, SOFTMAX = ["model=mlp", "model.hidden=[100]"], ["model=softmax"]
+CHOICES = ("none", "mean_image", "channel_mean", "channel_standardize")  # of preprocess=
+CODE = list(KINDS.values())
 RANKS = 60  # points of a plotted spectrum
 
 
-def measure(lab: Lab) -> dict:
+@dataclass
+class Spectrum:
+    """Eigenvalues from the largest down: the ends, their ratio, and some between."""
+
+    largest: float
+    smallest: float
+    condition: float
+    ranks: list[int]
+    values: list[float]
+
+
+@dataclass
+class Measured:
+    """Spectra of E[x̃ x̃ᵀ] and comparisons of nets, by kind of preprocessing."""
+
+    images: int
+    classes: int
+    spectra: dict[str, Spectrum]
+    mlp: Comparison
+    softmax: Comparison | None  # full budget only
+
+
+def measure(lab: Lab) -> Measured:
     """Eigenvalues of E[x̃ x̃ᵀ] and trainings, for each preprocessing."""
     lab.note("the eigenvalues of the inputs' second moments")
-    _, data = lab.assemble(*SOFTMAX, "preprocess=none")
-    index = data.train_index[: lab.pick(5000, None)]
-    inputs = data.dataset.train_inputs[index]
+    _, data = lab.assemble("model=softmax", "preprocess=none")
+    inputs = data.dataset.train_inputs[data.train_index[: lab.pick(5000, None)]]
     raw = second_moments(inputs)
-    spectra = {}
-    for kind, make in KINDS.items():
-        preprocess = make(data.dataset.input_shape).fit(inputs)
-        values = torch.linalg.eigvalsh(transformed(raw, preprocess)).flip(0)
-        spectra[kind] = _spectrum(values)
-    seeds = lab.seeds(lab.pick(3, 5))
-    nets = {"MLP": _compare(lab, MLP, (0.01, 0.03, 0.1, 0.3), seeds)}
-    if lab.budget == "full":
-        nets["softmax classifier"] = _compare(lab, SOFTMAX, (0.003, 0.01, 0.03, 0.1), seeds)
-    return {
-        "seeds": seeds,
-        "images": len(inputs),
-        "classes": len(data.dataset.class_names),
-        "tested": len(data.dataset.test_labels),
-        "spectra": spectra,
-        "nets": nets,
-    }
+    fitted = {kind: make(data.dataset.input_shape).fit(inputs) for kind, make in KINDS.items()}
+    variants = {k: [f"preprocess={c}"] for k, c in zip(KINDS, CHOICES, strict=True)}
+    seeds, common = (
+        lab.seeds(lab.pick(3, 5)),
+        ["augment=none", *lab.length(lab.pick(11_250, 45_000))],
+    )
+    mlp = ["model=mlp", "model.hidden=[100]", *common]
+    softmax = ["model=softmax", *common]
+    return Measured(
+        images=len(inputs),
+        classes=len(data.dataset.class_names),
+        spectra={kind: spectrum(transformed(raw, p)) for kind, p in fitted.items()},
+        mlp=lab.compare(mlp, variants, (0.01, 0.03, 0.1, 0.3), seeds),
+        softmax=lab.pick(None, softmax)
+        and lab.compare(softmax, variants, (0.003, 0.01, 0.03, 0.1), seeds),
+    )
 
 
 def second_moments(inputs: torch.Tensor) -> torch.Tensor:
@@ -78,182 +123,89 @@ def transformed(moments: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
     return left * scale + left[:, -1:] * shift  # A M Aᵀ
 
 
-def _spectrum(values: torch.Tensor) -> dict:
-    """Largest and smallest of descending eigenvalues, their ratio, and some values between."""
-    largest = values[0].item()
+def spectrum(moments: torch.Tensor) -> Spectrum:
+    """Eigenvalues of a symmetric matrix."""
+    values = torch.linalg.eigvalsh(moments).flip(0)
+    largest, last = values[0].item(), len(values) - 1
     values = values.clamp(min=1e-15 * largest)  # float64 resolves no smaller ones
-    last = len(values) - 1
     ranks = sorted({round(last ** (i / (RANKS - 1))) for i in range(RANKS)} | {0})
-    return {
-        "largest": largest,
-        "smallest": values[-1].item(),
-        "condition": largest / values[-1].item(),
-        "ranks": [rank + 1 for rank in ranks],
-        "values": [values[rank].item() for rank in ranks],
-    }
+    smallest = values[-1].item()
+    plotted = [values[rank].item() for rank in ranks]
+    return Spectrum(largest, smallest, largest / smallest, [rank + 1 for rank in ranks], plotted)
 
 
-def _compare(lab: Lab, net: list[str], rates: tuple[float, ...], seeds: list[int]) -> dict:
-    """Train with each kind: all rates on the first seed, the best of them on every seed."""
-    length = lab.length(lab.pick(11_250, 45_000))
-    settings = [(f"optim.lr={rate}",) for rate in rates]
-    compared = {}
-    for kind in KINDS:
-        tuned = lab.tune([*net, f"preprocess={kind}", "augment=none", *length], settings, seeds)
-        compared[kind] = {
-            "rates": list(rates),
-            "validation": tuned.validation,
-            "rate": rates[tuned.best],
-            "at_edge": tuned.at_edge,
-            "accuracy": [run.accuracy for run in tuned.runs],
-        }
-    return compared
-
-
-def judge(m: dict) -> list[Finding]:
+def judge(m: Measured) -> Iterator[Finding]:
     """Condition numbers are exact; the net's accuracies are compared seed by seed."""
-    condition = {kind: spectrum["condition"] for kind, spectrum in m["spectra"].items()}
-    return [
-        Finding(
-            "condition number of E[x̃ x̃ᵀ] with none over the channel mean's (2: gradient descent "
-            "needs half as many steps)",
-            [condition["none"] / condition["channel_mean"]],
-            at_least=2,
-        ),
-        Finding(
-            "condition number with the channel mean over that with channel mean and std (less than "
-            "a factor of two either way does not matter)",
-            [condition["channel_mean"] / condition["channel_standardize"]],
-            at_least=0.5,
-            at_most=2,
-        ),
-        *_accurate(m),
-    ]
+    condition = {kind: s.condition for kind, s in m.spectra.items()}
+    yield ratio(
+        "centring",
+        "condition number κ without preprocessing, over the channel mean's",
+        condition["none"] / condition["channel mean"],
+        at_least=2,
+        why="gradient descent needs half as many steps",
+    )
+    yield ratio(
+        "scaling",
+        "condition number κ with the channel mean, over channel mean and std's",
+        condition["channel mean"] / condition["channel mean and std"],
+        at_least=0.5,
+        at_most=2,
+        why="less than a factor of two either way does not matter",
+    )
+    yield m.mlp.learned("channel mean", whose="the MLP with the channel mean subtracted")
+    yield m.mlp.better("mean image", than="none")
+    yield m.mlp.better("channel mean", than="none")
+    yield m.mlp.as_good("channel mean and std", than="channel mean")
 
 
-def _accurate(m: dict) -> list[Finding]:
-    accuracy = {kind: of["accuracy"] for kind, of in m["nets"]["MLP"].items()}
-    least = max(1, resolution(m["tested"]))  # more than luck, and enough to be worth the advice
-    return [
-        above_chance(
-            "of the MLP with the channel mean subtracted",
-            accuracy["channel_mean"],
-            1 / m["classes"],
-            m["tested"],
-        ),
-        *(
-            Finding(
-                f"MLP: test accuracy with the {NAMES[kind]} subtracted minus none ({least:.2g} "
-                "points: more than luck, and enough to be worth the advice)",
-                paired(accuracy[kind], accuracy["none"]),
-                at_least=least,
-                unit="points",
-            )
-            for kind in ("mean_image", "channel_mean")
-        ),
-        Finding(
-            "MLP: test accuracy with channel mean and std minus the channel mean alone (within the "
-            "same bound either way dividing does not matter)",
-            paired(accuracy["channel_standardize"], accuracy["channel_mean"]),
-            at_least=-least,
-            at_most=least,
-            unit="points",
-        ),
-    ]
-
-
-def draw(m: dict) -> list[Item]:
+def draw(m: Measured) -> Iterator[Item]:
     """Spectra, accuracy against learning rate, and a table of all numbers."""
-    return [_spectra(m), *(_rates(name, net) for name, net in m["nets"].items()), _table(m)]
+    yield _spectra(m)
+    yield m.mlp.rates_plot(
+        "MLP, first seed. Dividing by a std below 1 makes the inputs larger, so the best rate "
+        "should be lower."
+    )
+    if m.softmax:
+        yield m.softmax.rates_plot("Softmax classifier, for comparison: no finding uses it.")
+    yield _table(m)
 
 
-def _spectra(m: dict) -> Plot:
+def _spectra(m: Measured) -> Plot:
     drawn = figure("rank of the eigenvalue", "eigenvalue over the largest", log_x=True, log_y=True)
-    for i, (kind, spectrum) in enumerate(m["spectra"].items()):
-        values = [v / spectrum["largest"] for v in spectrum["values"]]
-        add_line(drawn, spectrum["ranks"], values, NAMES[kind], i, DASHES[i])
+    for i, (kind, s) in enumerate(m.spectra.items()):
+        dash = ("solid", "dash", "solid", "dot")[i]  # two of the lines lie on each other
+        add_line(drawn, s.ranks, [v / s.largest for v in s.values], kind, i, dash)
     drawn.update_yaxes(exponentformat="power")
     drawn.update_xaxes(dtick=1)
-    conditions = "; ".join(f"{NAMES[k]} {s['condition']:.3g}" for k, s in m["spectra"].items())
+    conditions = "; ".join(f"{kind} {s.condition:.3g}" for kind, s in m.spectra.items())
     return Plot(
         drawn,
         alt=f"Eigenvalues of E[x̃ x̃ᵀ], from the largest down. Condition numbers: {conditions}.",
-        caption=f"Of {m['images']:,} training images and a column of ones for the bias. Each line "
+        caption=f"Of {m.images:,} training images and a column of ones for the bias. Each line "
         "ends, on the right, at 1/κ. If the mean image is large compared with the differences "
         "between images, its eigenvalue is the largest, and without centring it dwarfs all others. "
         "Dividing all channels by one number would not change the lines.",
     )
 
 
-def _rates(name: str, net: dict) -> Plot:
-    drawn = figure("learning rate", "validation accuracy (%)", log_x=True)
-    for i, (kind, of) in enumerate(net.items()):
-        percent = [100 * v for v in of["validation"]]
-        add_line(drawn, of["rates"], percent, NAMES[kind], i, DASHES[i], mode="lines+markers")
-    rates = next(iter(net.values()))["rates"]
-    drawn.update_xaxes(tickvals=rates, ticktext=[f"{rate:g}" for rate in rates])
-    best = "; ".join(f"{NAMES[k]} {100 * max(of['validation']):.1f} %" for k, of in net.items())
-    return Plot(
-        drawn,
-        alt=f"{name}: validation accuracy at each learning rate; the best: {best}.",
-        caption=f"{name}, first seed; a training that diverges counts as chance. Dividing by a std "
-        "below 1 makes the inputs larger, so the best rate should be lower."
-        + ("" if name == "MLP" else " Shown for comparison: no finding uses it."),
-    )
-
-
-def _table(m: dict) -> Table:
+def _table(m: Measured) -> Table:
+    nets = {"MLP": m.mlp} | ({"softmax classifier": m.softmax} if m.softmax else {})
     header = ["preprocessing", "λ max", "λ min", "κ", "rate limit"]
-    for name in m["nets"]:
-        header += [f"{name}: best rate", f"{name}: test accuracy (%), each seed"]
-    rows = []
-    for kind, spectrum in m["spectra"].items():
-        row = [
-            NAMES[kind],
-            *(f"{spectrum[key]:.3g}" for key in ("largest", "smallest", "condition")),
+    for net in nets:
+        header += [f"{net}: best rate", f"{net}: test accuracy (%), each seed"]
+    rows = [
+        [
+            kind,
+            *(f"{value:.3g}" for value in (s.largest, s.smallest, s.condition)),
+            f"{2 * m.classes / s.largest:.2g}",
+            *(cell for compared in nets.values() for cell in compared.row(kind)),
         ]
-        row.append(f"{2 * m['classes'] / spectrum['largest']:.2g}")
-        for net in m["nets"].values():
-            accuracies = ", ".join(f"{100 * a:.1f}" for a in net[kind]["accuracy"])
-            row += [f"{net[kind]['rate']:g}" + "*" * net[kind]["at_edge"], accuracies]
-        rows.append(row)
-    tried = "; ".join(
-        f"{name} {', '.join(f'{rate:g}' for rate in net['none']['rates'])}"
-        for name, net in m["nets"].items()
-    )
+        for kind, s in m.spectra.items()
+    ]
     return Table(
         header,
         rows,
         caption="κ = λ max / λ min of E[x̃ x̃ᵀ]. Rate limit: 2K/λ max, above which plain gradient "
         "descent on a softmax classifier overshoots in the direction of highest curvature, at W = "
-        f"0. Best rate: by validation accuracy of the first seed, from {tried} (*: the smallest or "
-        "largest, so a better one may lie beyond).",
+        "0. " + " ".join(f"{net}: {compared.note}" for net, compared in nets.items()),
     )
-
-
-CLAIM = Claim(
-    name="preprocess",
-    title="Data preprocessing",
-    quote=[
-        "In practice: center only.",
-        "* Subtract mean image",
-        "* Subtract per channel mean",
-        "* Subtract per channel mean and divide by per channel std.",
-    ],
-    text="The Hessian of a softmax classifier at W = 0 is, up to a fixed factor, the matrix of "
-    "second moments of its inputs, with the bias as an input that is always 1; the first layer of "
-    "any net has the same inputs. The number of steps that gradient descent needs grows with the "
-    "ratio of the largest to the smallest eigenvalue. This ratio is computed for four kinds of "
-    "preprocessing; then an MLP of 100 hidden units is trained with each, from the same seeds and "
-    "at the best of the rates tried.",
-    formulas=[
-        r"x' = \frac{x - \mu}{\sigma}, \quad \tilde{x} = (x', 1)",
-        r"\nabla^2_W L \,\big|_{W = 0} = \left(\frac{1}{K} I - \frac{1}{K^2} 1 1^T\right) \otimes "
-        r"\mathbb{E}[\tilde{x} \tilde{x}^T]",
-        r"\kappa = \frac{\lambda_{\text{max}}}{\lambda_{\text{min}}}",
-    ],
-    code=list(KINDS.values()),
-    measure=measure,
-    judge=judge,
-    draw=draw,
-)

@@ -1,29 +1,38 @@
-"""What claims are made of: trainings, findings, figures."""
+"""The vocabulary of claims: trainings, comparisons, findings, figures."""
 
+from lecture4.lesson.lab.comparison import Comparison, Variant
+from lecture4.lesson.lab.descent import descend
 from lecture4.lesson.lab.finding import (
-    Claim,
     Finding,
-    above_chance,
+    as_good,
+    better,
+    exact,
+    learned,
     paired,
+    ratio,
     resolution,
     tally,
     verdict,
 )
 from lecture4.lesson.lab.items import Gallery, Item, Plot, Table, Widget, png
 from lecture4.lesson.lab.plots import (
+    COLOURS,
     add_chance,
     add_curves,
     add_line,
     add_points,
     figure,
+    lines,
     mean_curve,
     panels,
+    percent,
     spread,
 )
-from lecture4.lesson.lab.trainings import Lab, Run, Tuned, accuracy, scores_of
+from lecture4.lesson.lab.trainings import Lab, Run, accuracy, scores_of
 
 __all__ = [
-    "Claim",
+    "COLOURS",
+    "Comparison",
     "Finding",
     "Gallery",
     "Item",
@@ -31,19 +40,26 @@ __all__ = [
     "Plot",
     "Run",
     "Table",
-    "Tuned",
+    "Variant",
     "Widget",
-    "above_chance",
     "accuracy",
     "add_chance",
     "add_curves",
     "add_line",
     "add_points",
+    "as_good",
+    "better",
+    "descend",
+    "exact",
     "figure",
+    "learned",
+    "lines",
     "mean_curve",
     "paired",
     "panels",
+    "percent",
     "png",
+    "ratio",
     "resolution",
     "scores_of",
     "spread",

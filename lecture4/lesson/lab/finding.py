@@ -1,13 +1,10 @@
-"""A claim: lines of the lecture, an experiment, and findings whose thresholds give a verdict."""
+"""Findings: measured values against a threshold, and the verdict of a claim."""
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from lecture4.lesson.lab.items import Item
-from lecture4.lesson.lab.trainings import Lab
 
 VERDICTS = HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 
@@ -18,32 +15,38 @@ STUDENT = (4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 @dataclass(frozen=True)
 class Finding:
-    """A comparison of measured values with a threshold.
+    """Compare measured values with a threshold.
 
     Args:
-        statement: what is measured, and why the threshold is what it is.
+        name: short and unique within its claim.
+        statement: what was measured, in at most 15 words.
         values: one for each seed, or a single one where chance plays no part.
         at_least: lower bound of the values for which the finding holds.
         at_most: upper bound.
+        why: the reason for the threshold.
         unit: of values and bounds, such as ``%`` or ``nats``.
+        definition: exactly how the values are computed, where the statement leaves it open.
 
     Raises:
         ValueError: there are no values or two (too few seeds), no bound, or a value is not finite.
     """
 
+    name: str
     statement: str
     values: Sequence[float]
     at_least: float = -math.inf
     at_most: float = math.inf
+    why: str = ""
     unit: str = ""
+    definition: str = ""
 
     def __post_init__(self):
         if len(self.values) in (0, 2):
-            raise ValueError(f"{self.statement}: {len(self.values)} values; use 1, or 3 and more")
+            raise ValueError(f"{self.name}: {len(self.values)} values; use 1, or 3 and more")
         if math.isinf(self.at_least) and math.isinf(self.at_most):
-            raise ValueError(f"{self.statement}: no threshold is given")
+            raise ValueError(f"{self.name}: no threshold is given")
         if not all(map(math.isfinite, self.values)):
-            raise ValueError(f"{self.statement}: {self.values} are not all finite")
+            raise ValueError(f"{self.name}: {self.values} are not all finite")
 
     @property
     def mean(self) -> float:
@@ -78,24 +81,101 @@ def paired(first: Sequence[float], second: Sequence[float] | float) -> list[floa
     return [100 * (a - b) for a, b in zip(first, second, strict=True)]
 
 
-def above_chance(
+def exact(name: str, statement: str, error: float, at_most: float, **words: str) -> Finding:
+    """Two ways to compute the same: ``error`` is the largest difference, rounding the only reason.
+
+    Args:
+        name: of the finding.
+        statement: of the finding.
+        error: measured once.
+        at_most: the largest error that rounding explains.
+        words: ``unit`` and ``definition`` of the finding.
+    """
+    return Finding(name, statement, [error], at_most=at_most, why="rounding alone", **words)
+
+
+def ratio(name: str, statement: str, values: float | Sequence[float], **bounds: Any) -> Finding:
+    """One quantity over another, a single value or one for each seed.
+
+    Args:
+        name: of the finding.
+        statement: of the finding.
+        values: the ratio.
+        bounds: ``at_least``, ``at_most``, ``why`` and ``definition`` of the finding.
+    """
+    return Finding(name, statement, [values] if isinstance(values, float) else values, **bounds)
+
+
+def learned(
     whose: str, accuracy: Sequence[float], chance: float, tested: int, least: float = 0.0
 ) -> Finding:
     """Has a net learned anything? Where it has not, a comparison with it would mean nothing.
 
     Args:
-        whose: accuracy it is, for the statement.
+        whose: accuracy it is.
         accuracy: on the test set, for each seed.
         chance: accuracy of guessing.
         tested: number of test images.
         least: points that are required even if fewer are more than luck.
     """
-    luck = resolution(tested)
     return Finding(
-        f"test accuracy {whose} minus chance ({luck:.2g} points: more than luck on {tested:,} test "
-        "images; at chance there would be nothing to compare)",
+        f"{whose} learned",
+        f"test accuracy of {whose}, minus guessing",
         paired(accuracy, chance),
-        at_least=max(least, luck),
+        at_least=max(least, resolution(tested)),
+        why=f"more than luck on {tested:,} test images; at chance there is nothing to compare",
+        unit="points",
+    )
+
+
+def better(
+    whose: str,
+    accuracy: Sequence[float],
+    than: str,
+    other: Sequence[float],
+    tested: int,
+    least: float = 1.0,
+) -> Finding:
+    """One net against another, seed by seed, by more than luck and enough to matter.
+
+    Args:
+        whose: net should be better.
+        accuracy: of that net on the test set, for each seed.
+        than: the other net.
+        other: its accuracy.
+        tested: number of test images.
+        least: points that matter.
+    """
+    return Finding(
+        f"{whose} better than {than}",
+        f"test accuracy of {whose}, minus {than}",
+        paired(accuracy, other),
+        at_least=max(least, resolution(tested)),
+        why=f"more than luck on {tested:,} test images, and enough to be worth the choice",
+        unit="points",
+    )
+
+
+def as_good(
+    whose: str,
+    accuracy: Sequence[float],
+    than: str,
+    other: Sequence[float],
+    tested: int,
+    within: float = 1.0,
+) -> Finding:
+    """Two nets alike, seed by seed: they differ by no more than luck, or than what matters.
+
+    Arguments as in ``better``; ``within``: points that do not matter.
+    """
+    bound = max(within, resolution(tested))
+    return Finding(
+        f"{whose} as good as {than}",
+        f"test accuracy of {whose}, minus {than}",
+        paired(accuracy, other),
+        at_least=-bound,
+        at_most=bound,
+        why=f"less may be luck on {tested:,} test images, or does not matter",
         unit="points",
     )
 
@@ -108,7 +188,7 @@ def resolution(n: int) -> float:
     return 100 * 1.96 * math.sqrt(2 * 0.25 / n)
 
 
-def verdict(findings: Sequence[Finding]) -> str:
+def verdict(findings: Iterable[Finding]) -> str:
     """The verdict of a claim: its worst finding decides."""
     verdicts = [finding.verdict for finding in findings]
     return next((v for v in (FAILS, UNDECIDED) if v in verdicts), HOLDS)
@@ -126,31 +206,3 @@ def tally(verdicts: Sequence[str]) -> dict[str, str]:
     if FAILS in words and HOLDS not in words:  # "2 do not" needs a verb before it
         words[FAILS] += " hold"
     return words
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Lines of the lecture, and the experiment that tests them.
-
-    Args:
-        name: on the command line, ``claims=[name]``, and in the name of its file.
-        title: of its section on the page.
-        quote: lines of the lecture, each whole and as it stands there, ``$$…$$`` included.
-        text: what the experiment does, in a few sentences.
-        formulas: of the section, in TeX.
-        code: functions and classes that implement the formulas; the page shows their source.
-        measure: runs the experiment; returns plain values that JSON can hold, among them every
-            number that the page shows.
-        judge: measurements -> findings.
-        draw: measurements -> what the page shows.
-    """
-
-    name: str
-    title: str
-    quote: Sequence[str]
-    text: str
-    formulas: Sequence[str]
-    code: Sequence[Any]
-    measure: Callable[[Lab], dict]
-    judge: Callable[[dict], list[Finding]]
-    draw: Callable[[dict], list[Item]]

@@ -1,12 +1,14 @@
 """Figures: axes, panels, lines, and curves of several seeds with their range."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+
+from lecture4.lesson.lab.items import Plot
 
 # Distinguishable by colour-blind readers, on white and on black: after Okabe & Ito 2008.
 COLOURS = ("#2f7fc1", "#e0801f", "#1c9e77", "#c65a9b", "#8a7f2a", "#7a6fd0", "#d1495b", "#7f8c8d")
@@ -37,9 +39,55 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
     return f"{statistics.fmean(values):.{digits}f} ({low}–{high})"
 
 
+def percent(values: Any) -> Any:
+    """Fractions times 100; a list, or lists within it, number by number."""
+    return [percent(v) for v in values] if isinstance(values, list | tuple) else 100 * values
+
+
 def mean_curve(runs: Sequence[Sequence[float]]) -> list[float]:
     """The mean over seeds at each point of their curves."""
     return [statistics.fmean(point) for point in zip(*runs, strict=True)]
+
+
+def lines(
+    along: Sequence[float],
+    series: Mapping[str, Sequence[Sequence[float]]],
+    *,
+    x: str,
+    y: str,
+    log: str = "",
+    chance: float | None = None,
+    caption: str,
+    alt: str = "",
+    digits: int = 1,
+    **layout: Any,
+) -> Plot:
+    """Draw a line for each series: the mean of its runs, and a band from lowest to highest.
+
+    Args:
+        along: where the values were measured.
+        series: name in the legend -> one run for each seed, each as long as ``along``.
+        x: title of the axis.
+        y: title of the axis.
+        log: ``x``, ``y`` or ``xy``: the logarithmic axes.
+        chance: accuracy of guessing, marked with a dotted line; the axis then is in % and has zero.
+        caption: of the plot.
+        alt: the first sentence for readers who cannot see the plot; without it, the mean of each
+            series at both ends.
+        digits: of these means.
+        layout: of the figure, such as ``height``.
+    """
+    drawn = figure(x, y, log_x="x" in log, log_y="y" in log, **layout)
+    for colour, (name, runs) in enumerate(series.items()):
+        add_curves(drawn, along, runs, name, colour, mode="lines+markers")
+    if chance is not None:
+        add_chance(drawn, 100 * chance)
+        drawn.update_yaxes(rangemode="tozero")
+    ends = "; ".join(
+        f"{name} from {ends[0]:.{digits}f} to {ends[-1]:.{digits}f}"
+        for name, ends in ((name, mean_curve(runs)) for name, runs in series.items())
+    )
+    return Plot(drawn, alt or f"{y} against {x}: {ends}.", caption)
 
 
 def add_chance(drawn: go.Figure, chance: float) -> None:

@@ -4,7 +4,7 @@ import copy
 import json
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch import nn
 from lecture4.data.dataset import Dataset
 from lecture4.data.preprocess import Preprocess
 from lecture4.lesson.lab.cache import Cache
+from lecture4.lesson.lab.comparison import Comparison, Variant, best_setting, lies_at_edge
 from lecture4.support.conf import CONF
 from lecture4.training import assemble
 from lecture4.training.classifier import Classifier
@@ -61,23 +62,6 @@ class Run:
     def curve(self, metric: str) -> list[float]:
         """A metric's value in each epoch, up to where it diverged."""
         return [row[metric] for row in self.history]
-
-
-@dataclass
-class Tuned:
-    """The result of ``Lab.tune``.
-
-    Attributes:
-        validation: best validation accuracy with each setting, first seed.
-        best: index of the setting of highest validation accuracy.
-        at_edge: that setting is the first or the last, so a better one may lie beyond.
-        runs: one for each seed, with that setting.
-    """
-
-    validation: list[float]
-    best: int
-    at_edge: bool
-    runs: list[Run]
 
 
 class Lab:
@@ -162,22 +146,49 @@ class Lab:
             self.cache.store(key, vars(run))
         return run
 
-    def tune(
-        self, overrides: Sequence[str], settings: Sequence[Sequence[str]], seeds: Sequence[int]
-    ) -> Tuned:
-        """Train with each of the settings on the first seed, and with the best on every seed.
+    def compare(
+        self,
+        net: Sequence[str],
+        variants: Mapping[str, Sequence[str]],
+        rates: Sequence[float] | Mapping[str, Sequence[float]],
+        seeds: Sequence[int],
+    ) -> Comparison:
+        """Train variants of a net: each rate on the first seed, the best of them on every seed.
 
         Args:
-            overrides: of every training.
-            settings: further overrides to try, such as ``[("optim.lr=0.01",), ("optim.lr=0.1",)]``.
+            net: overrides of every training.
+            variants: name -> further overrides.
+            rates: values of ``optim.lr`` to try, or optimizer -> values.
             seeds: of the trainings.
         """
-        tried = [self.train(*overrides, *words, seed=seeds[0]) for words in settings]
+        per_optimizer = rates if isinstance(rates, Mapping) else {"": rates}
+        settings = [(optim, rate) for optim, several in per_optimizer.items() for rate in several]
+        made = {
+            name: self._variant([*net, *own], settings, seeds) for name, own in variants.items()
+        }
+        cfg = self.compose(*net)
+        dataset, images = self._dataset(cfg), self.images_an_epoch(*net) * cfg.trainer.max_epochs
+        chance, tested = 1 / len(dataset.class_names), len(dataset.test_labels)
+        return Comparison(made, settings, list(seeds), chance, tested, images)
+
+    def _variant(
+        self, net: Sequence[str], settings: Sequence[tuple[str, float]], seeds: Sequence[int]
+    ) -> Variant:
+        words = [[f"optim={o}"] * bool(o) + [f"optim.lr={rate:.3g}"] for o, rate in settings]
+        tried = [self.train(*net, *setting, seed=seeds[0]) for setting in words]
         validation = [run.best_validation for run in tried]
-        best = max(range(len(tried)), key=validation.__getitem__)
-        runs = [self.train(*overrides, *settings[best], seed=seed) for seed in seeds[1:]]
-        return Tuned(
-            validation, best, len(tried) > 1 and best in (0, len(tried) - 1), [tried[best], *runs]
+        best = best_setting(settings, validation)
+        runs = [tried[best], *(self.train(*net, *words[best], seed=seed) for seed in seeds[1:])]
+        epochs = self.compose(*net).trainer.max_epochs
+        curves = [run.curve("val/accuracy") for run in runs]
+        return Variant(
+            validation,
+            best,
+            lies_at_edge(settings, best),
+            [run.accuracy for run in runs],
+            [c + [run.accuracy] * (epochs - len(c)) for c, run in zip(curves, runs, strict=True)],
+            sum(run.diverged for run in runs),
+            runs[0].parameters,
         )
 
     def length(self, images: int, *overrides: str) -> tuple[str, str]:

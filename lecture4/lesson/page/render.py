@@ -18,9 +18,8 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from lecture4.lesson.claims import claim
-from lecture4.lesson.lab.finding import tally
-from lecture4.lesson.lab.items import Gallery, Item, Plot, Table, Widget
-from lecture4.lesson.lab.plots import COLOURS
+from lecture4.lesson.lab import COLOURS, Gallery, Item, Plot, Table, Widget, tally
+from lecture4.lesson.lab.measurements import from_plain
 
 HERE = Path(__file__).parent
 ROOT = Path(__file__).parents[3]
@@ -54,16 +53,14 @@ def render_page(report: dict[str, Any]) -> str:
 def _section(entry: dict[str, Any]) -> dict[str, Any]:
     """What the template shows of one claim."""
     shown = claim(entry["name"])
-    items = [
-        _item(item, f"{entry['name']}-{i}")
-        for i, item in enumerate(shown.draw(entry["measurements"]))
-    ]
+    drawn = shown.draw(from_plain(shown.measure, entry["measurements"]))
+    items = [_item(item, f"{entry['name']}-{i}") for i, item in enumerate(drawn)]
     return {
         **entry,
-        "quote": [quoted(line) for line in shown.quote],
-        "text": shown.text,
-        "formulas": [convert(tex, display="block") for tex in shown.formulas],
-        "code": [_source(thing) for thing in shown.code],
+        "quote": [quoted(line) for line in shown.QUOTE],
+        "text": shown.TEXT,
+        "formulas": [convert(tex, display="block") for tex in shown.FORMULAS],
+        "code": [_source(thing) for thing in shown.CODE],
         "commands": _together(entry["commands"]),
         "items": items,
         "drawn": [item["drawn"] for item in items if "drawn" in item],

@@ -41,7 +41,7 @@ def accuracy_by_choice(
 
 
 def importance(shares: Mapping[str, float]) -> Figure:
-    """Plot each choice's share of the variance in a study's outcome; the shares sum to 1."""
+    """Plot each choice's share of importance in a study; the shares sum to 1."""
     figure = Figure(figsize=(6.5, 1.1 + 0.4 * len(shares)), layout="constrained")
     axes = figure.subplots()
     bars = axes.barh(list(shares), list(shares.values()), color=TRAIN)
@@ -49,7 +49,7 @@ def importance(shares: Mapping[str, float]) -> Figure:
     axes.invert_yaxis()
     axes.set(
         title="Importance of each choice",
-        xlabel="share of the variance explained by a random forest",
+        xlabel="share of what sets the best trials apart (PED-ANOVA)",
     )
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.margins(x=0.12)
@@ -105,7 +105,7 @@ def _heat_map(
     middle = (min(means.values(), default=0) + max(means.values(), default=1)) / 2
     for i, j in found:
         mean = means.get((i, j))
-        text = "failed" if mean is None else f"{mean:.1%}"
+        text = "–" if mean is None else f"{mean:.1%}"
         colour = "white" if mean is not None and mean < middle else "black"
         axes.text(j, i, text, ha="center", va="center", fontsize=8.5, color=colour)
     _name(axes.xaxis, columns)

@@ -4,6 +4,7 @@ Jobs may have run in other processes or on other machines; only their files coun
 """
 
 import json
+import os
 import re
 import statistics
 from collections.abc import Iterable, Sequence
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from lecture4.support.files import write_atomically
 
-APART = ("sweep_resume",)  # settings that change how a job is run, not what it computes
+# settings that change how a job is run, not what it computes
+APART = ("sweep_resume", "sweep.workers")
 Identity = tuple[tuple[str, str], ...]
 
 
@@ -38,7 +41,7 @@ class Job:
 
     @property
     def status(self) -> str:
-        """``completed``, ``failed``, or ``unfinished`` if it was killed."""
+        """``completed``, ``failed``, ``pruned``, ``running``, or ``unfinished`` if killed."""
         return self.results.get("status", "unfinished")
 
     @property
@@ -133,10 +136,15 @@ def swept_keys(jobs: Sequence[Job]) -> list[str]:
     return [k for k in keys if len({as_text(job.settings.get(k)) for job in jobs}) > 1]
 
 
-def record_failure(folder: str | Path, reason: str) -> None:
-    """Write results.json for a failed job, so that the sweep's table can name the reason."""
-    failure = {"status": "failed", "reason": reason}
-    write_atomically(Path(folder) / "results.json", json.dumps(failure, indent=2) + "\n")
+def record(folder: str | Path, status: str, reason: str) -> None:
+    """Write results.json for a failed or pruned job, so that the sweep's table has the reason."""
+    results = {"status": status, "reason": reason}
+    write_atomically(Path(folder) / "results.json", json.dumps(results, indent=2) + "\n")
+
+
+def job_lock(folder: Path) -> FileLock:
+    """The lock that a trial of a study holds on its directory while it trains."""
+    return FileLock(folder / ".job.lock")
 
 
 def as_text(value: Any) -> str:
@@ -154,10 +162,11 @@ def _load_job(record: Path) -> Job | None:
         kept = tuple(o for o in overrides if not settings_of([o]).keys() & set(APART))
     except (OSError, yaml.YAMLError, HydraException, TypeError, ValueError):
         return None
-    return Job(path, kept, _load_results(path))
+    return Job(path, kept, load_results(path))
 
 
-def _load_results(path: Path) -> dict[str, Any]:
+def load_results(path: Path) -> dict[str, Any]:
+    """What results.json in a job's directory says."""
     try:
         results = json.loads((path / "results.json").read_text())
         if results["status"] == "completed":
@@ -165,9 +174,20 @@ def _load_results(path: Path) -> dict[str, Any]:
                 results[name] = float(results[name])
         return results
     except FileNotFoundError:
-        return {}
+        return {"status": "running", "reason": "another process trains it"} if _held(path) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {"status": "unfinished", "reason": f"{path / 'results.json'} cannot be read"}
+
+
+def _held(path: Path) -> bool:
+    lock = job_lock(path)
+    try:
+        if os.path.exists(lock.lock_file):
+            lock.acquire(timeout=0)
+            lock.release()
+    except Timeout:
+        return True
+    return False
 
 
 def _number(path: Path) -> list:

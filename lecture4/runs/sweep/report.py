@@ -4,7 +4,6 @@ import csv
 import io
 import statistics
 import sys
-import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,9 +12,11 @@ from typing import Any
 from lecture4.runs.sweep.jobs import Job, as_text, attempts, distinct, groups, swept_keys
 from lecture4.support.files import write_atomically
 
+FINE = ("completed", "pruned", "running")  # by another process that works on the study
+
 
 def conclude(folder: Path, before: dict[Path, Any]) -> bool:
-    """Print the table and write its files; return whether a job of this sweep did not complete.
+    """Print the table and write its files; return whether a job of this sweep failed.
 
     Args:
         folder: the sweep's directory.
@@ -28,7 +29,7 @@ def conclude(folder: Path, before: dict[Path, Any]) -> bool:
     ran = distinct(tried)
     if not ran:
         raise ValueError(f"no job left a record in {folder}; hydra.output_subdir must not be null")
-    from lecture4.runs.sweep import figures
+    from lecture4.runs.sweep import figures, study
     from lecture4.support.console import make_console
 
     if "ray" in sys.modules:
@@ -40,21 +41,21 @@ def conclude(folder: Path, before: dict[Path, Any]) -> bool:
     figure = figures.accuracy_by_choice(settings, scores, swept_keys(ran))
     figure.savefig(folder / "sweep.png", dpi=150)
     written = ["sweep.csv", "sweep.md", "sweep.png"]
-    if (study := folder / "study.db").exists() and (importance := _importance(study)):
-        figures.importance(importance).savefig(folder / "importance.png", dpi=150)
+    if (folder / study.JOURNAL).exists() and (shares := study.importance(folder)):
+        figures.importance(shares).savefig(folder / "importance.png", dpi=150)
         written.append("importance.png")
 
     console = make_console()
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    say = partial(console.print, soft_wrap=True)
     console.print(_render(rows))
     new = [j for j in tried if j.path not in before or before[j.path] != j.results]
-    odd = {job.path: job for job in [*ran, *new] if job.status != "completed"}
+    odd = {job.path: job for job in [*ran, *new] if job.status not in FINE}
     for path, job in odd.items():
         say(f"{path.relative_to(folder)} {job.status}: {job.reason}")
     say(f"{folder}: {', '.join(written)}")
     if odd:
         say(f"python train.py -m … hydra.sweep.dir={folder} sweep_resume=true runs the rest")
-    return any(job.status != "completed" for job in new)
+    return any(job.status not in FINE for job in new)
 
 
 def table(jobs: Sequence[Job], folder: Path) -> list[dict[str, str]]:
@@ -126,26 +127,6 @@ def _render(rows: Sequence[dict[str, str]]):
     for row in rows:
         shown.add_row(*map(Text, row.values()))
     return shown
-
-
-def _importance(study: Path) -> dict[str, float]:
-    """Share of each choice in the variance of validation accuracy; empty for too few trials.
-
-    Mean decrease of impurity in a random forest; the shares sum to 1.
-    """
-    import optuna
-    from optuna.importance import MeanDecreaseImpurityImportanceEvaluator
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = f"sqlite:///{study}"
-    (name,) = (summary.study_name for summary in optuna.get_all_study_summaries(storage))
-    loaded = optuna.load_study(name, storage)
-    if len({trial.value for trial in loaded.trials} - {None}) < 2:
-        return {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        evaluator = MeanDecreaseImpurityImportanceEvaluator(seed=0)
-        return optuna.importance.get_param_importances(loaded, evaluator=evaluator)
 
 
 def _spread(values: Sequence[float], form: str) -> str:

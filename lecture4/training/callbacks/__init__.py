@@ -1,4 +1,4 @@
-"""Callbacks of a run: checkpoints, layer table, progress, results, loggers."""
+"""Callbacks of a run: checkpoints, layer table, progress, pruning, results, loggers."""
 
 from lecture4.training.callbacks.checkpoints import (
     AtomicCheckpointIO,
@@ -7,6 +7,7 @@ from lecture4.training.callbacks.checkpoints import (
 )
 from lecture4.training.callbacks.layer_table import LayerTable
 from lecture4.training.callbacks.progress import Progress
+from lecture4.training.callbacks.pruning import Pruned, Pruning
 from lecture4.training.callbacks.records import Records
 from lecture4.training.callbacks.results import Results
 
@@ -15,6 +16,8 @@ __all__ = [
     "EpochCheckpoint",
     "LayerTable",
     "Progress",
+    "Pruned",
+    "Pruning",
     "Records",
     "Results",
     "StepCheckpoint",

@@ -16,9 +16,7 @@ class LayerTable(pl.Callback):
             return
         console = make_console()
         console.print(as_table(layer_rows(pl_module.model, trainer.datamodule.dataset.input_shape)))
-        console.print(
-            f"training on {pl_module.device.type}, precision {trainer.precision}", highlight=False
-        )
+        console.print(f"training on {pl_module.device.type}, precision {trainer.precision}")
 
 
 def as_table(rows: list[LayerRow]) -> Table:

@@ -95,7 +95,6 @@ class Progress(pl.Callback):
             f"   train loss {m['train/loss']:.3f}  accuracy {m['train/accuracy']:6.2%}"
             f"   val loss {m['val/loss']:.3f}  accuracy {m['val/accuracy']:6.2%}"
             f"   {self._images_of_epoch / self._seconds_of_epoch:7,.0f} images/s",
-            highlight=False,
             soft_wrap=True,
         )
 

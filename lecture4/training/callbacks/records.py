@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from lecture4.support.console import make_console
+from lecture4.training.callbacks.pruning import Pruned
 from lecture4.training.loggers import MLflow, TensorBoard, Wandb
 
 
@@ -42,11 +43,11 @@ class Records(pl.Callback):
                 logger.log_figure(picture, trainer.global_step)
             logger.outcome = "finished"
             if logger.viewer:
-                make_console().print(logger.viewer, highlight=False, soft_wrap=True)
+                make_console().print(logger.viewer, soft_wrap=True)
 
     def on_exception(self, trainer, pl_module, exception):
         """Set the outcome; Lightning finalizes the loggers next."""
-        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException | Pruned)
         for logger in loggers_with_outcome(trainer):
             logger.outcome = "killed" if stopped else "failed"
 

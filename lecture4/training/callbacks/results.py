@@ -69,7 +69,6 @@ class Results(pl.Callback):
         make_console(stderr=True).print(
             f"interrupted {'while testing' if trainer.testing else epoch}; {saved}; "
             f"continue with python train.py resume={shlex.quote(str(self.folder))}",
-            highlight=False,
             soft_wrap=True,
         )
 
@@ -132,6 +131,5 @@ class Results(pl.Callback):
             f"{results['images_per_second']:,.0f} images/s\n"
             f"{self.folder}: checkpoints/best.ckpt, checkpoints/last.ckpt, metrics.csv, "
             f"results.json, figures/",
-            highlight=False,
             soft_wrap=True,
         )

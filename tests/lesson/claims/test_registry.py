@@ -74,14 +74,14 @@ def fingerprint(line):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_quote_is_whole_lines_of_the_lecture_in_their_order(name):
-    places = [LECTURE.index(fingerprint(line)) for line in claim(name).quote]
+    places = [LECTURE.index(fingerprint(line)) for line in claim(name).QUOTE]
     assert places
     assert places == sorted(set(places))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_changed_character_is_noticed(name):
-    for line in claim(name).quote:
+    for line in claim(name).QUOTE:
         for i, character in enumerate(line):
             other = "x" if character != "x" else "y"
             assert fingerprint(line[:i] + other + line[i + 1 :]) not in LECTURE
@@ -91,7 +91,7 @@ def test_one_changed_character_is_noticed(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_formula_of_a_quote_is_typeset(name):
-    for line in claim(name).quote:
+    for line in claim(name).QUOTE:
         shown = quoted(line)
         assert shown.count("<math") == line.count("$$") // 2
         assert "$$" not in shown

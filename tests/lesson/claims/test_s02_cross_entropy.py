@@ -1,102 +1,99 @@
 import copy
-import json
 import math
+from functools import partial
 
 import pytest
 import torch
+from claiming import SmallLab, judged, stored
 from torch.nn import functional
 
-from lecture4.lesson.claims import s02_cross_entropy as cross_entropy
-from lecture4.lesson.lab import Lab, Plot, Widget, verdict
+from lecture4.byhand.functional import cross_entropy
+from lecture4.lesson.claims import s02_cross_entropy as x
+from lecture4.lesson.lab import mean_curve, verdict
 
-CLAIM = cross_entropy.CLAIM
+INPUTS, LABELS = torch.randn(20, 6), torch.arange(20) % 4
 
 
 @pytest.fixture(scope="module")
-def measured():
-    lab = Lab(data="shapes")
-    lab.pick = lambda quick, full: 100  # images
-    return json.loads(json.dumps(CLAIM.measure(lab), allow_nan=False))
+def kept():
+    return stored(x, x.measure(SmallLab({500: 100})))
 
 
-def test_identity_holds_at_every_logged_step(measured):
-    assert verdict(CLAIM.judge(measured)) == "holds"
-    for run in measured["runs"].values():
-        for loss, entropy, kl in zip(run["cross_entropy"], run["entropy"], run["kl"], strict=True):
-            assert loss == pytest.approx([h + d for h, d in zip(entropy, kl, strict=True)])
-            assert len(loss) == len(measured["epochs"])
+@pytest.fixture
+def m(kept):
+    return copy.deepcopy(kept)
 
 
-def test_training_lowers_kl_alone(measured):
+def test_the_identity_holds_in_every_epoch(m):
+    assert verdict(list(judged(x, m).values())) == "holds"
+    for name in x.TARGETS:
+        for run in m.runs[name]:
+            assert len(run) == x.EPOCHS + 1
+            assert all(row.loss == pytest.approx(row.entropy + row.kl) for row in run)
+
+
+def test_training_lowers_kl_alone(m):
     for name, entropy in (("one-hot", 0.0), ("smoothed", 0.5003)):
-        run = measured["runs"][name]
-        assert all(v == pytest.approx(entropy, abs=1e-4) for h in run["entropy"] for v in h)
-        assert all(kl[-1] < 0.2 * kl[0] for kl in run["kl"])
-    assert all(right[-1] < 0.95 for right in measured["runs"]["smoothed"]["right"])
+        for run in m.runs[name]:
+            assert [row.entropy for row in run] == pytest.approx([entropy] * len(run), abs=1e-4)
+            assert run[-1].kl < 0.2 * run[0].kl
+    assert all(run[-1].right < 0.95 for run in m.runs["smoothed"])
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.1])
-def test_a_logged_row_against_torch(alpha):
-    x, labels = torch.randn(20, 6), torch.arange(20) % 4
-    model = cross_entropy._net(x, 4, seed=0)
-    target = cross_entropy._target(labels, 4, alpha)
-    row = cross_entropy._log(model, x, labels, target, alpha)
-    scores = model(x).detach().double()
-    log_q = scores.log_softmax(1)
-    loss = functional.cross_entropy(scores, labels, label_smoothing=alpha)
-    assert row["cross_entropy"] == pytest.approx(loss.item(), rel=1e-12)
-    kl = functional.kl_div(log_q, target, reduction="batchmean")
-    assert row["kl"] == pytest.approx(kl.item(), rel=1e-12)
-    entropy = torch.distributions.Categorical(target).entropy().mean()
-    assert row["entropy"] == pytest.approx(entropy.item(), abs=1e-6)
-    right = log_q.exp()[range(20), labels].mean()
-    assert row["right"] == pytest.approx(right.item(), rel=1e-12)
+def test_a_row_against_torch(alpha):
+    p, loss = x.target(LABELS, 4, alpha), partial(cross_entropy, label_smoothing=alpha)
+    scores = x.net(INPUTS, p, seed=0)(INPUTS).detach()
+    row, log_q = x.row(scores, LABELS, p, loss), scores.double().log_softmax(1)
+    expected = functional.cross_entropy(scores.double(), LABELS, label_smoothing=alpha)
+    assert row.loss == pytest.approx(expected.item(), rel=1e-12)
+    kl = functional.kl_div(log_q, p, reduction="batchmean")
+    assert row.kl == pytest.approx(kl.item(), rel=1e-12)
+    entropy = torch.distributions.Categorical(p).entropy().mean()
+    assert row.entropy == pytest.approx(entropy.item(), abs=1e-6)
+    right = log_q.exp()[range(20), LABELS].mean()
+    assert row.right == pytest.approx(right.item(), rel=1e-12)
 
 
-def test_gap_sees_a_loss_that_is_not_that_of_the_target():
-    x, labels = torch.randn(20, 6), torch.arange(20) % 4
-    model = cross_entropy._net(x, 4, seed=0)
-    other = cross_entropy._target(labels, 4, 0.2)
-    assert cross_entropy._log(model, x, labels, other, 0.1)["gap"] > 1e-3
+def test_a_loss_for_other_targets_leaves_a_gap():
+    loss = partial(cross_entropy, label_smoothing=0.1)
+    scores, other = torch.randn(20, 4), x.target(LABELS, 4, 0.2)
+    assert x.row(scores, LABELS, other, loss).gap > 1e-3
+    assert x.gradient_gap(scores, LABELS, other, loss) > 1e-3
 
 
 def test_entropy_of_smoothed_targets_in_closed_form():
-    p = cross_entropy._target(torch.tensor([2]), 5, 0.3)
+    p = x.target(torch.tensor([2]), 5, 0.3)
     assert p.sum().item() == pytest.approx(1)
     assert p[0, 2].item() == pytest.approx(0.76)
     entropy = torch.distributions.Categorical(p).entropy().item()
-    assert cross_entropy._smoothed_entropy(5, 0.3) == pytest.approx(entropy)
-    assert cross_entropy._smoothed_entropy(2, 1.0) == pytest.approx(math.log(2))
+    assert x.smoothed_entropy(5, 0.3) == pytest.approx(entropy)
+    assert x.smoothed_entropy(2, 1.0) == pytest.approx(math.log(2))
 
 
-def test_verdict_follows_the_numbers(measured):
-    def change(edit):
-        contradicting = copy.deepcopy(measured)
-        edit(contradicting)
-        return [finding.verdict for finding in CLAIM.judge(contradicting)]
-
-    def put(name, key, value):
-        return lambda m: m["runs"][name][key][1].__setitem__(7, value)
-
-    assert change(put("one-hot", "gap", 1e-6))[0] == "does not hold"
-    assert change(put("smoothed", "gap", 1e-6))[1] == "does not hold"
-    assert change(put("one-hot", "entropy", 0.1))[2] == "does not hold"
-    assert change(put("smoothed", "entropy", 0.1))[3] == "does not hold"
-    assert change(lambda m: m["gradient_gap"].update(smoothed=1e-3))[4] == "does not hold"
+CHANGES = {
+    "sum of parts, one-hot": lambda m: setattr(m.runs["one-hot"][1][7], "gap", 1e-6),
+    "sum of parts, smoothed": lambda m: setattr(m.runs["smoothed"][1][7], "gap", 1e-6),
+    "one-hot entropy": lambda m: setattr(m.runs["one-hot"][1][7], "entropy", 0.1),
+    "smoothed entropy": lambda m: setattr(m.runs["smoothed"][1][7], "entropy", 0.1),
+    "gradient": lambda m: setattr(m, "gradient_gap", 1e-3),
+}
 
 
-def test_drawing_shows_what_was_measured(measured):
-    *plots, widget = CLAIM.draw(measured)
-    assert all(isinstance(item, Plot) for item in plots)
-    assert isinstance(widget, Widget)
+@pytest.mark.parametrize("name", CHANGES)
+def test_verdict_follows_the_numbers(name, m):
+    CHANGES[name](m)
+    findings = judged(x, m)
+    assert list(findings) == list(CHANGES)
+    assert [n for n, f in findings.items() if f.verdict == "does not hold"] == [name]
+
+
+def test_drawing_shows_what_was_measured(m):
+    *parts, confidence, widget = x.draw(m)
     assert len(widget.data["scores"]) == len(widget.data["classes"]) == 4
-    for plot, name in zip(plots[:2], measured["runs"], strict=True):
-        entropy, kl, _, loss = plot.figure.data
-        total = [h + d for h, d in zip(entropy.y, kl.y, strict=True)]
-        assert total == pytest.approx(list(loss.y))
-        mean = sum(run[-1] for run in measured["runs"][name]["cross_entropy"]) / 3
-        assert f"the loss, {mean:.3f}" in plot.alt
-        kls = measured["runs"][name]["kl"]
-        first, last = (sum(run[i] for run in kls) / 3 for i in (0, -1))
-        assert f"KL {first:.3f} and {last:.3f}" in plot.alt
-    assert plots[2].figure.layout.shapes[0].y0 == pytest.approx(0.91)
+    for plot, name in zip(parts, x.TARGETS, strict=True):
+        entropy, kl, loss = (list(t.y) for t in plot.figure.data if t.name)
+        assert loss == pytest.approx([h + d for h, d in zip(entropy, kl, strict=True)])
+        assert kl == pytest.approx(mean_curve(m.curves(name, "kl")))
+        assert f"KL(P ‖ Q) from {kl[0]:.3f} to {kl[-1]:.3f}" in plot.alt
+    assert confidence.figure.layout.shapes[0].y0 == pytest.approx(0.91)

@@ -1,184 +1,165 @@
-import json
-import math
+import copy
 
 import pytest
 import torch
-from torch import nn
+from claiming import SmallLab, judged, stored
+from torch.nn import functional
 
-from lecture4.lesson.claims import s04_gradient as gradient
-from lecture4.lesson.lab import Lab, Plot, Table
-from lecture4.lesson.lab.finding import verdict
+from lecture4.lesson.claims import s04_gradient as x
+from lecture4.lesson.lab import mean_curve, verdict
 
 EPSILON = 2.0**-52
+STEPS = [1e-9, 1e-4, 1e-2, 1.0]
 
 
 @pytest.fixture(scope="module")
-def measured():
-    return json.loads(json.dumps(gradient.measure(Lab(data="shapes")), allow_nan=False))
+def kept():
+    return stored(x, x.measure(SmallLab({24: 8})))
+
+
+@pytest.fixture
+def m(kept):
+    return copy.deepcopy(kept)
 
 
 @pytest.fixture
 def problem():
     """Inputs, labels, W and the numbers of W to look at."""
     draw = torch.Generator().manual_seed(0)
-    x, weight = torch.randn(7, 5, generator=draw), torch.randn(4, 5, generator=draw)
-    return x, torch.arange(7) % 4, weight, torch.tensor([0, 6, 13, 19])
+    inputs, weight = torch.randn(7, 5, generator=draw), torch.randn(4, 5, generator=draw)
+    return inputs, torch.arange(7) % 4, weight, torch.tensor([0, 6, 13, 19])
+
+
+def in_float64(problem):
+    inputs, labels, weight, at = problem
+    return inputs.double(), labels, weight.double(), at
 
 
 def test_derivatives_are_those_of_autograd(problem):
-    x, y, weight, at = problem
-    x, weight = x.double(), weight.double()
+    inputs, labels, weight, at = in_float64(problem)
     derivatives = []
     for i in at:
         w = weight.flatten()[i].clone().requires_grad_()
         moved = torch.where(torch.arange(weight.numel()) == i, w, weight.flatten())
-        d, orders = nn.functional.cross_entropy(x @ moved.view_as(weight).T, y), []
+        d, orders = functional.cross_entropy(inputs @ moved.view_as(weight).T, labels), []
         for _ in range(3):
             (d,) = torch.autograd.grad(d, w, create_graph=True)
             orders.append(abs(d.item()))
         derivatives.append(orders)
     _, second, third = zip(*derivatives, strict=True)
-    found = gradient._derivatives(x, y, weight, at)
-    assert found["second"] == pytest.approx(max(second), rel=1e-12)
-    assert found["third"] == pytest.approx(max(third), rel=1e-12)
-    loss = nn.functional.cross_entropy(x @ weight.T, y)
-    assert found["loss"] == pytest.approx(loss.item(), rel=1e-12)
+    loss = functional.cross_entropy(inputs @ weight.T, labels).item()
+    expected = loss, max(second), max(third)
+    assert x.derivatives(inputs, labels, weight, at) == pytest.approx(expected, rel=1e-12)
 
 
-def test_differences_are_the_quotients_of_the_lecture(problem):
-    x, y, weight, at = problem
-    x, weight, h = x.double(), weight.double(), 0.25
+@pytest.mark.parametrize(("method", "back"), [("forward", 0.0), ("central", 0.25)])
+def test_differences_are_the_quotients_of_the_lecture(method, back, problem):
+    inputs, labels, weight, at = in_float64(problem)
 
     def loss(i, step):
         w = weight.clone()
         w.view(-1)[i] += step
-        return nn.functional.cross_entropy(x @ w.T, y).item()
+        return functional.cross_entropy(inputs @ w.T, labels).item()
 
-    forward = [(loss(i, h) - loss(i, 0)) / h for i in at]
-    central = [(loss(i, h) - loss(i, -h)) / (2 * h) for i in at]
-    found = [gradient.difference(x, y, weight, at, h, method) for method in gradient.METHODS]
-    assert found[0].tolist() == pytest.approx(forward, rel=1e-12)
-    assert found[1].tolist() == pytest.approx(central, rel=1e-12)
+    quotients = [(loss(i, 0.25) - loss(i, -back)) / (0.25 + back) for i in at]
+    found = x.difference(inputs, labels, weight, at, 0.25, method)
+    assert found.tolist() == pytest.approx(quotients, rel=1e-12)
 
 
 def test_errors_and_predictions(problem):
-    x, y, weight, at = problem
-    found = gradient.compare(x, y, weight, at, [1e-4, 1e-2])
-    w = weight.double().requires_grad_()
-    nn.functional.cross_entropy(x.double() @ w.T, y).backward()
-    slopes = w.grad.flatten()[at]
-    second, third, loss = (
-        gradient._derivatives(x.double(), y, weight.double(), at)[k]
-        for k in ("second", "third", "loss")
-    )
-    largest = slopes.abs().max().item()
-    truncation = found["truncation"]
-    assert truncation["forward"] == pytest.approx([h / 2 * second / largest for h in (1e-4, 1e-2)])
-    assert truncation["central"] == pytest.approx(
-        [h**2 / 6 * third / largest for h in (1e-4, 1e-2)]
-    )
-    errors = found["errors"]["float64"]
-    assert errors["forward"] == pytest.approx(truncation["forward"], rel=0.1)
-    assert errors["central"] == pytest.approx(truncation["central"], rel=0.1)
-    noise = {"float64": EPSILON * loss, "float32": 2.0**-23 * loss}
-    for precision, amount in noise.items():
-        line = found["round_off"][precision]
-        assert line == pytest.approx([amount / h / largest for h in (1e-4, 1e-2)])
-        best = found["best"][precision]
-        h = torch.logspace(-9, 0, 20_001, dtype=torch.float64)
-        for method, cut in (("forward", h / 2 * second), ("central", h**2 / 6 * third)):
-            assert best[method] == pytest.approx(h[(cut + amount / h).argmin()].item(), rel=2e-3)
-    assert 0 < found["autograd"]["float64"] < 100
-
-
-def test_all_holds_on_shapes(measured):
-    findings = gradient.judge(measured)
-    assert verdict(findings) == "holds"
-    assert len(findings) == 5
+    inputs, labels, weight, at = in_float64(problem)
+    w = weight.clone().requires_grad_()
+    functional.cross_entropy(inputs @ w.T, labels).backward()
+    largest = w.grad.flatten()[at].abs().max().item()
+    loss, second, third = x.derivatives(inputs, labels, weight, at)
+    run = x.compare(*problem, STEPS)
+    assert 0 < run.autograd["float64"] < 100
+    h = torch.logspace(-9, 0, 20_001, dtype=torch.float64)
+    for precision, noise in (("float64", EPSILON * loss), ("float32", 2.0**-23 * loss)):
+        for method, law in (
+            ("forward", lambda h: h / 2 * second),
+            ("central", lambda h: h**2 / 6 * third),
+        ):
+            sweep = run.sweeps[f"{method}, {precision}"]
+            assert sweep.truncation == pytest.approx([law(step) / largest for step in STEPS])
+            assert sweep.round_off == pytest.approx([noise / step / largest for step in STEPS])
+            least = h[(law(h) + noise / h).argmin()].item()
+            assert sweep.balance == pytest.approx(least, rel=2e-3)
+            if precision == "float64":
+                assert sweep.error[1:3] == pytest.approx(sweep.truncation[1:3], rel=0.1)
 
 
 def test_a_gradient_that_is_wrong_by_a_thousandth_is_seen(problem, monkeypatch):
-    x, y, weight, at = problem
-    right = gradient._by_hand
-    monkeypatch.setattr(gradient, "_by_hand", lambda *args: 1.001 * right(*args))
-    found = gradient.compare(x, y, weight, at, [1e-5])
-    assert found["autograd"]["float64"] * EPSILON == pytest.approx(1e-3)
-    assert found["errors"]["float64"]["central"][0] == pytest.approx(1e-3, rel=1e-2)
+    right = x.by_formulas
+    wrong = {x.F: 1.001, functional: 1.0}
+    monkeypatch.setattr(x, "by_formulas", lambda of, *args: wrong[of] * right(of, *args))
+    run = x.compare(*problem, [1e-5])
+    assert run.autograd["float64"] * EPSILON == pytest.approx(1e-3)
+    assert run.sweeps["central, float64"].error[0] == pytest.approx(1e-3, rel=1e-2)
 
 
-@pytest.mark.parametrize(
-    ("change", "finding"),
-    [
-        (lambda run: run["autograd"].update(float32=2e3), 0),
-        (lambda run: scale(run["errors"]["float64"], "central", 3), 1),
-        (lambda run: scale(run["round_off"], "float32", 1 / 50), 2),
-        (lambda run: scale(run["best"]["float32"], "forward", 40), 3),
-        (
-            lambda run: run["errors"]["float64"].update(
-                central=run["errors"]["float64"]["forward"]
-            ),
-            4,
-        ),
-    ],
-)
-def test_what_contradicts_a_finding_is_found(change, finding, measured):
-    changed = json.loads(json.dumps(measured))
-    for run in changed["runs"]:
-        change(run)
-    assert gradient.judge(changed)[finding].verdict == "does not hold"
+CHANGES = {
+    "autograd": lambda run: run.autograd.update(float32=2e3),
+    "truncation": lambda run: scale(run.sweeps["central, float64"].error, 3),
+    "round-off": lambda run: scale(run.sweeps["forward, float32"].round_off, 1 / 50),
+    "best h": lambda run: setattr(run.sweeps["forward, float32"], "balance", 0.1),
+    "central": lambda run: setattr(
+        run.sweeps["central, float64"], "error", run.sweeps["forward, float64"].error
+    ),
+}
 
 
-def scale(holder, key, factor):
-    value = holder[key]
-    holder[key] = [v * factor for v in value] if isinstance(value, list) else value * factor
+def scale(values, factor):
+    values[:] = [factor * value for value in values]
 
 
-def test_page(measured):
-    plot, table = gradient.draw(measured)
-    assert isinstance(plot, Plot)
-    assert isinstance(table, Table)
-    lines = {(t.name, t.yaxis): t for t in plot.figure.data if t.name}
-    assert len(lines) == 10  # two measured and three predicted in each of two panels
-    runs = measured["runs"]
-    for axis, precision in (("y", "float32"), ("y2", "float64")):
-        for method in gradient.METHODS:
-            shown = lines[method, axis]
-            mean = [
-                math.fsum(at) / len(runs)
-                for at in zip(*(run["errors"][precision][method] for run in runs), strict=True)
-            ]
-            assert list(shown.x) == measured["steps"]
-            assert list(shown.y) == pytest.approx(mean, rel=1e-3)
-    assert [row[1] for row in table.rows[1:]] == ["30,721", "61,440"]
-    least = [min(run["errors"]["float64"]["central"]) for run in runs]
-    assert table.rows[2][2] == pytest.approx(sum(least) / len(least))
-    assert f"central, float64: {table.rows[2][2]:.1e} at h near" in plot.alt
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_contradicts_a_finding_is_found(name, m):
+    findings = judged(x, m)
+    assert list(findings) == list(CHANGES)
+    assert verdict(list(findings.values())) == "holds"
+    for run in m.runs:
+        CHANGES[name](run)
+    assert judged(x, m)[name].verdict == "does not hold"
 
 
-def test_a_law_that_rules_nowhere_is_not_confirmed(measured):
-    m = json.loads(json.dumps(measured))
-    for run in m["runs"]:
-        run["truncation"] = {method: [0.0] * len(m["steps"]) for method in gradient.METHODS}
-    found = gradient.judge(m)[1]
-    assert found.values == [gradient.FAR] * 3
+def test_a_law_that_rules_nowhere_is_not_confirmed(m):
+    for run in m.runs:
+        for sweep in run.sweeps.values():
+            scale(sweep.truncation, 0)
+    found = judged(x, m)["truncation"]
+    assert found.values == [x.FAR] * 3
     assert found.verdict == "does not hold"
-    assert gradient.draw(m)
+    assert list(x.draw(m))
 
 
-def test_a_derivative_of_zero_is_no_division_by_zero(problem):
-    x, y, weight, at = problem
+def test_drawing_shows_what_was_measured(m):
+    *plots, table = x.draw(m)
+    for plot, precision in zip(plots, x.PRECISIONS, strict=True):
+        shown = {trace.name: trace for trace in plot.figure.data if trace.name}
+        assert len(shown) == 5  # two measured and three predicted
+        for method in x.METHODS:
+            sweeps = [run.sweeps[f"{method}, {precision}"] for run in m.runs]
+            assert list(shown[method].x) == sweeps[0].h
+            assert list(shown[method].y) == pytest.approx(mean_curve([s.error for s in sweeps]))
+    assert [row[1] for row in table.rows[1:]] == ["30,721", "61,440"]
+    least = [min(run.sweeps["central, float64"].error) for run in m.runs]
+    assert table.rows[2][2] == pytest.approx(sum(least) / len(least))
+    assert f"central {table.rows[2][2]:.1e}" in plots[1].alt
+
+
+@pytest.mark.parametrize("of_inputs", [0, 1])
+def test_a_derivative_of_zero_is_no_division_by_zero(of_inputs, problem):
+    inputs, labels, weight, at = problem
     saturated = 1e4 * weight  # every probability is 0 or 1
-    run = gradient.compare(x, y, saturated, at, [1e-4, 1e-2])
-    assert gradient._derivatives(x.double(), y, saturated.double(), at)["second"] == 0
-    blank = gradient.compare(torch.zeros_like(x), y, weight, at, [1e-4, 1e-2])
-    common = {"images": 7, "probes": 4, "weights": 20, "seeds": [0], "steps": [1e-4, 1e-2]}
-    for case in (run, blank):
-        m = json.loads(json.dumps({**common, "runs": [case]}, allow_nan=False))
-        assert len(gradient.judge(m)) == 5
-        assert gradient.draw(m)
+    run = x.compare(of_inputs * inputs, labels, saturated, at, STEPS)
+    assert run.sweeps["forward, float64"].truncation == [0] * len(STEPS)
+    m = stored(x, x.Measured(images=7, probes=4, weights=20, runs=[run]))
+    assert len(judged(x, m)) == 5
+    assert list(x.draw(m))
 
 
 def test_factors_are_at_least_one_and_at_most_far():
-    assert gradient._apart(2, 8) == gradient._apart(8, 2) == 4
-    assert gradient._apart(0, 0) == 1
-    assert gradient._apart(0, 1e-300) == gradient._apart(1e300, 1e-300) == gradient.FAR
+    assert x.apart(2, 8) == x.apart(8, 2) == 4
+    assert x.apart(0, 0) == 1
+    assert x.apart(0, 1e-300) == x.apart(1e300, 1e-300) == x.FAR

@@ -1,66 +1,65 @@
 import copy
-import json
 import math
 
 import pytest
 import torch
+from claiming import SmallLab, judged, stored
 from torch.nn import functional
 
 from lecture4.data.randomness import generator
 from lecture4.lesson.claims import s05_minibatch as minibatch
-from lecture4.lesson.lab import Lab, Table, verdict
-
-CLAIM = minibatch.CLAIM
 
 
 @pytest.fixture(scope="module")
 def measured():
-    lab, n = Lab(data="shapes"), 1024
-    small = {4096: n, (4, 512): (8, 128), 5: 3}
-    lab.pick = lambda quick, full: [32, 128, n] if isinstance(quick, list) else small[quick]
-    return json.loads(json.dumps(CLAIM.measure(lab), allow_nan=False))
+    images = ("data=shapes", "data.train_size=600", "data.test_size=20", "data.val_size=40")
+    lab = SmallLab({4096: 512, (4, 512): (16, 64), 5: 3}, images=images)
+    return stored(minibatch, minibatch.measure(lab))
 
 
-def examples(n=256):
-    draw = torch.Generator().manual_seed(0)
-    x = torch.randn(n, 12, generator=draw)
-    return x, functional.one_hot(torch.arange(n) % 3, 3).float()
+@pytest.fixture
+def m(measured):
+    return copy.deepcopy(measured)
 
 
-def test_the_gradient_is_that_of_autograd():
-    x, y = examples()
+@pytest.fixture(scope="module")
+def examples():
+    x = torch.randn(256, 12, generator=generator(0))
+    return x, functional.one_hot(torch.arange(256) % 3, 3).float()
+
+
+def test_the_gradient_is_autograds(examples):
+    x, y = examples
     weight = torch.randn(3, 12, requires_grad=True)
     functional.cross_entropy(x @ weight.T, y).backward()
-    by_hand = minibatch._gradient(weight.detach(), x, y)
-    torch.testing.assert_close(by_hand, weight.grad)
+    torch.testing.assert_close(minibatch.gradient(weight.detach(), x, y), weight.grad)
 
 
-def test_deviation_and_norm_are_those_of_the_images_gradients():
-    x, y = examples()
-    weight, _, _ = minibatch._descend(x, y, minibatch.UNBIASED, 0.006, 1, seed=3)
-    each = torch.stack([minibatch._gradient(weight, x[[i]], y[[i]]) for i in range(len(x))])
-    full = each.mean(0)
-    found = minibatch._gradients(x, y, 3, passes=1, batches=4)
-    assert found["norm"] == pytest.approx(full.norm().item(), rel=1e-4)
-    deviation = (each - full).square().sum((1, 2)).mean().sqrt().item()
-    assert found["deviation"] == pytest.approx(deviation, rel=1e-4)
-    assert found["batches"] == [1, 2, 4]
+def test_norm_and_sigma_follow_from_the_gradient_of_each_image(examples):
+    x, y = examples
+    weight, _, _ = minibatch.descend(x, y, minibatch.UNBIASED, 0.006, 1, seed=3)
+    each = torch.stack([minibatch.gradient(weight, x[[i]], y[[i]]) for i in range(len(x))])
+    found = minibatch.gradients(x, y, 3, passes=1, most=4)
+    assert found.norm == pytest.approx(each.mean(0).norm().item(), rel=1e-4)
+    sigma = (each - each.mean(0)).square().sum((1, 2)).mean().sqrt().item()
+    assert found.sigma == pytest.approx(sigma, rel=1e-4)
+    assert list(found.distance) == [1, 2, 4]
 
 
-def test_spread_is_that_of_the_batches():
-    x, y = examples()
-    error, full = torch.softmax(x[:, :3], 1) - y, torch.zeros(3, 12)
+def test_spread_is_the_root_mean_square_over_batches(examples):
+    x, y = examples
+    error, full = torch.softmax(x[:, :3], 1) - y, torch.randn(3, 12)
     order = torch.randperm(256, generator=generator(0))
-    found = minibatch._spread(x, error, full, [order])
-    assert found["sizes"] == [32, 64, 128]
-    for size, spread in zip(found["sizes"], found["spread"], strict=True):
-        squares = [(error[b].T @ x[b] / size).square().sum() for b in order.split(size)]
+    found = minibatch.spread(x, error, full, [order])
+    assert list(found) == [32, 64, 128]
+    for size, spread in found.items():
+        squares = [(error[b].T @ x[b] / size - full).square().sum() for b in order.split(size)]
         assert spread == pytest.approx(math.sqrt(sum(squares) / len(squares)), rel=1e-5)
 
 
-def test_full_batch_is_gradient_descent():
-    x, y = examples()
-    weight, losses, _ = minibatch._descend(x, y, len(x), 0.5, 2, seed=1)
+def test_the_full_batch_is_gradient_descent(examples):
+    x, y = examples
+    weight, losses, _ = minibatch.descend(x, y, len(x), 0.5, 2, seed=1)
     other = (1e-3 * torch.randn(3, 12, generator=generator(1))).requires_grad_()
     for _ in range(2):
         loss = functional.cross_entropy(x @ other.T, y)
@@ -70,133 +69,111 @@ def test_full_batch_is_gradient_descent():
     assert losses[-1] < losses[0] == pytest.approx(math.log(3), abs=0.01)
 
 
-def test_each_image_is_drawn_once_in_an_epoch(monkeypatch):
-    x, y = examples()
+def test_an_epoch_draws_each_image_once(monkeypatch, examples):
     seen = []
-    monkeypatch.setattr(
-        minibatch, "_gradient", lambda weight, x, y: seen.append(x) or torch.zeros_like(weight)
-    )
-    minibatch._descend(x, y, 32, 0.1, 1, seed=0)
+
+    def gradient(weight, x, y):
+        seen.append(x)
+        return torch.zeros_like(weight)
+
+    monkeypatch.setattr(minibatch, "gradient", gradient)
+    minibatch.descend(*examples, 32, 0.1, 1, seed=0)
     assert len(seen) == 8
-    torch.testing.assert_close(torch.cat(seen).sort(0).values, x.sort(0).values)
+    torch.testing.assert_close(torch.cat(seen).sort(0).values, examples[0].sort(0).values)
 
 
-def test_epochs_to_a_loss():
-    assert minibatch._epochs_to([4.0, 2.0, 1.0], 3.0) == 0.5
-    assert minibatch._epochs_to([4.0, 2.0, 1.0], 1.0) == 2
-    assert minibatch._epochs_to([4.0, 2.0, 1.0], 0.5) == 3
-    assert minibatch._epochs_to([4.0, 2.0, 1.0], 5.0) == 0
-    assert minibatch._epochs_to([4.0, 4.0, 4.0], 5.0) == 3  # it has learned nothing
+@pytest.mark.parametrize(("goal", "epochs"), [(3.0, 0.5), (1.0, 2), (0.5, 3), (5.0, 0)])
+def test_epochs_to_a_loss(goal, epochs):
+    assert minibatch.epochs_to([4.0, 2.0, 1.0], goal) == epochs
+
+
+def test_a_loss_that_does_not_fall_reaches_no_goal():
+    assert minibatch.epochs_to([4.0, 4.0, 4.0], 5.0) == 3
 
 
 @pytest.mark.parametrize(
-    ("best", "tried"),
+    ("loss", "best", "lowest", "highest"),
     [
-        (0.012, [0.006, 0.012, 0.024]),
-        (0.048, [0.006, 0.012, 0.024, 0.048, 0.096]),
-        (0.003, [0.0015, 0.003, 0.006, 0.012]),
+        (lambda k: abs(k), 0, -1, 1),
+        (lambda k: abs(k - 2), 2, -1, 3),
+        (lambda k: abs(k + 2), -2, -3, 0),
+        (lambda k: math.nan if k > -2 else -k, -2, -3, 0),  # all rates above diverge
+        (lambda k: -k, 6, -1, 6),  # the search ends after eight rates
+        (lambda k: math.inf, 0, -7, 0),
     ],
 )
-def test_rates_are_tried_until_the_best_is_no_edge(best, tried):
-    asked = []
+def test_rates_are_tried_until_the_best_is_no_edge(
+    monkeypatch, examples, loss, best, lowest, highest
+):
+    def descend(x, y, size, rate, epochs, seed):
+        final = loss(round(math.log2(rate / 0.012)))
+        return None, [2.3, final], [0.1]
 
-    def last_loss(rate):
-        asked.append(rate)
-        return abs(math.log(rate / best))
-
-    assert minibatch._climb(last_loss) == best
-    assert sorted(asked) == tried
-
-
-def test_rates_that_diverge_are_left_and_the_search_for_one_ends():
-    found = minibatch._climb(lambda rate: 1 / rate if rate < 0.004 else math.inf)
-    assert found == 0.003
-    asked = []
-    minibatch._climb(lambda rate: asked.append(rate) or math.inf)
-    assert len(asked) == minibatch.MOST_RATES
-    assert minibatch._climb(lambda rate: -rate) == pytest.approx(0.012 * 2**6)  # and one below
+    monkeypatch.setattr(minibatch, "descend", descend)
+    made = minibatch.train(*examples, 32, 1, [0, 1, 2])
+    assert made.rate == pytest.approx(0.012 * 2**best)
+    assert made.tried == pytest.approx([0.012 * 2**k for k in range(lowest, highest + 1)])
+    assert made.losses == [[2.3, loss(best) if math.isfinite(loss(best)) else 2.3]] * 3
 
 
-def test_a_training_that_diverges_has_learned_nothing(monkeypatch, measured):
-    monkeypatch.setattr(
-        minibatch, "_descend", lambda *args: (None, [2.3, math.nan, math.inf], [0.1] * 2)
-    )
-    lost = minibatch._training(Lab(), *examples(), 32, 2, [0, 1, 2])
-    lost = json.loads(json.dumps(lost, allow_nan=False))
-    assert lost["losses"] == [[2.3] * 3] * 3
-    assert lost["at_edge"] or lost["rate"] == minibatch.RATE
-    assert {loss for _, loss in lost["tried"]} == {None}
-    m = copy.deepcopy(measured)
-    m["training"][0]["losses"] = [[2.3] * 4] * 3
-    assert [f.verdict for f in CLAIM.judge(m)[4:6]] == ["does not hold"] * 2
-    m["training"][-1]["losses"] = [[2.3] * 4] * 3
-    assert CLAIM.judge(m)[5].verdict == "does not hold"
-    assert CLAIM.draw(m)
+def test_a_diverged_training_contradicts(m):
+    m.training["N = 32"].losses = m.training["full, 512"].losses = [[2.3] * 4] * 3
+    assert judged(minibatch, m)["images of 32"].verdict == "does not hold"
+    assert list(minibatch.draw(m))
 
 
 def test_gradients_are_unbiased_and_their_spread_is_predicted(measured):
-    assert [f.verdict for f in CLAIM.judge(measured)[:4]] == ["holds"] * 4
-    for run in measured["training"]:
-        last = sum(losses[-1] for losses in run["losses"]) / 3
-        tried = dict(run["tried"])
-        assert tried[run["rate"]] == min(tried.values()) == pytest.approx(last)
-        assert run["at_edge"] == (run["rate"] in (min(tried), max(tried)))
+    found = judged(minibatch, measured)
+    for name in ("unbiased", "slope", "with replacement", "without replacement"):
+        assert found[name].verdict == "holds", found[name]
+    assert [run.size for run in measured.training.values()] == [32, 128, 512]
 
 
-def test_verdict_follows_the_numbers(measured):
-    def change(edit):
-        contradicting = copy.deepcopy(measured)
-        for part in contradicting["gradients"]:
-            edit(part)
-        return [finding.verdict for finding in CLAIM.judge(contradicting)]
-
-    def scaled(how, power, factor=1.0):
-        def edit(part):
-            spread = part["spread"][how]
-            pairs = zip(spread["sizes"], spread["spread"], strict=True)
-            spread["spread"] = [factor * v * (n / 256) ** power for n, v in pairs]
-
-        return edit
-
-    assert change(lambda part: part["distance"].__setitem__(-1, part["norm"]))[0] != "holds"
-    assert change(scaled("with", -0.2))[1] == "does not hold"
-    assert change(scaled("with", 0, 1.3))[2] == "does not hold"
-    assert change(scaled("without", 0, 1.3))[3] == "does not hold"
-
-    slow = copy.deepcopy(measured)
-    slow["training"][-1]["losses"] = [[2.3, 0.1, 0.1, 0.1]] * 3
-    assert [f.verdict for f in CLAIM.judge(slow)[4:]] == ["does not hold"] * 4
-    fast = copy.deepcopy(measured)
-    fast["training"][-1].update(losses=[[2.3, 2.3, 2.3, 2.2]] * 3, seconds=1.0)
-    for run in fast["training"][:-1]:
-        run.update(losses=[[2.3, 2.0, 1.9, 1.8]] * 3, seconds=1.0)
-    assert [f.verdict for f in CLAIM.judge(fast)[4:]] == ["holds"] * 4
-    hardly = copy.deepcopy(fast)  # lower in the end, and two thirds of the full batch's images
-    for run in hardly["training"][:-1]:
-        run["losses"] = [[2.3, 2.25, 2.2, 2.1]] * 3
-    assert [f.verdict for f in CLAIM.judge(hardly)[4:]] == ["holds", "does not hold"] * 2
-    assert verdict(CLAIM.judge(slow)) == "does not hold"
+@pytest.mark.parametrize(
+    ("name", "how", "change"),
+    [
+        ("slope", "with", lambda size: (size / 64) ** -0.2),
+        ("with replacement", "with", lambda size: 1.3),
+        ("without replacement", "without", lambda size: 0.7),
+    ],
+)
+def test_another_spread_is_noticed(m, name, how, change):
+    for g in m.gradients:
+        g.spread[how] = {size: s * change(size) for size, s in g.spread[how].items()}
+    assert judged(minibatch, m)[name].verdict == "does not hold"
 
 
-def test_drawing_shows_what_was_measured(measured):
-    spread, mean, race, table = CLAIM.draw(measured)
-    predicted = next(t for t in spread.figure.data if t.name == "1/√N")
-    assert list(predicted.y) == pytest.approx([n**-0.5 for n in predicted.x])
-    seeds = measured["gradients"]
-    band, line, _ = mean.figure.data
-    last = sum(seed["distance"][-1] / seed["norm"] for seed in seeds) / len(seeds)
-    assert line.y[-1] == pytest.approx(last)
-    assert len(band.x) == 2 * len(line.x)
-    assert isinstance(table, Table)
-    lines = [t for t in race.figure.data if t.name]
-    assert len(lines) == 2 * len(table.rows) == 6
-    for row, run in zip(table.rows, measured["training"], strict=True):
-        final = sum(losses[-1] for losses in run["losses"]) / 3
-        assert row[-2] == f"{final:.3f}"
-        assert row[2] == f"{run['rate']:g}" + " *" * run["at_edge"]
-    assert ("may lie beyond" in table.caption) == any(r["at_edge"] for r in measured["training"])
-    measured = copy.deepcopy(measured)
-    measured["training"][0]["at_edge"] = True
-    table = CLAIM.draw(measured)[-1]
-    assert table.rows[0][2].endswith(" *")
-    assert "may lie beyond" in table.caption
+def test_a_bias_is_noticed(m):
+    for g in m.gradients:
+        g.distance[64] = g.norm
+    assert judged(minibatch, m)["unbiased"].verdict == "does not hold"
+
+
+@pytest.mark.parametrize(
+    ("own", "full", "share", "verdicts"),
+    [
+        ([2.3, 2.0, 1.9, 1.8], [2.3, 0.1, 0.1, 0.1], 4 / 3, ["does not hold", "does not hold"]),
+        ([2.3, 2.0, 1.9, 1.8], [2.3, 2.3, 2.3, 2.2], 1 / 9, ["holds", "holds"]),
+        ([2.3, 2.25, 2.2, 2.1], [2.3, 2.3, 2.3, 2.2], 2 / 3, ["holds", "does not hold"]),
+    ],
+)
+def test_trainings_are_compared_with_the_full_batch(m, own, full, share, verdicts):
+    m.training["N = 128"].losses, m.training["full, 512"].losses = [own] * 3, [full] * 3
+    loss, images = (judged(minibatch, m)[name] for name in ("loss of 128", "images of 128"))
+    assert [loss.verdict, images.verdict] == verdicts
+    assert loss.mean == pytest.approx(own[-1] - full[-1])
+    assert images.mean == pytest.approx(share)
+
+
+def test_what_is_drawn(m):
+    m.training["N = 32"].rate, m.training["N = 128"].tried = 0.5, [0.1, 0.2, 0.5, 1.0]
+    m.training["N = 32"].tried, m.training["N = 128"].rate = [0.1, 0.5], 0.2
+    spread, mean, race, table = minibatch.draw(m)
+    named = {trace.name: trace for trace in (*spread.figure.data, *mean.figure.data) if trace.name}
+    assert list(named["1/√N"].y) == pytest.approx([n**-0.5 for n in named["1/√N"].x])
+    last = [g.distance[64] / g.norm for g in m.gradients]
+    assert named["measured"].y[-1] == pytest.approx(sum(last) / 5)
+    assert len([trace for trace in race.figure.data if trace.name]) == 2 * len(m.training)
+    for row, run in zip(table.rows, m.training.values(), strict=True):
+        assert row[5] == f"{sum(losses[-1] for losses in run.losses) / 3:.3f}"
+    assert [row[2] for row in table.rows[:2]] == ["0.5 *", "0.2"]

@@ -1,39 +1,13 @@
-import json
 import math
 
 import pytest
 import torch
+from claiming import SmallLab, judged, stored
 from torch import nn
 
 from lecture4.data.randomness import generator
 from lecture4.lesson.claims import s06_penalty as penalty
-from lecture4.lesson.lab import Lab, Plot, Table, resolution, verdict
-
-
-def invented(norm, train, val, test, seeds=3):
-    """Measurements of λ = 0, 1 and 10 that are alike but for 0.001 in each seed."""
-    return {
-        "seeds": list(range(seeds)),
-        "strengths": [0.0, 1.0, 10.0],
-        "epochs": 15,
-        "images": 1000,
-        "validation_images": 5000,
-        "test_images": 10_000,
-        "chance": 0.1,
-        "runs": [
-            {
-                "seed": s,
-                "strength": strength,
-                "norm": norm[i],
-                "train": train[i] + s / 1000,
-                "val": val[i] + s / 1000,
-                "test": test[i] + s / 1000,
-            }
-            for s in range(seeds)
-            for i, strength in enumerate((0.0, 1.0, 10.0))
-        ],
-    }
-
+from lecture4.lesson.lab import resolution, verdict
 
 TEXTBOOK = {
     "norm": [3.0, 2.0, 0.5],
@@ -43,43 +17,64 @@ TEXTBOOK = {
 }
 
 
-def test_textbook():
-    findings = penalty.judge(invented(**TEXTBOOK))
-    assert verdict(findings) == "holds"
-    means = [2 / 3, 50, 100 * (0.02 - 0.25), -12, 40.1, 10]
-    assert [f.mean for f in findings] == pytest.approx(means)
-    luck = resolution(10_000)
-    assert [f.at_least for f in findings[1:2]] == [resolution(1000)]
-    assert [findings[3].at_most, findings[4].at_least] == [-luck, luck]
-
-
-@pytest.mark.parametrize(
-    ("change", "finding"),
-    [
-        ({"norm": [3.0, 3.1, 0.5]}, 0),
-        ({"train": [0.41, 0.51, 0.28]}, 1),
-        ({"val": [0.4, 0.5, 0.04]}, 2),
-        ({"test": [0.4, 0.5, 0.395]}, 3),
-        ({"test": [0.12, 0.1, 0.1], "val": [0.4, 0.28, 0.25]}, 4),
-        ({"test": [0.4, 0.39, 0.3]}, 5),
-    ],
-)
-def test_what_contradicts_a_finding_is_found(change, finding):
-    assert penalty.judge(invented(**{**TEXTBOOK, **change}))[finding].verdict == "does not hold"
-
-
-def test_the_penalty_is_chosen_by_validation_and_never_none():
-    m = invented(**{**TEXTBOOK, "val": [0.9, 0.2, 0.3]})
-    assert [run["strength"] for run in penalty._chosen(m)] == [10.0] * 3
-    assert penalty.judge(m)[5].values == pytest.approx([-12] * 3)
+def invented(**change):
+    """Measurements of λ = 0, 1 and 10, whose seeds differ by 0.001."""
+    norm, *accuracies = (TEXTBOOK | change).values()
+    runs = [
+        [
+            penalty.Outcome(strength, norm[i], *(part[i] + seed / 1000 for part in accuracies))
+            for i, strength in enumerate((0.0, 1.0, 10.0))
+        ]
+        for seed in range(3)
+    ]
+    return penalty.Measured([0, 1, 2], 15, 1000, 5000, 10_000, 0.1, runs)
 
 
 @pytest.fixture(scope="module")
 def lab():
-    return Lab(budget="quick", data="shapes")
+    return SmallLab({2_000: 128, 15: 2, 4: 3})
 
 
-def test_descent_is_that_of_torch(lab):
+def test_textbook():
+    found = judged(penalty, invented())
+    assert verdict(list(found.values())) == "holds"
+    means = {name: finding.mean for name, finding in found.items()}
+    assert means == pytest.approx(
+        {
+            "smaller W": 2 / 3,
+            "overfitting": 50,
+            "smaller gap": 2 - 25,
+            "too much hurts": -12,
+            "the chosen λ > 0 learned": 40.1,
+            "gain": 10,
+        }
+    )
+    assert found["overfitting"].at_least == resolution(1000)
+    assert found["too much hurts"].at_most == -resolution(10_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("smaller W", {"norm": [3.0, 3.1, 0.5]}),
+        ("overfitting", {"train": [0.41, 0.51, 0.28]}),
+        ("smaller gap", {"val": [0.4, 0.5, 0.04]}),
+        ("too much hurts", {"test": [0.4, 0.5, 0.395]}),
+        ("the chosen λ > 0 learned", {"test": [0.12, 0.1, 0.1], "val": [0.4, 0.28, 0.25]}),
+        ("gain", {"test": [0.4, 0.39, 0.3]}),
+    ],
+)
+def test_what_contradicts_a_finding_is_noticed(name, change):
+    assert judged(penalty, invented(**change))[name].verdict == "does not hold"
+
+
+def test_the_penalty_is_chosen_by_validation_and_never_none():
+    m = invented(val=[0.9, 0.2, 0.3])
+    assert [run.strength for run in m.chosen()] == [10.0] * 3
+    assert judged(penalty, m)["gain"].values == pytest.approx([-12] * 3)
+
+
+def test_a_fit_is_torchs(lab):
     """λ R(W) as autograd has it: (1/N) Σ Lᵢ + λ Σ w², by Nesterov momentum and a cosine of η."""
     words = ["penalty=l2", "penalty.strength=0.5"]
     classifier, data = lab.assemble("model=softmax", *words, seed=3)
@@ -87,12 +82,12 @@ def test_descent_is_that_of_torch(lab):
     y = data.dataset.train_labels[:300]
     twin = nn.Linear(x[0].numel(), len(classifier.class_names))
     twin.load_state_dict(classifier.model.scores.state_dict())
-    assert penalty.descend(classifier, x, y, epochs=2, seed=3)
+    penalty.fit(classifier, x, y, epochs=2, seed=3)
     optimizer = torch.optim.SGD(twin.parameters(), lr=0.003, momentum=0.9, nesterov=True)
     draw, step = generator(3), 0
     for _ in range(2):
         order = torch.randperm(300, generator=draw)
-        for batch in (order[:128], order[128:256]):  # what is left of an epoch is not a batch
+        for batch in (order[:128], order[128:256]):  # the rest is no whole batch
             optimizer.param_groups[0]["lr"] = 0.003 * (1 + math.cos(math.pi * step / 4)) / 2
             loss = nn.functional.cross_entropy(twin(x[batch].flatten(1)), y[batch])
             optimizer.zero_grad()
@@ -102,7 +97,7 @@ def test_descent_is_that_of_torch(lab):
     torch.testing.assert_close(classifier.model.scores.weight, twin.weight, rtol=1e-4, atol=1e-6)
 
 
-def test_outcome_is_of_one_w(lab):
+def test_outcome(lab):
     classifier, _ = lab.assemble("model=softmax")
     scores = classifier.model.scores
     with torch.no_grad():
@@ -111,66 +106,34 @@ def test_outcome_is_of_one_w(lab):
         scores.bias.zero_()
     x = torch.zeros(4, 3, 32, 32)
     x.view(4, -1)[:, 1] = 1  # class 1 wins
-    part = {"train": 4, "val": 1, "test": 2}
-    examples = {name: (x, torch.tensor([1] * k + [0] * (4 - k))) for name, k in part.items()}
-    outcome = penalty._outcome(classifier, examples, True)
-    assert outcome == {"norm": 5.0, "train": 1.0, "val": 0.25, "test": 0.5}
-    lost = {"norm": None, **dict.fromkeys(penalty.SERIES, 1 / len(classifier.class_names))}
-    assert penalty._outcome(classifier, examples, False) == lost
+    parts = [(x, torch.tensor([1] * right + [0] * (4 - right))) for right in (4, 1, 2)]
+    assert penalty.outcome(classifier, 0.3, parts) == penalty.Outcome(0.3, 5.0, 1.0, 0.25, 0.5)
     with torch.no_grad():
         scores.weight[0, 0] = math.nan
-    assert penalty._outcome(classifier, examples, True) == lost
+    assert penalty.outcome(classifier, 0.3, parts) == penalty.Outcome(0.3, 1e6, 0.1, 0.1, 0.1)
 
 
-def smaller(lab, monkeypatch, strengths):
-    replaced = {2_000: 200, 15: 1, 4: 3}
-    monkeypatch.setattr(
-        lab,
-        "pick",
-        lambda quick, full: strengths if quick is penalty.STRENGTHS else replaced[quick],
-    )
-    return json.loads(json.dumps(penalty.measure(lab), allow_nan=False))
-
-
-def test_measure_trains_with_and_without_the_penalty(lab, monkeypatch):
-    m = smaller(lab, monkeypatch, [0.0, 10.0])
-    assert [(run["seed"], run["strength"]) for run in m["runs"]] == [
-        (seed, strength) for seed in m["seeds"] for strength in (0.0, 10.0)
-    ]
-    assert len({run["norm"] for run in m["runs"]}) == 6
-    assert [m["images"], m["validation_images"], m["test_images"]] == [200, 1000, 2000]
+def test_measure_trains_without_and_with_penalties(lab, monkeypatch):
+    monkeypatch.setattr(penalty, "STRENGTHS", [0.0, 10.0, 1e30])  # the last one diverges
+    m = stored(penalty, penalty.measure(lab))
+    for without, most, lost in m.runs:
+        assert 0 < most.norm < without.norm < 10
+        assert lost == penalty.Outcome(1e30, penalty.TOO_LARGE, 0.1, 0.1, 0.1)
+    assert len({run.norm for row in m.runs for run in row}) == 7
+    assert [m.images, m.validated, m.tested] == [128, 60, 60]
     assert not lab.commands  # the split is smaller than train.py's, so none of its commands fits
-    assert penalty.judge(m)
-    assert penalty.draw(m)
-
-
-def test_a_training_that_diverges(lab, monkeypatch):
-    classifier, data = lab.assemble("model=softmax", "penalty=l2", "penalty.strength=1e30")
-    x, y = classifier.preprocess(data.dataset.train_inputs[:256]), data.dataset.train_labels[:256]
-    assert not penalty.descend(classifier, x, y, epochs=3, seed=0)
-    m = smaller(lab, monkeypatch, [0.0, 1e12, 1e30])
-    assert [run["norm"] is None for run in m["runs"]] == [False, True, True] * 3
-    assert m["runs"][-1]["test"] == m["chance"]
-    assert penalty.judge(m)[0].verdict == "does not hold"
-    plot, table = penalty.draw(m)
-    assert "to none (diverged)" in plot.alt
-    assert "6 of 9 trainings diverged" in plot.caption
-    assert table.rows
-    assert "NaN" not in plot.figure.to_json()
+    assert judged(penalty, m)["smaller W"].verdict == "does not hold"
+    size, *_ = penalty.draw(m)
+    assert math.isnan(size.figure.data[-1].y[-1])
 
 
 def test_page():
-    m = invented(**TEXTBOOK)
-    plot, table = penalty.draw(m)
-    assert isinstance(plot, Plot)
-    assert isinstance(table, Table)
-    lines = {trace.name: trace for trace in plot.figure.data if trace.name}
-    assert list(lines["‖W‖"].x) == ["0", "1", "10"]
-    assert list(lines["‖W‖"].y) == TEXTBOOK["norm"]
-    for series, name in penalty.SERIES.items():
-        mean = [100 * v + 0.1 for v in TEXTBOOK[series]]
-        assert list(lines[name].y) == pytest.approx(mean, rel=1e-3)
-    assert "‖W‖ goes from 3.00 (3.00–3.00) to 0.50 (0.50–0.50), training accuracy" in plot.alt
-    assert "test accuracy from 40.1 to 28.1 %." in plot.alt
-    assert "diverged" not in plot.caption
-    assert table.rows[0] == [0, "1", "50.0 %", "40.0 %", "+10.0 points"]
+    size, accuracies, table = penalty.draw(invented())
+    drawn = {t.name: t for plot in (size, accuracies) for t in plot.figure.data if t.name}
+    assert list(drawn["‖W‖"].x) == ["0", "1", "10"]
+    assert list(drawn["‖W‖"].y) == TEXTBOOK["norm"]
+    assert list(drawn["training images"].y) == pytest.approx([90.1, 60.1, 30.1])
+    assert list(drawn["validation images"].y) == pytest.approx([40.1, 50.1, 28.1])
+    assert list(drawn["test images"].y) == pytest.approx([40.1, 50.1, 28.1])
+    assert "‖W‖ from 3.00 to 0.50" in size.alt
+    assert table.rows[0] == [0, "1", "50.0", "40.0", "+10.0"]

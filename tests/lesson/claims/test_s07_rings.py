@@ -1,136 +1,146 @@
+import copy
 import json
 import math
 
 import pytest
 import torch
+from claiming import SmallLab, judged, stored
 
 from lecture4.data import make_rings
-from lecture4.lesson.claims import s07_rings as claim
-from lecture4.lesson.claims.s07_rings import CLAIM, best_line, line_limit, moved, polar_boundary
-from lecture4.lesson.lab import Lab, Plot, Table, Widget
+from lecture4.lesson.claims import s07_rings as rings
+from lecture4.lesson.lab.cache import Cache
+
+
+class ThreeSeeds(SmallLab):
+    """The rings, three trainings of each classifier."""
+
+    def seeds(self, n=3):
+        return [0, 1, 2]
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory):
-    lab = Lab(cache=tmp_path_factory.mktemp("cache"))
-    lab.seeds = lambda n: [0, 1, 2]
-    return json.loads(json.dumps(CLAIM.measure(lab), allow_nan=False))
+def lab(tmp_path_factory):
+    made = ThreeSeeds(images=())
+    made.cache = Cache(tmp_path_factory.mktemp("cache"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def measured(lab):
+    return stored(rings, rings.measure(lab))
+
+
+@pytest.fixture
+def m(measured):
+    return copy.deepcopy(measured)
 
 
 def test_the_claim_holds_on_the_rings(measured):
-    assert [f.verdict for f in CLAIM.judge(measured)] == ["holds"] * 5
-    assert measured["seeds"] == [0, 1, 2]
-    assert all(len(values) == 3 for values in measured["accuracy"].values())
+    found = judged(rings, measured)
+    assert {finding.verdict for finding in found.values()} == {"holds"}
+    assert [len(finding.values) for finding in found.values()] == [1, 3, 3, 3, 3]
 
 
 @pytest.mark.parametrize(
-    ("change", "finding"),
+    ("name", "kind", "change"),
     [
-        (lambda m: m["way"][0].update(accuracy=80), 0),
-        (lambda m: m["accuracy"].update(linear=[80, 81, 82]), 1),
-        (lambda m: m["loss"].update(linear=[0.6, 0.6, 0.6]), 2),
-        (lambda m: m["accuracy"].update(polar=[90, 91, 92]), 3),
-        (lambda m: m["accuracy"].update(net=[60, 60, 61]), 4),
+        ("linear (x, y)", "linear, of (x, y)", {"accuracy": [80.0, 81.0, 82.0]}),
+        ("linear loss", "linear, of (x, y)", {"loss": [0.6, 0.6, 0.6]}),
+        ("linear (r, θ)", "linear, of (r, θ)", {"accuracy": [90.0, 91.0, 92.0]}),
+        ("net", "net 2–16–2–2", {"accuracy": [60.0, 60.0, 61.0]}),
     ],
 )
-def test_other_measurements_are_judged_otherwise(measured, change, finding):
-    m = json.loads(json.dumps(measured))
-    change(m)
-    verdicts = [f.verdict for f in CLAIM.judge(m)]
-    assert verdicts[finding] == "does not hold"
-    assert verdicts.count("holds") == 4
+def test_another_classifier_is_judged_otherwise(m, name, kind, change):
+    vars(m.trained[kind]).update(change)
+    wrong = [n for n, finding in judged(rings, m).items() if finding.verdict != "holds"]
+    assert wrong == [name]
+
+
+def test_a_line_that_separates_is_judged_otherwise(m):
+    m.way[0].accuracy = 80
+    assert judged(rings, m)["best line"].verdict == "does not hold"
 
 
 def test_what_is_drawn_holds_the_numbers(measured):
-    plot, table, widget = CLAIM.draw(measured)
-    assert [type(item) for item in (plot, table, widget)] == [Plot, Table, Widget]
-    planes = [t for t in plot.figure.data if t.type == "contour"]
-    for trace, plane in zip(planes, measured["planes"].values(), strict=True):
-        assert torch.equal(torch.tensor(trace.z), torch.tensor(plane))
+    plot, table, widget = rings.draw(measured)
+    grids = [t.z for t in plot.figure.data if t.type == "contour"]
+    expected = [*(t.plane for t in measured.trained.values()), measured.hidden_plane]
+    assert torch.equal(torch.tensor(grids), torch.tensor(expected))
     assert sum(len(t.x) for t in plot.figure.data if t.type == "scatter") == 4 * 400
-    assert len(table.rows) == 3
-    assert [row[-1] for row in table.rows] == [0] * 3
-    for row, accuracy in zip(table.rows, measured["accuracy"].values(), strict=True):
-        assert row[2] == f"{sum(accuracy) / 3:.1f} ({min(accuracy):.1f}–{max(accuracy):.1f})"
-        assert f"{sum(accuracy) / 3:.1f} %" in plot.alt
-    assert f"{measured['way'][0]['accuracy']:.1f} %" in widget.alt
+    for row, trained in zip(table.rows, measured.trained.values(), strict=True):
+        low, mean, high = min(trained.accuracy), sum(trained.accuracy) / 3, max(trained.accuracy)
+        assert row[2] == f"{mean:.1f} ({low:.1f}–{high:.1f})"
+        assert f"{row[0]} {mean:.1f} %" in plot.alt
+        assert row[-1] == 0
+    assert widget.data["way"][0]["accuracy"] == measured.way[0].accuracy
     drawn = plot.figure.to_json() + json.dumps(widget.data)
     assert len(drawn) < 350_000  # with all digits; the page keeps six
 
 
+def test_a_plane_has_a_row_for_each_y():
+    grid = rings.plane(lambda p: torch.stack([0 * p[:, 0], p[:, 0] + 3 * p[:, 1]], 1), 2.0)
+    line = torch.linspace(-2, 2, rings.GRID)
+    torch.testing.assert_close(torch.tensor(grid), (line + 3 * line[:, None]).sigmoid())
+
+
 def test_the_net_boundary_lies_where_its_scores_are_even(measured):
     """Points drawn in the hidden plane are on the sides that the plane's probabilities give."""
-    plane, line = torch.tensor(measured["planes"]["representation"]), torch.linspace(-1.1, 1.1, 51)
-    points, labels = torch.tensor(measured["representation"]), torch.tensor(measured["labels"])
+    plane, line = torch.tensor(measured.hidden_plane), torch.linspace(-1.1, 1.1, 51)
+    points, labels = torch.tensor(measured.hidden), torch.tensor(measured.labels)
     column, row = ((points[:, [i]] - line).abs().argmin(1) for i in (0, 1))
-    said = (plane[row, column] > 0.5).long()
-    assert (said == labels).double().mean() > 0.97
+    assert ((plane[row, column] > 0.5) == labels).double().mean() > 0.97
 
 
-def test_the_best_line_is_that_of_trying_all():
+def test_the_best_line_is_found_by_trying_all():
     generator = torch.Generator().manual_seed(0)
     points = torch.randn(40, 2, generator=generator)
     labels = (points[:, 0] + 0.8 * torch.randn(40, generator=generator) > 0).long()
-    best = 0
-    for a in range(720):  # every direction and its opposite
-        angle = torch.tensor(a * math.pi / 360, dtype=torch.float64)
-        p = points.double() @ torch.stack([angle.cos(), angle.sin()])
-        for c in p.tolist():
-            best = max(best, ((p > c).long() == labels).sum().item())
-    found = best_line(points, labels)
-    assert found["accuracy"] == pytest.approx(100 * best / 40)
-    normal = torch.tensor([math.cos(found["angle"]), math.sin(found["angle"])])
-    right = ((points @ normal > found["offset"]).long() == labels).double().mean().item()
-    assert 100 * max(right, 1 - right) == pytest.approx(found["accuracy"])
-    assert best_line(points, 1 - labels)["accuracy"] == found["accuracy"]
+    angles = torch.arange(720, dtype=torch.float64) * math.pi / 360  # each has its opposite
+    along = points.double() @ torch.stack([angles.cos(), angles.sin()])  # (40, 720)
+    right = ((along[:, None] > along) == labels[:, None, None].bool()).sum(0)  # (offset, angle)
+    found = rings.best_line(points, labels)
+    assert found.accuracy == pytest.approx(100 * right.max().item() / 40)
+    normal = torch.tensor([math.cos(found.angle), math.sin(found.angle)])
+    share = ((points @ normal > found.offset).long() == labels).double().mean().item()
+    assert 100 * max(share, 1 - share) == pytest.approx(found.accuracy)
+    assert rings.best_line(points, 1 - labels).accuracy == found.accuracy
 
 
 def test_the_limit_of_a_line_is_what_many_points_give():
     data = make_rings(40_000, 2)
-    best = best_line(data.train_inputs, data.train_labels, directions=8)["accuracy"]
-    assert 100 * line_limit() == pytest.approx(best, abs=0.7)
-    assert 0.65 < line_limit() < 0.68
+    best = rings.best_line(data.train_inputs, data.train_labels, directions=8).accuracy
+    assert 100 * rings.line_limit() == pytest.approx(best, abs=0.7)
+    assert 0.65 < rings.line_limit() < 0.68
 
 
-def test_the_way_goes_from_the_plane_to_polar_coordinates():
-    point = torch.tensor([[0.0, 2.0]])
-    assert moved(point, 0).tolist() == [[0, 2]]
-    assert moved(point, 1).flatten().tolist() == pytest.approx([2, math.pi / 2])
-    assert moved(point, 0.5).flatten().tolist() == pytest.approx([1, 1 + math.pi / 4])
+def test_trainings_that_diverged_count_as_guessing(monkeypatch, lab, measured):
+    words = [*rings.NET, "optim.lr=1e39"]
+    monkeypatch.setitem(rings.TRAININGS, "net 2–16–2–2", words)
+    m = stored(rings, rings.measure(lab))
+    *others, net = m.trained.values()
+    assert others == list(measured.trained.values())[:2]
+    assert (net.diverged, net.accuracy, net.loss) == (3, [50] * 3, [math.log(2)] * 3)
+    assert judged(rings, m)["net"].verdict == "does not hold"
+    _, table, _ = rings.draw(m)
+    assert [row[-1] for row in table.rows] == [0, 0, 3]
 
 
-def test_trainings_that_diverged_count_as_guessing(monkeypatch, measured):
-    """Of the linear classifiers one of three, of the others all."""
-    lab, train = Lab(), Lab.train
-    lab.seeds = lambda n: [0, 1, 2]
-
-    def often_diverging(*overrides, seed):
-        broken = overrides != claim.LINEAR or seed == 0
-        return train(lab, *overrides, *["optim.lr=1e39"] * broken, seed=seed)
-
-    monkeypatch.setattr(lab, "train", often_diverging)
-    m = json.loads(json.dumps(CLAIM.measure(lab), allow_nan=False))
-    assert m["diverged"] == {"linear": 1, "polar": 3, "net": 3}
-    assert m["accuracy"]["polar"] == [50] * 3
-    assert m["accuracy"]["linear"][1:] == measured["accuracy"]["linear"][1:]
-    assert m["loss"]["linear"][0] == math.log(2)
-    assert [f.verdict for f in CLAIM.judge(m)][3:] == ["does not hold"] * 2
-    assert [row[-1] for row in CLAIM.draw(m)[1].rows] == [1, 3, 3]
+@pytest.fixture
+def polar(lab):
+    return lab.assemble(*rings.POLAR)[0]
 
 
-def test_the_polar_boundary_is_where_both_classes_are_as_likely():
-    classifier, _ = Lab().assemble("data=rings", "model=softmax", "preprocess=polar")
+def test_both_classes_are_as_likely_on_the_polar_boundary(polar):
     with torch.no_grad():
-        classifier.model.scores.weight.normal_(generator=torch.Generator().manual_seed(1))
-        curve = torch.tensor(polar_boundary(classifier))
-        scores = classifier.model(curve)
+        polar.model.scores.weight.normal_(generator=torch.Generator().manual_seed(1))
+        curve = torch.tensor(rings.polar_boundary(polar))
+        first, second = polar.model(curve).T
     assert len(curve) > 10
     assert (curve[:, 0] >= 0).all()
-    torch.testing.assert_close(scores[:, 0], scores[:, 1], atol=1e-4, rtol=0)
+    torch.testing.assert_close(first, second, atol=1e-4, rtol=0)
 
 
-def test_a_classifier_that_does_not_heed_the_radius_has_no_boundary_to_draw():
-    classifier, _ = Lab().assemble("data=rings", "model=softmax", "preprocess=polar")
+def test_a_classifier_that_ignores_the_radius_has_no_boundary_to_draw(polar):
     with torch.no_grad():
-        classifier.model.scores.weight.zero_()
-    assert polar_boundary(classifier) == []
+        polar.model.scores.weight.zero_()
+    assert rings.polar_boundary(polar) == []

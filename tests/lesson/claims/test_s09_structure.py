@@ -1,55 +1,59 @@
-"""Tests of the claim ``structure``."""
-
 import copy
-import json
 
-import plotly.graph_objects as go
 import pytest
 import torch
+from claiming import SmallLab, judged, stored
 
-from lecture4.data import Dataset
+from lecture4.data.shapes import make_shapes
 from lecture4.lesson.claims import s09_structure as structure
-from lecture4.lesson.lab import Gallery, Lab, Plot, Run, Table
 
-
-class Small(Lab):
-    """A Lab of few images and short trainings."""
-
-    def pick(self, quick, full):
-        return quick // 25 if isinstance(quick, int) and quick > 1000 else quick
-
-    def _data(self, overrides):
-        return [*super()._data(overrides), "data.train_size=1600", "data.test_size=100"]
+IMAGES = ("data=shapes", "data.train_size=1200", "data.test_size=60")
 
 
 @pytest.fixture(scope="module")
-def measured():
-    return json.loads(json.dumps(structure.measure(Small()), allow_nan=False))
+def trained():
+    lab = SmallLab({13_500: 200}, images=IMAGES)
+    return stored(structure, structure.measure(lab))
 
 
-def test_measured(measured):
-    assert measured["seeds"] == [0, 1, 2]
-    for net, sides in measured["nets"].items():
-        assert list(sides) == ["in order", "shuffled"]
-        for runs in sides.values():
-            assert len(runs["accuracy"]) == 3
-            assert all(0 <= accuracy <= 1 for accuracy in runs["accuracy"])
-            assert runs["rates"] == [structure.NETS[net][1]]
-            assert not runs["at_edge"]
-    assert [f.verdict for f in structure.judge(measured)][:4] == ["holds"] * 4
+@pytest.fixture
+def measured(trained):
+    """As on many images, where only the ConvNet needs the order of pixels."""
+    m = copy.deepcopy(trained)
+    m.costs = dict(zip(("convolution", "connected"), m.costs.values(), strict=True))
+    for net, accuracies in {"MLP": (0.5, 0.5), "ConvNet": (0.6, 0.4)}.items():
+        m.nets[net].tested = 10_000
+        for variant, accuracy in zip(m.nets[net].variants.values(), accuracies, strict=True):
+            variant.accuracy = [accuracy, accuracy + 0.01, accuracy + 0.02]
+    return m
 
 
-def test_costs_are_those_of_the_lecture(measured):
-    convolution, full = measured["cost"]
-    assert (convolution["parameters"], convolution["multiply_adds"]) == (6 * 76, 28 * 28 * 6 * 75)
-    assert (full["parameters"], full["multiply_adds"]) == (4704 * 3073, 4704 * 3072)
+def test_the_claim_runs_on_a_few_shapes(trained):
+    findings = judged(structure, trained)
+    for name in ("parameters", "multiply-adds", "convolution as matrix", "permuted columns"):
+        assert findings[name].verdict == "holds"
+    for compared in trained.nets.values():
+        assert [len(variant.accuracy) for variant in compared.variants.values()] == [3, 3]
+        assert compared.images == 128  # of 200, in whole batches
+    assert [type(item).__name__ for item in structure.draw(trained)] == [
+        "Gallery",
+        "Plot",
+        "Table",
+        "Table",
+    ]
 
 
-def test_a_convolution_as_a_matrix(measured):
-    same = measured["same_function"]
-    assert same["shape"] == [6 * 8 * 8, 3 * 12 * 12]
-    assert same["zeros"] == pytest.approx(1 - 75 / 432)
-    assert same["distinct"] == 450
+def test_costs_are_those_of_the_lecture(trained):
+    assert list(trained.costs.values()) == [
+        (6 * 76, 28 * 28 * 6 * 75),
+        (4704 * 3073, 4704 * 3072),
+    ]
+
+
+def test_a_convolution_as_a_matrix(trained):
+    assert trained.matrix.shape == [6 * 8 * 8, 3 * 12 * 12]
+    assert trained.matrix.zeros == pytest.approx(1 - 75 / 432)
+    assert trained.matrix.distinct == 450
 
 
 def test_pixels_are_put_into_one_order():
@@ -62,119 +66,68 @@ def test_pixels_are_put_into_one_order():
     assert torch.equal(other, structure.shuffled(images))
 
 
-def test_training_and_test_images_are_shuffled_alike():
-    dataset = structure.shuffled_shapes(20, 10, 3)
-    plain = structure.make_shapes(20, 10, 3)
-    assert isinstance(dataset, Dataset)
+def test_training_and_test_images_are_shuffled_alike(monkeypatch):
+    dataset, plain = structure.shuffled_shapes(20, 10, 4), make_shapes(20, 10, 4)
     assert torch.equal(dataset.train_inputs, structure.shuffled(plain.train_inputs))
     assert torch.equal(dataset.test_inputs, structure.shuffled(plain.test_inputs))
     assert torch.equal(dataset.train_labels, plain.train_labels)
     assert torch.equal(dataset.test_labels, plain.test_labels)
-
-
-def test_cifar10_is_shuffled_likewise(monkeypatch):
     monkeypatch.setattr(
-        structure, "load_cifar10", lambda root: structure.make_shapes(20, 10, len(root))
+        structure, "load_cifar10", lambda root, urls: make_shapes(20, 10, len(root))
     )
-    expected = structure.shuffled_shapes(20, 10, 4)
-    assert torch.equal(structure.shuffled_cifar10("here").test_inputs, expected.test_inputs)
+    assert torch.equal(structure.shuffled_cifar10("here").test_inputs, dataset.test_inputs)
 
 
-class Scripted(Small):
-    """Trains nothing, in the full budget: 0.4 on test; best at ``best``, diverged at ``lost``."""
-
-    best, lost = "0.1", "none"
-
-    def pick(self, quick, full):
-        return full
-
-    def train(self, *overrides, seed):
-        rate = overrides[-1].removeprefix("optim.lr=")
-        self.commands.append(" ".join([*overrides, f"seed={seed}"]))
-        if self.lost in (rate, "all"):
-            return Run("", seed, [], 0.1, 0.0, 1, True, {})
-        history = [{"val/accuracy": 0.5 if rate == self.best else 0.4}]
-        return Run("", seed, history, 0.4, 0.0, 1, False, {})
-
-
-def test_every_seed_trains_at_the_best_rate_of_the_first():
-    lab = Scripted()
-    runs = structure._train_both(lab, *structure.NETS["ConvNet"], [0, 1, 2])
-    tried = ["0.0333 seed=0", "0.1 seed=0", "0.3 seed=0", "0.1 seed=1", "0.1 seed=2"]
+def test_both_orders_are_trained_alike():
+    lab = SmallLab(script=lambda words, seed: 0.5, images=IMAGES, budget="full")
+    structure.compare(lab, "ConvNet", *structure.NETS["ConvNet"])
+    tried = ["0.0333 seed=0", "0.1 seed=0", "0.3 seed=0"] + [
+        f"0.0333 seed={i}" for i in range(1, 5)
+    ]
     assert [command.split("optim.lr=")[1] for command in lab.commands] == tried * 2
     for i, command in enumerate(lab.commands):
-        assert ("shuffled_shapes" in command) == (i >= 5)
-        assert "model=convnet" in command
-        assert "augment=none data.val_size=1000 trainer.max_epochs=75 " in command  # of 600 images
-    assert all(of["rate"] == 0.1 and not of["at_edge"] for of in runs.values())
+        assert ("shuffled_shapes" in command) == (i >= len(tried))
+        assert "augment=none data.val_size=1000 trainer.max_epochs=225 " in command  # of 200 images
 
 
-def test_a_best_rate_at_the_edge_is_said_to_be_so(measured):
-    lab = Scripted()
-    lab.best, lab.lost = "0.3", "0.1"
-    made = copy.deepcopy(measured)
-    made["nets"]["ConvNet"] = structure._train_both(lab, *structure.NETS["ConvNet"], [0, 1, 2])
-    _, accuracies, _ = structure.draw(made)
-    assert "the best of 0.0333, 0.1, 0.3 by the first seed's" in accuracies.caption
-    assert "0.3 (at the edge) in order" in accuracies.caption
-    assert "learning rate 0.05, the only one tried" in accuracies.caption  # of the MLP
-
-
-def test_nets_that_diverge_have_nothing_to_lose():
-    lab = Scripted()
-    lab.lost = "all"
-    made = json.loads(json.dumps(structure.measure(lab), allow_nan=False))
-    assert [f.verdict for f in structure.judge(made)][4:] == [
-        "does not hold",
-        "holds",
-        "does not hold",
-    ]
-    assert len(structure.draw(made)) == 3
+def change_accuracy(net, order, *accuracies):
+    return lambda m: setattr(
+        m.nets[net].variants[f"{net} on {order} pixels"], "accuracy", accuracies
+    )
 
 
 @pytest.mark.parametrize(
-    ("index", "change"),
+    ("finding", "change"),
     [
-        (0, lambda m: m["cost"][1].update(parameters=2000)),
-        (1, lambda m: m["cost"][1].update(multiply_adds=352_800)),
-        (2, lambda m: m["same_function"].update(difference=0.1)),
-        (3, lambda m: m.update(same_scores=0.1)),
-        (4, lambda m: m.update(chance=0.6)),
-        (5, lambda m: m["nets"]["MLP"]["shuffled"].update(accuracy=[0.3, 0.31, 0.29])),
-        (6, lambda m: m["nets"]["ConvNet"]["shuffled"].update(accuracy=[0.6, 0.61, 0.62])),
+        ("parameters", lambda m: m.costs.update(connected=(4000, 10**7))),
+        ("multiply-adds", lambda m: m.costs.update(connected=(10**7, 3_000_000))),
+        ("convolution as matrix", lambda m: setattr(m.matrix, "difference", 0.1)),
+        ("permuted columns", lambda m: setattr(m, "permuted", 0.1)),
+        ("MLP on ordered pixels learned", lambda m: setattr(m.nets["MLP"], "chance", 0.6)),
+        (
+            "MLP on ordered pixels as good as MLP on shuffled pixels",
+            change_accuracy("MLP", "shuffled", 0.46, 0.47, 0.48),
+        ),
+        ("ConvNet needs the order", change_accuracy("ConvNet", "shuffled", 0.56, 0.57, 0.58)),
+        ("ConvNet needs the order", lambda m: setattr(m.nets["ConvNet"], "tested", 100)),
     ],
 )
-def test_a_contradiction_is_judged_so(measured, index, change):
-    other = copy.deepcopy(measured) | {"tested": 10_000}
-    other["nets"]["MLP"]["in order"]["accuracy"] = [0.5, 0.51, 0.5]
-    other["nets"]["MLP"]["shuffled"]["accuracy"] = [0.5, 0.505, 0.505]
-    other["nets"]["ConvNet"]["in order"]["accuracy"] = [0.6, 0.61, 0.62]
-    other["nets"]["ConvNet"]["shuffled"]["accuracy"] = [0.4, 0.41, 0.42]
-    assert {finding.verdict for finding in structure.judge(other)} == {"holds"}
-    few = structure.judge(other | {"tested": 100})  # where 20 points are within twice luck
-    assert [finding.verdict for finding in few][4:] == ["holds", "holds", "does not hold"]
-    change(other)
-    verdicts = [finding.verdict for finding in structure.judge(other)]
-    assert verdicts.pop(index) == "does not hold"
-    assert set(verdicts) == {"holds"}
+def test_a_contradiction_is_judged_so(measured, finding, change):
+    assert {found.verdict for found in judged(structure, measured).values()} == {"holds"}
+    change(measured)
+    verdicts = {name: found.verdict for name, found in judged(structure, measured).items()}
+    assert verdicts.pop(finding) == "does not hold"
+    assert set(verdicts.values()) == {"holds"}
 
 
 def test_drawn(measured):
-    pictures, accuracies, bill = structure.draw(measured)
-    assert isinstance(pictures, Gallery)
+    pictures, plot, nets, costs = structure.draw(measured)
     assert [label for _, label in pictures.pictures] == ["in order"] * 4 + ["shuffled"] * 4
     assert all(picture.startswith("data:image/png;base64,") for picture, _ in pictures.pictures)
-    assert isinstance(accuracies, Plot)
-    assert isinstance(accuracies.figure, go.Figure)
-    lines = {(trace.xaxis, trace.name): list(trace.y) for trace in accuracies.figure.data}
-    assert len(accuracies.figure.layout.shapes) == 2  # chance, in each panel
-    assert len(lines) == 6
-    sides = measured["nets"]["ConvNet"]
-    assert lines["x2", "seed 1"] == [
-        100 * sides[side]["accuracy"][1] for side in ("in order", "shuffled")
-    ]
-    of_seeds = [100 * a for a in measured["nets"]["MLP"]["shuffled"]["accuracy"]]
-    told = f"{sum(of_seeds) / 3:.1f} ({min(of_seeds):.1f}–{max(of_seeds):.1f}) % shuffled"
-    assert told in accuracies.alt
-    assert isinstance(bill, Table)
-    assert [row[1:] for row in bill.rows] == [["456", "352,800"], ["14,455,392", "14,450,688"]]
+    drawn = {trace.name: list(trace.y) for trace in plot.figure.data if trace.name}
+    assert drawn["MLP"] == pytest.approx([51, 51])
+    assert drawn["ConvNet"] == pytest.approx([61, 41])
+    assert nets.rows[3][0] == "ConvNet on shuffled pixels"
+    assert nets.rows[3][2:] == ["0.1", "40.0, 41.0, 42.0"]
+    assert "ConvNet: 128 training images. Learning rate 0.1 only" in nets.caption
+    assert [row[1:] for row in costs.rows] == [["456", "352,800"], ["14,455,392", "14,450,688"]]

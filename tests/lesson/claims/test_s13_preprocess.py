@@ -1,86 +1,65 @@
-import json
+"""Preprocessing: second moments, spectra, trainings at the best rate, verdicts."""
+
+from dataclasses import replace
 
 import pytest
 import torch
+from claiming import SmallLab, judged, stored
 
 from lecture4 import models
 from lecture4.data.randomness import generator
-from lecture4.lesson.claims.s13_preprocess import (
-    CLAIM,
-    KINDS,
-    MLP,
-    _compare,
-    second_moments,
-    transformed,
-)
-from lecture4.lesson.lab import Lab, Plot, Run, Table
+from lecture4.lesson.claims import s13_preprocess as preprocess
+from lecture4.lesson.claims.s13_preprocess import CHOICES, KINDS, second_moments, transformed
+from lecture4.lesson.lab import Plot, Table
 
-SMALL = ("data=shapes", "data.train_size=400", "data.test_size=100", "data.val_size=100")
+FEW = {11_250: 600, 45_000: 1200}
 
 
-class SmallLab(Lab):
-    def compose(self, *overrides, seed=None):
-        return super().compose(*SMALL, *overrides, seed=seed)
-
-    def pick(self, quick, full):
-        few = {11_250: 600, 45_000: 1200}
-        return few.get(super().pick(quick, full), super().pick(quick, full))
-
-
-class ScriptedLab(SmallLab):
-    """Trains nothing: every kind does best at 0.1, and diverges beyond."""
-
-    def train(self, *overrides, seed=None):
-        words = dict(word.split("=", 1) for word in overrides)
-        rate, kind = float(words["optim.lr"]), list(KINDS).index(words["preprocess"])
-        accuracy = 0.3 + rate + kind / 100 + seed / 1000
-        self.commands.append(f"{' '.join(overrides)} seed={seed}")
-        history = [] if rate > 0.2 else [{"val/accuracy": accuracy}]
-        if not history:
-            accuracy = 0.1
-        return Run("", seed, history, accuracy, 0.0, 1, not history, {})
+def best_at_a_tenth(words, seed):
+    """Every kind does best at 0.1, and diverges beyond."""
+    rate, kind = float(words["optim.lr"]), CHOICES.index(words["preprocess"])
+    return None if rate > 0.2 else 0.3 + rate + kind / 100 + seed / 1000
 
 
 @pytest.fixture(scope="module")
 def measured():
-    return json.loads(json.dumps(CLAIM.measure(ScriptedLab()), allow_nan=False))
+    return stored(preprocess, preprocess.measure(SmallLab(FEW, best_at_a_tenth)))
 
 
 @pytest.mark.slow
 def test_the_claim_runs_on_a_few_shapes():
-    m = json.loads(json.dumps(CLAIM.measure(SmallLab()), allow_nan=False))
-    assert len(CLAIM.judge(m)) == 6
-    assert len(CLAIM.draw(m)) == 3
+    m = stored(preprocess, preprocess.measure(SmallLab(FEW)))
+    assert len(judged(preprocess, m)) == 6
+    assert len(list(preprocess.draw(m))) == 3
 
 
-@pytest.mark.slow
-def test_the_full_budget_adds_the_softmax_classifier():
-    m = json.loads(json.dumps(CLAIM.measure(ScriptedLab(budget="full")), allow_nan=False))
-    assert list(m["nets"]) == ["MLP", "softmax classifier"]
-    assert m["images"] == 300
-    assert m["nets"]["softmax classifier"]["none"]["rate"] == 0.1
-    _, of_mlp, of_softmax, table = CLAIM.draw(m)
-    assert "no finding uses it" in of_softmax.caption
-    assert "no finding" not in of_mlp.caption
+def test_the_full_budget_compares_the_softmax_classifier_too():
+    m = stored(preprocess, preprocess.measure(SmallLab(FEW, best_at_a_tenth, budget="full")))
+    assert len(m.mlp.seeds) == 5
+    assert m.images == 240  # all that are not held out
+    _, mlp, softmax, table = preprocess.draw(m)
+    assert "no finding uses it" in softmax.caption
+    assert "no finding" not in mlp.caption
     assert [row[5] for row in table.rows] == ["0.1"] * 4
     assert [row[7] for row in table.rows] == ["0.1*"] * 4  # the last of the rates
     assert len(table.header) == len(table.rows[0]) == 9
 
 
 @pytest.fixture
-def told(measured):
+def textbook(measured):
     """As on images whose pixels have a mean, and as many images as pixels."""
-    made = json.loads(json.dumps(measured)) | {"tested": 10_000}
-    conditions = dict(zip(KINDS, (1e9, 1e8, 1e8, 1.1e8), strict=True))
-    accuracies = dict(zip(KINDS, (0.4, 0.45, 0.46, 0.46), strict=True))
-    for kind in KINDS:
-        made["spectra"][kind]["condition"] = conditions[kind]
-        made["nets"]["MLP"][kind]["accuracy"] = [accuracies[kind] + d for d in (0, 0.01, 0.02)]
-    return made
+    spectra, variants = {}, {}
+    conditions, accuracies = (1e9, 1e8, 1e8, 1.1e8), (0.4, 0.45, 0.46, 0.46)
+    for kind, condition, accuracy in zip(KINDS, conditions, accuracies, strict=True):
+        spectra[kind] = replace(measured.spectra[kind], condition=condition)
+        of_seeds = [accuracy + d for d in (0, 0.01, 0.02)]
+        variants[kind] = replace(measured.mlp.variants[kind], accuracy=of_seeds)
+    mlp = replace(measured.mlp, variants=variants, tested=10_000)
+    return replace(measured, spectra=spectra, mlp=mlp)
 
 
 def verdicts(m):
-    return [finding.verdict for finding in CLAIM.judge(m)]
+    return {name: finding.verdict for name, finding in judged(preprocess, m).items()}
 
 
 @pytest.fixture
@@ -117,86 +96,52 @@ def test_moments_are_what_curves_the_loss_of_a_softmax_classifier(images):
     torch.testing.assert_close(hessian, torch.kron(classes, second_moments(images)))
 
 
-def test_measurements_are_paired_by_seed_at_each_sides_best_rate(measured):
-    assert measured["seeds"] == [0, 1, 2]
-    for kind, of in measured["nets"]["MLP"].items():
-        assert of["validation"][of["rates"].index(of["rate"])] == max(of["validation"])
-        assert of["rate"] == 0.1
-        assert of["validation"][-1] == 0.1  # chance: it diverged
-        assert not of["at_edge"]
-        assert of["accuracy"][2] == pytest.approx(0.402 + list(KINDS).index(kind) / 100)
-
-
-def test_the_best_rate_alone_is_trained_on_every_seed():
-    lab = ScriptedLab()
-    _compare(lab, MLP, (0.01, 0.03, 0.1, 0.3), [0, 1, 2])
-    for kind in KINDS:
-        of_kind = [command for command in lab.commands if f" preprocess={kind} " in command]
-        assert [c.split("optim.lr=")[1] for c in of_kind] == [
-            *(f"{rate} seed=0" for rate in (0.01, 0.03, 0.1, 0.3)),
-            "0.1 seed=1",
-            "0.1 seed=2",
-        ]
-        assert all("trainer.max_epochs=2 data.train_share=1.0" in c for c in of_kind)
-
-
-def test_trainings_that_all_diverge_are_judged_and_drawn(told):
-    class Lost(ScriptedLab):
-        def train(self, *overrides, seed=None):
-            return Run("", seed, [], 0.1, 0.0, 1, True, {})
-
-    lost = _compare(Lost(), MLP, (0.01, 0.03, 0.1, 0.3), [0, 1, 2])
-    told["nets"]["MLP"] = json.loads(json.dumps(lost, allow_nan=False))
-    assert verdicts(told)[2:5] == ["does not hold"] * 3
-    assert len(CLAIM.draw(told)) == 3
-
-
 def test_spectra_descend_and_centring_lowers_the_largest(measured):
-    spectra = measured["spectra"]
-    assert all(s["values"] == sorted(s["values"], reverse=True) for s in spectra.values())
-    assert all(s["ranks"][0] == 1 and s["ranks"][-1] == 3073 for s in spectra.values())
-    assert spectra["none"]["largest"] > 3 * spectra["channel_mean"]["largest"]
+    spectra = measured.spectra
+    assert all(s.values == sorted(s.values, reverse=True) for s in spectra.values())
+    assert all(s.ranks[0] == 1 and s.ranks[-1] == 3073 for s in spectra.values())
+    assert spectra["none"].largest > 3 * spectra["channel mean"].largest
     _, data = SmallLab().assemble("model=softmax")
     x = data.train_inputs().double().flatten(1) / 255
     x = torch.cat([x, torch.ones(len(x), 1)], 1)
     largest = torch.linalg.matrix_norm(x, 2).item() ** 2 / len(x)
-    assert spectra["none"]["largest"] == pytest.approx(largest)
+    assert spectra["none"].largest == pytest.approx(largest)
 
 
 @pytest.mark.parametrize(
-    ("change", "finding"),
+    ("kind", "change", "name"),
     [
-        (lambda m: m["spectra"]["none"].update(condition=1.5e8), 0),
-        (lambda m: m["spectra"]["channel_standardize"].update(condition=1e7), 1),
-        (lambda m: m["nets"]["MLP"]["mean_image"].update(accuracy=[0.4, 0.41, 0.42]), 3),
-        (lambda m: m["nets"]["MLP"]["channel_standardize"].update(accuracy=[0.5, 0.51, 0.52]), 5),
-        (lambda m: m.update(classes=2), 2),  # 46 % are less than chance
+        ("none", {"condition": 1.5e8}, "centring"),
+        ("channel mean and std", {"condition": 1e7}, "scaling"),
+        ("mean image", {"accuracy": [0.4, 0.41, 0.42]}, "mean image better than none"),
+        ("channel mean", {"accuracy": [0.4, 0.41, 0.42]}, "channel mean better than none"),
+        (
+            "channel mean and std",
+            {"accuracy": [0.5, 0.51, 0.52]},
+            "channel mean and std as good as channel mean",
+        ),
     ],
 )
-def test_other_measurements_are_judged_otherwise(told, change, finding):
-    assert verdicts(told) == ["holds"] * 6
-    change(told)
-    expected = ["holds"] * 6
-    expected[finding] = "does not hold"
-    assert verdicts(told) == expected
+def test_other_measurements_are_judged_otherwise(textbook, kind, change, name):
+    assert set(verdicts(textbook).values()) == {"holds"}
+    where = textbook.spectra if "condition" in change else textbook.mlp.variants
+    where[kind] = replace(where[kind], **change)
+    assert verdicts(textbook)[name] == "does not hold"
 
 
-def test_the_channel_mean_must_help_too(told):
-    told["nets"]["MLP"]["channel_mean"]["accuracy"] = [0.4, 0.41, 0.42]
-    assert verdicts(told)[4] == "does not hold"
+def test_a_difference_within_luck_on_few_test_images_is_none(textbook):
+    found = judged(preprocess, textbook)
+    assert found["mean image better than none"].at_least == pytest.approx(1.386, abs=1e-3)
+    textbook.mlp.tested = 100
+    assert verdicts(textbook)["mean image better than none"] == "does not hold"
+    assert verdicts(textbook)["channel mean and std as good as channel mean"] == "holds"
 
 
-def test_a_difference_within_luck_on_few_test_images_is_none(told):
-    assert CLAIM.judge(told)[3].at_least == pytest.approx(1.386, abs=1e-3)
-    told["tested"] = 100
-    assert verdicts(told)[3:] == ["does not hold", "does not hold", "holds"]
-
-
-def test_what_is_drawn_holds_the_numbers(told):
-    spectra, rates, table = CLAIM.draw(told)
+def test_what_is_drawn_holds_the_numbers(textbook):
+    spectra, rates, table = preprocess.draw(textbook)
     assert [type(item) for item in (spectra, rates, table)] == [Plot, Plot, Table]
     assert [trace.y[0] for trace in spectra.figure.data] == pytest.approx([1.0] * 4, rel=1e-3)
-    for trace, of in zip(rates.figure.data, told["nets"]["MLP"].values(), strict=True):
-        assert list(trace.y) == pytest.approx([100 * v for v in of["validation"]], abs=0.01)
+    for trace, variant in zip(rates.figure.data, textbook.mlp.variants.values(), strict=True):
+        assert list(trace.y) == pytest.approx([100 * v for v in variant.validation], abs=0.01)
     assert table.rows[0][3] == "1e+09"
     assert table.rows[-1][-1] == "46.0, 47.0, 48.0"

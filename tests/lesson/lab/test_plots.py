@@ -6,8 +6,10 @@ from lecture4.lesson.lab import (
     add_line,
     add_points,
     figure,
+    lines,
     mean_curve,
     panels,
+    percent,
     spread,
 )
 from lecture4.lesson.lab.plots import COLOURS
@@ -65,3 +67,22 @@ def test_panels_are_figures_side_by_side():
 def test_a_spread_names_mean_lowest_and_highest():
     assert spread([1.0, 2.0, 6.0]) == "3.0 (1.0–6.0)"
     assert spread([0.1231, 0.1244], 3) == "0.124 (0.123–0.124)"
+
+
+def test_lines_are_a_plot_with_its_ends_in_words():
+    series = {"SGD": [[1.0, 4.0], [3.0, 2.0]], "Adam": [[2.0, 2.5]]}
+    plot = lines([1, 10], series, x="step", y="loss", log="x", caption="Two seeds.", height=300)
+    assert [trace.name for trace in plot.figure.data if trace.name] == ["SGD", "Adam"]
+    assert plot.alt == "loss against step: SGD from 2.0 to 3.0; Adam from 2.0 to 2.5."
+    assert plot.caption == "Two seeds."
+    assert (plot.figure.layout.xaxis.type, plot.figure.layout.yaxis.type) == ("log", None)
+    assert plot.figure.layout.height == 300
+    assert not plot.figure.layout.shapes
+    own = lines([1, 10], series, x="", y="", chance=0.1, caption="", alt="Words.")
+    assert own.alt == "Words."
+    assert own.figure.layout.shapes[0].y0 == 10
+
+
+def test_fractions_become_percent_however_deep_they_lie():
+    assert percent(0.5) == 50
+    assert percent([[0.1, 0.2], (0.25,)]) == [[10, 20], [25]]

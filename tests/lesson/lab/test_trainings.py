@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from claiming import SmallLab
 from running import SMALL
 
 from lecture4.byhand import nn
@@ -87,20 +88,39 @@ def test_what_is_done_is_told():
     assert told == [" ".join([*RUN, "seed=2"])]
 
 
-def test_tuning_takes_the_setting_of_best_validation_accuracy():
-    rates = [("optim.lr=1e-9",), ("optim.lr=0.01",), ("optim.lr=1e30",)]
-    tuned = Lab().tune(RUN, rates, [0, 1, 2])
-    assert tuned.best == 1
-    assert not tuned.at_edge
-    assert tuned.validation[2] == 0.1  # diverged
-    assert [run.seed for run in tuned.runs] == [0, 1, 2]
-    assert all("optim.lr=0.01" in run.command for run in tuned.runs)
-    assert tuned.validation[1] == max(tuned.runs[0].curve("val/accuracy"))
+def test_a_comparison_takes_each_variant_at_its_rate_of_best_validation_accuracy():
+    lab = Lab()
+    variants = {"ReLU": [], "tanh": ["model.activation=tanh"]}
+    compared = lab.compare(RUN, variants, (1e-9, 0.01, 1e30), [0, 1, 2])
+    assert list(compared.variants) == ["ReLU", "tanh"]
+    assert (compared.chance, compared.tested, compared.images) == (0.1, 60, 2 * 128)
+    for name, variant in compared.variants.items():
+        assert variant.validation[2] == 0.1  # diverged
+        assert variant.best == 1
+        assert compared.setting(name) == "0.01"
+        alone = lab.train(*RUN, *variants[name], "optim.lr=0.01", seed=2)
+        assert variant.accuracy[2] == alone.accuracy
+        assert variant.curves[2] == alone.curve("val/accuracy")
+        assert variant.parameters == alone.parameters
+    trained = [command for command in lab.commands if "optim.lr=0.01" in command]
+    assert len(trained) == 2 * 3 + 2  # each seed, and the two trainings of this test
+    assert len(lab.commands) == len(trained) + 2 * 2  # the other rates, first seed alone
 
 
-def test_a_best_setting_at_the_edge_is_told():
-    assert Lab().tune(RUN, [("optim.lr=0.01",), ("optim.lr=1e-9",)], [0]).at_edge
-    assert not Lab().tune(RUN, [("optim.lr=0.01",)], [0]).at_edge
+def test_rates_are_compared_for_several_optimizers():
+    rates = {"sgd": (0.01, 0.03), "adam": (1e-3,)}
+    small = SmallLab(script=lambda words, seed: 0.3 + float(words["optim.lr"]))
+    compared = small.compare(["model=mlp"], {"MLP": []}, rates, [0, 1, 2])
+    assert compared.settings == [("sgd", 0.01), ("sgd", 0.03), ("adam", 1e-3)]
+    assert compared.setting("MLP") == "sgd 0.03*"
+    words = [command.split() for command in small.commands]
+    assert [w[w.index("model=mlp") + 1 : -1] for w in words] == [
+        ["optim=sgd", "optim.lr=0.01"],
+        ["optim=sgd", "optim.lr=0.03"],
+        ["optim=adam", "optim.lr=0.001"],
+        ["optim=sgd", "optim.lr=0.03"],
+        ["optim=sgd", "optim.lr=0.03"],
+    ]
 
 
 @pytest.mark.parametrize(("images", "epochs"), [(3_000, 1), (9_000, 1), (9_001, 2), (27_000, 3)])

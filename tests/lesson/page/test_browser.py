@@ -158,7 +158,7 @@ def test_the_source_of_the_formulas_is_on_the_page(made, show):
     page = show(made, 1400).page
     for told in made.report["claims"]:
         parts = page.locator(f"section#{told['name']} details.source")
-        code = claim(told["name"]).code
+        code = claim(told["name"]).CODE
         assert parts.count() == len(code)
         for i, thing in enumerate(code):
             words = parts.nth(i).locator("summary").inner_text()

@@ -15,7 +15,7 @@ def test_a_sweep_of_two_choices_is_a_heat_map_of_means():
     ]
     accuracies = [0.2, 0.4, 0.5, 0.5, 0.6, 0.8, None, None]
     axes, _ = figures.accuracy_by_choice(jobs, accuracies, ["optim", "optim.lr", "seed"]).axes
-    assert written(axes) == ["30.0%", "50.0%", "70.0%", "failed"]
+    assert written(axes) == ["30.0%", "50.0%", "70.0%", "–"]
     assert [t.get_text() for t in axes.get_yticklabels()] == ["a", "b"]
     assert [t.get_text() for t in axes.get_xticklabels()] == ["0.1", "1"]
 
