@@ -1,5 +1,6 @@
 """Fixtures that several tests use."""
 
+import gc
 import os
 import random
 from pathlib import Path
@@ -15,6 +16,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from running import SMALL, compose
+
+gc.set_threshold(10_000, 20, 50)  # each full collection takes 0.4 s with Lightning and matplotlib
 
 # the same examples in each run, also on a busy machine
 hypothesis.settings.register_profile(

@@ -42,7 +42,7 @@ def print_once(text: str) -> None:
         if store and store.add(text, 1) > 1:
             store.wait([f"printed {text}"])
             return
-    except (RuntimeError, KeyError):  # no store answers, or who came first was stopped
+    except (RuntimeError, KeyError, OSError):  # no store answers, or who came first was stopped
         store = None
     print(f"process {rank()}: {text}" if rank() else text, file=sys.stderr, flush=True)
     if store:

@@ -203,26 +203,29 @@ def test_an_error_of_one_process_is_printed(tmp_path):
 
 
 @pytest.fixture(params=["torchrun", "srun"])
-def two_processes(request, monkeypatch, tmp_path):
-    """What the launcher gives a process; a call makes this process the first or the second."""
+def one_of_nine(request, monkeypatch, tmp_path):
+    """What a launcher of nine processes gives one of them."""
     for name in {name for pair in NAMES for name in pair}:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(processes, "PATIENCE", timedelta(seconds=1))
-    if request.param == "torchrun":
-        agent = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
-        given = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "RANK": "1"}
-        given |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(agent.port)}
-    else:
-        agent = None
-        given = {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_STEP_ID": "0"}
-    for name, value in given.items():
+    agent = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    given = {
+        "torchrun": {
+            "TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "9", "RANK": "1",
+            "MASTER_ADDR": "localhost", "MASTER_PORT": str(agent.port),
+        },
+        "srun": {
+            "SLURM_NTASKS": "9", "SLURM_PROCID": "1", "SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0",
+        },
+    }  # fmt: skip
+    for name, value in given[request.param].items():
         monkeypatch.setenv(name, value)
-    return agent
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    yield
+    del agent
 
 
-def test_processes_with_one_error_print_it_once_and_others_each(two_processes, capsys):
-    with ThreadPoolExecutor(8) as pool:
+def test_processes_with_one_error_print_it_once_and_others_each(one_of_nine, capsys):
+    with ThreadPoolExecutor(9) as pool:
         list(pool.map(processes.print_once, ["error: the same"] * 8 + ["error: another"]))
     assert sorted(capsys.readouterr().err.splitlines()) == [
         "process 1: error: another",
@@ -230,16 +233,24 @@ def test_processes_with_one_error_print_it_once_and_others_each(two_processes, c
     ]
 
 
-def test_an_error_is_printed_if_the_process_that_came_first_was_stopped(two_processes, capsys):
+def test_an_error_is_printed_if_the_process_that_came_first_was_stopped(
+    one_of_nine, monkeypatch, capsys
+):
+    monkeypatch.setattr(processes, "PATIENCE", timedelta(seconds=1))
     processes._store().add("error: half-way", 1)
     processes.print_once("error: half-way")
     assert capsys.readouterr().err == "process 1: error: half-way\n"
 
 
-def test_an_error_is_printed_if_no_store_answers(two_processes, monkeypatch, capfd):
+def test_an_error_is_printed_if_no_store_answers(one_of_nine, monkeypatch, capfd):
+    def no_folder():
+        raise FileNotFoundError("No usable temporary directory found")
+
     monkeypatch.setenv("MASTER_PORT", "1")
-    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
-    processes.print_once("error: alone")
+    with monkeypatch.context() as broken:
+        broken.setattr(processes, "PATIENCE", timedelta(seconds=1))
+        broken.setattr(tempfile, "gettempdir", no_folder)
+        processes.print_once("error: alone")
     assert capfd.readouterr().err.splitlines()[-1] == "process 1: error: alone"
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import os
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -94,20 +94,25 @@ def both(job, tmp_path, monkeypatch):
     return train
 
 
-@pytest.mark.parametrize("optim", ["sgd", "adam", "adamw"])
+MODELS = {
+    "softmax": ["model=softmax", "penalty=l2"],
+    "mlp": ["model=mlp", "model.hidden=[20,20]", "model.dropout=0.2", "label_smoothing=0.1"],
+    "convnet": ["model=convnet", BLOCKS],
+}
+PAIRS = {("softmax", "adamw"), ("mlp", "adam"), ("convnet", "sgd")}  # each once; the others: slow
+
+
 @pytest.mark.parametrize(
-    "model",
+    ("model", "optim"),
     [
-        ["model=softmax", "penalty=l2"],
-        ["model=mlp", "model.hidden=[20,20]", "model.dropout=0.2", "label_smoothing=0.1"],
-        ["model=convnet", BLOCKS],
+        pytest.param(*pair, marks=[] if pair in PAIRS else pytest.mark.slow)
+        for pair in product(MODELS, ["sgd", "adam", "adamw"])
     ],
-    ids=lambda overrides: overrides[0],
 )
 def test_a_run_by_hand_ends_with_the_same_weights(both, model, optim):
     (torchs, by_hand), losses = both(
         f"optim={optim}",
-        *model,
+        *MODELS[model],
         "trainer.precision=64-true",
         "trainer.max_epochs=2",
         "data.batch_size=32",
