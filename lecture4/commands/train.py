@@ -8,7 +8,7 @@ from lecture4.commands.help import help_requested, train_help
 from lecture4.runs import resume, sweep
 from lecture4.support.conf import CONF
 from lecture4.support.streams import check_written
-from lecture4.training.settings import check
+from lecture4.training.settings import check, check_folder
 
 
 def main() -> None:
@@ -29,6 +29,7 @@ def train(cfg: DictConfig) -> float | None:
     """
     cfg = resume.configuration(cfg)
     check(cfg)
+    check_folder(cfg)
     report = sweep.join_study(cfg)
     if (done := resume.completed(cfg)) is not None:
         return done

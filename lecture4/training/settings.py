@@ -30,7 +30,6 @@ def check(cfg: DictConfig) -> None:
         raise ValueError(
             "optim.nesterov=true needs momentum > 0; set optim.momentum or add optim.nesterov=false"
         )
-    _check_folder(cfg)
     _check_search(cfg)
     if in_sweep():
         check_sweep(cfg)
@@ -57,8 +56,12 @@ def check_values(cfg: DictConfig, prefixes: tuple[str, ...] = ("",)) -> None:
             raise ValueError(f"{key}={value} is not accepted; it must be {wanted}")
 
 
-def _check_folder(cfg: DictConfig) -> None:
-    """Refuse a folder without images for training, before torch is imported."""
+def check_folder(cfg: DictConfig) -> None:
+    """Refuse a folder without images for training, before torch is imported.
+
+    Raises:
+        ValueError: names the folder.
+    """
     train = Path(cfg.data.get("root", "")).expanduser() / "train"
     if cfg.data.source._target_ == "lecture4.data.load_image_folder" and not train.is_dir():
         raise ValueError(

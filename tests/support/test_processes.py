@@ -143,7 +143,7 @@ def test_rank_before_the_processes_have_met(monkeypatch, surroundings, expected)
     ],
 )
 def test_what_cannot_be_shared_out(tmp_path, arguments, told):
-    done = call(*NET, *TWO, *arguments, f"hydra.run.dir={tmp_path}")
+    done = command(*NET, *TWO, *arguments, f"hydra.run.dir={tmp_path}")
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert told in done.stderr
