@@ -64,7 +64,9 @@ def _store():
         return None
     if started_by_torchrun() == 1 and tasks > 1:
         step = f"lecture4-{os.environ.get('SLURM_JOB_ID')}-{os.environ.get('SLURM_STEP_ID')}"
-        store = distributed.FileStore(os.path.join(tempfile.gettempdir(), step), tasks)
+        store: distributed.Store = distributed.FileStore(
+            os.path.join(tempfile.gettempdir(), step), tasks
+        )
     else:
         address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         store = distributed.TCPStore(*address, is_master=False, timeout=PATIENCE)
