@@ -16,10 +16,11 @@ from hydra.plugins.sweeper import Sweeper
 
 from hydra_plugins.lecture4_grid import GridSweeper
 from lecture4.runs.resume import quoted
+from lecture4.runs.sweep import jobs
 from lecture4.runs.sweep.study import Study
 
 # settings in which the processes of a study may differ
-APART = ("data.root", "sweep.workers", "sweep_resume")
+APART = ("data.root", *jobs.APART)
 
 
 class OptunaSweeper(Sweeper):

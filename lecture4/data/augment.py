@@ -73,9 +73,8 @@ class Flip(nn.Module):
         columns = xp.where(mirror < 0.5, columns, xp.flip(columns, (1,)))
 
         source = torch.as_tensor(rows)[:, :, None] * width + torch.as_tensor(columns)[:, None, :]
-        source = source.view(n, 1, height * width).expand(
-            -1, channels, -1
-        )  # (N, H, W) -> (N, C, H·W)
+        # (N, H, W) -> (N, C, H·W)
+        source = source.view(n, 1, height * width).expand(-1, channels, -1)
         return images.flatten(2).gather(2, source).view_as(images)
 
     def _shifted(self, places, u, xp):

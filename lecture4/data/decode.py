@@ -49,6 +49,14 @@ def read_image(
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()  # HWC -> CHW
 
 
+def try_image(path: str, pixels: tuple[int, int, str]) -> torch.Tensor | ValueError:
+    """The result of ``read_image``, or its error, for a pool of threads that reads many files."""
+    try:
+        return read_image(path, *pixels)
+    except ValueError as error:
+        return error
+
+
 def _check_scale(image: ImageFile.ImageFile) -> None:
     """Refuse a file of whose numbers Pillow does not tell which is white, before it is decoded."""
     advice = "save it with 8 or 16 unsigned bits"

@@ -189,7 +189,7 @@ def _bar(url: str, start: int, size: int) -> Iterator[Callable[[int], None]]:
     """Show a bar on a terminal, a line elsewhere; yield a function that counts bytes."""
     text, console = f"downloading from {_host(url)}", make_console(stderr=True)
     if not console.is_terminal:
-        console.print(text, soft_wrap=True, highlight=False, markup=False)
+        console.print(text, soft_wrap=True)
     with progress.Progress(
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),

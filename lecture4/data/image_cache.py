@@ -8,8 +8,9 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,12 +57,6 @@ def decoded_images(
     if (images := _mapped(file, shape)) is not None:
         return images
 
-    def read(path: str) -> np.ndarray | ValueError:
-        try:
-            return decode.read_image(path, *pixels).numpy()
-        except ValueError as error:
-            return error
-
     start = time.perf_counter()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +64,7 @@ def decoded_images(
             if (images := _mapped(file, shape)) is not None:
                 return images  # decoded by another process while this one waited
             _delete_unused(folder)
-            _decode(paths, read, file, shape)
+            _decode(paths, pixels, file, shape)
             images = _mapped(file, shape)
             assert images is not None  # it has just been written
     except OSError as error:
@@ -86,17 +81,20 @@ def decoded_images(
     return images
 
 
-def _decode(paths: Sequence[str], read: Callable, file: Path, shape: tuple[int, ...]) -> None:
+def _decode(
+    paths: Sequence[str], pixels: tuple[int, int, str], file: Path, shape: tuple[int, ...]
+) -> None:
     """Write the images to a temporary file, then rename it to ``file``."""
     nbytes, free = math.prod(shape), shutil.disk_usage(file.parent).free
     if nbytes > free:
         raise OSError(f"they take {nbytes / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free")
     block = min(1024, max(1, BLOCK_BYTES * len(paths) // nbytes))
-    partial, broken = file.with_suffix(".partial"), []
+    unfinished, broken = file.with_suffix(".partial"), []
+    read = partial(decode.try_image, pixels=pixels)
     warnings.filterwarnings("ignore", module="PIL")  # it warns of odd files that it reads
     try:
         with (
-            open(partial, "wb") as out,
+            open(unfinished, "wb") as out,
             image_bar(make_console(stderr=True), len(paths)) as step,
             ThreadPoolExecutor() as pool,
         ):
@@ -105,16 +103,16 @@ def _decode(paths: Sequence[str], read: Callable, file: Path, shape: tuple[int, 
                     if isinstance(image, ValueError):
                         broken.append(str(image))
                     else:
-                        out.write(image)
+                        out.write(image.numpy().data)
                     step()
             out.flush()
             os.fsync(out.fileno())  # or a crash of the machine could leave a file of zeros
         if broken:
             others = f"\n{len(broken) - 1} more, such as {broken[1]}" if broken[1:] else ""
             raise ValueError(broken[0] + others)
-        os.replace(partial, file)
+        os.replace(unfinished, file)
     finally:
-        partial.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
 
 
 def _mapped(file: Path, shape: tuple[int, ...]) -> torch.Tensor | None:

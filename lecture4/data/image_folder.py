@@ -158,7 +158,8 @@ def _files_by_class(folder: Path, left_out: Counter[str]) -> dict[str, list[str]
     """The images of each class, in the order of their names; adds to ``left_out``."""
     if not folder.is_dir():
         raise ValueError(
-            f"{folder} is not there; an image folder holds train/CLASS/*.png and test/CLASS/*.png"
+            f"{folder} is not there; an image folder holds train/CLASS/*.png, and perhaps "
+            f"test/CLASS/*.png"
         )
     files: dict[str, list[str]] = {}
     for name in sorted(os.listdir(folder), key=lambda name: (_class_name(name), name)):

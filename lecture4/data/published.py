@@ -52,13 +52,16 @@ class Published:
         folder = root / self.folder
         path = folder / name
         content = path.read_bytes() if path.exists() else b""
-        if hashlib.md5(content, usedforsecurity=False).hexdigest() == self.files[name]:
+        if self._is_published(name, content):
             return content
         damaged = "is damaged (its checksum is not the published one)"
         raise ValueError(
             f"{path} {damaged if path.exists() else 'is missing'}; delete {folder} to download "
             f"{self.title} again"
         )
+
+    def _is_published(self, name: str, content: bytes) -> bool:
+        return hashlib.md5(content, usedforsecurity=False).hexdigest() == self.files[name]
 
     def obtain(self, root: Path, urls: Sequence[str] | None = None) -> None:
         """Download the files, unless ``root`` holds any of them.
@@ -125,7 +128,7 @@ class Published:
         """
         found = set()
         for name, content in _contents(archive, self.files, needed):
-            if hashlib.md5(content, usedforsecurity=False).hexdigest() == self.files[name]:
+            if self._is_published(name, content):
                 (folder / name).write_bytes(content)
                 found.add(name)
         if needed not in found:

@@ -8,12 +8,12 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 from rich.table import Table
-from rich.text import Text
 
-from lecture4.data.decode import read_image
+from lecture4.data.decode import try_image
 from lecture4.data.image_folder import find_images, summary
 from lecture4.runs.predictor import Predictor, dataset_of, load
 from lecture4.support.console import image_bar, make_console, make_table, printable
@@ -95,8 +95,7 @@ def _classify(predictor: Predictor, inputs: Sequence[str], form: str | None) -> 
 
     def report(error: ValueError) -> None:
         broken.append(str(error))
-        line = Text(f"error: {printable(error)}")
-        terminal.print(line, soft_wrap=True)
+        terminal.print(f"error: {printable(error)}", soft_wrap=True)
 
     with image_bar(terminal, len(paths)) as step:
         found = [
@@ -150,13 +149,7 @@ def read_batches(
         report: called with the error of each file that cannot be read.
         step: called after each file.
     """
-
-    def read(path: str) -> torch.Tensor | ValueError:
-        try:
-            return read_image(path, *pixels)
-        except ValueError as error:
-            return error
-
+    read = partial(try_image, pixels=pixels)
     warnings.filterwarnings("ignore", module="PIL")  # it warns of odd files that it reads
     with ThreadPoolExecutor() as pool:
         for first in range(0, len(paths), BATCH):
@@ -184,7 +177,7 @@ def render(found: Sequence[tuple[str, torch.Tensor]], class_names: Sequence[str]
             f"{printable(class_names[i])} {value:.1%}"
             for value, i in zip(*(part.tolist() for part in p.topk(k)), strict=True)
         )
-        table.add_row(*map(Text, (printable(path), *cells)))
+        table.add_row(printable(path), *cells)
     return table
 
 

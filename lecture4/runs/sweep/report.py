@@ -116,8 +116,6 @@ def as_markdown(rows: Sequence[dict[str, str]]) -> str:
 
 
 def _render(rows: Sequence[dict[str, str]]):
-    from rich.text import Text
-
     from lecture4.support.console import make_table
 
     shown = make_table()
@@ -125,7 +123,7 @@ def _render(rows: Sequence[dict[str, str]]):
         number = name in ("rank", "val accuracy", "test accuracy", "n", "seconds")
         shown.add_column(name, justify="right" if number else "left", no_wrap=number)
     for row in rows:
-        shown.add_row(*map(Text, row.values()))
+        shown.add_row(*row.values())
     return shown
 
 
