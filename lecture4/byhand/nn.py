@@ -161,6 +161,14 @@ class GELU(nn.GELU):
         return F.gelu(input, self.approximate)
 
 
+class SiLU(nn.SiLU):
+    """See ``lecture4.byhand.functional.silu``."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Apply f to each number; any shape."""
+        return F.silu(input, self.inplace)
+
+
 class Softmax(nn.Softmax):
     """See ``lecture4.byhand.functional.softmax``."""
 

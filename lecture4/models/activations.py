@@ -24,6 +24,7 @@ ACTIVATIONS = {
     "tanh": Activation("Tanh", 5 / 3),
     "leaky_relu": Activation("LeakyReLU", math.sqrt(2 / (1 + 0.01**2))),  # slope 0.01 below zero
     "gelu": Activation("GELU", 1.5335),  # E[gelu(z)²] = 0.4252
+    "silu": Activation("SiLU", 1.6765),  # E[silu(z)²] = 0.3558
 }
 
 

@@ -1,4 +1,4 @@
-"""The geometry of a ConvNet: the size of a map after a sliding window, and pooling that fits."""
+"""The geometry of a ConvNet: the size of a map after a sliding window, pooling, sums."""
 
 from collections.abc import Sequence
 from types import ModuleType
@@ -28,6 +28,19 @@ def window_map(
         with located(name):
             after.append(output_size(*side, strict))
     return after
+
+
+def check_sum(before: Sequence[int], after: Sequence[int]) -> None:
+    """Refuse to add maps (C, H, W) of different shapes, the input and output of a block.
+
+    Raises:
+        ValueError: they differ; names both shapes.
+    """
+    if tuple(before) != tuple(after):
+        raise ValueError(
+            f"residual adds the input (C, H, W) = {tuple(before)} to an output of the same shape, "
+            f"not {tuple(after)}; use channels={before[0]}, stride=1, padding=(F − 1)/2 and no pool"
+        )
 
 
 def make_pool(

@@ -1,5 +1,6 @@
 """Build a classifier and its data from a configuration."""
 
+import math
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -10,11 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 from lecture4.byhand.optim.search import Search
 from lecture4.data.dataset import Dataset
 from lecture4.data.preprocess import Preprocess
+from lecture4.models import ConvNet
 from lecture4.training import formulas
 from lecture4.training.classifier import Classifier
 from lecture4.training.datamodule import DataModule
 from lecture4.training.search import SearchClassifier
 
+WHITENED = 5_000  # training images from which model.blocks[0].init=whiten is computed
 # Keys that do not affect training, or repeat others.
 NO_HYPERPARAMETERS = (
     *("logger", "resume", "sweep", "sweep_resume", "checkpoint", "recipe", "space"),
@@ -54,9 +57,13 @@ def assemble(
         preprocess = build("preprocess", cfg.preprocess, dataset.input_shape)
         preprocess.fit(dataset.train_inputs, data.train_index)
     shape, classes = dataset.input_shape, len(dataset.class_names)
+    model = build("model", cfg.model, shape, classes, layers=found.nn)
+    if isinstance(model, ConvNet):  # 2¹⁶ numbers at a time; a few thousand images are enough
+        some = data.sample(WHITENED, cfg.seed).split(max(1, 2**16 // math.prod(shape)))
+        model.fit(preprocess(dataset.train_inputs[index]) for index in some)
     searches = issubclass(optimizer.func, Search)
     classifier = (SearchClassifier if searches else Classifier)(
-        model=build("model", cfg.model, shape, classes, layers=found.nn),
+        model=model,
         preprocess=preprocess,
         augment=build("augment", cfg.augment, shape),
         class_names=dataset.class_names,

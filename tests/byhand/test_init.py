@@ -94,7 +94,10 @@ def test_unknown_scheme_lists_the_choices():
     with pytest.raises(ValueError, match=r"init=kaiming is unknown") as caught:
         initialize_(nn.Linear(2, 2), "kaiming")
     assert ", ".join(SCHEMES) in str(caught.value)
-    assert set(SCHEMES) == {"xavier", "he", "small", "large", "pytorch"}
+    assert set(SCHEMES) == {
+        *("xavier", "he", "small", "large", "pytorch"),
+        *("orthogonal", "dirac", "whiten"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ CALLS = {
     "dropout": lambda: F.dropout(meta(20), 0.3),
     **{
         name: lambda name=name: getattr(F, name)(meta(20))
-        for name in ("relu", "leaky_relu", "sigmoid", "tanh", "gelu")
+        for name in ("relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu")
     },
     "softmax": lambda: F.softmax(meta(4, 5), 1),
     "log_softmax": lambda: F.log_softmax(meta(4, 5), 1),

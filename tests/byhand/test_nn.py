@@ -15,8 +15,8 @@ from lecture4.models.activations import ACTIVATIONS
 FAMILIES = {"torch": nn, "byhand": layers}
 NAMES = [
     "Linear", "Flatten", "Conv2d", "MaxPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d",
-    "Dropout", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "Softmax", "LogSoftmax", "NLLLoss",
-    "CrossEntropyLoss",
+    "Dropout", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "SiLU", "Softmax", "LogSoftmax",
+    "NLLLoss", "CrossEntropyLoss",
 ]  # fmt: skip
 LOSSES = ("NLLLoss", "CrossEntropyLoss")
 VECTORS, MAPS = randn(6, 5), randn(4, 3, 7, 8)
@@ -70,6 +70,7 @@ CASES = [
     ("Sigmoid", {}, VECTORS),
     ("Tanh", {}, VECTORS),
     ("GELU", {}, VECTORS),
+    ("SiLU", {}, VECTORS),
     ("Softmax", {"dim": 1}, VECTORS),
     ("Softmax", {"dim": 0}, VECTORS),
     ("LogSoftmax", {"dim": 1}, VECTORS),
@@ -95,6 +96,7 @@ REFUSED = [
     ("Conv2d", {"groups": 3}, "groups=3"),
     ("ReLU", {"inplace": True}, "inplace=True"),
     ("LeakyReLU", {"inplace": True}, "inplace=True"),
+    ("SiLU", {"inplace": True}, "inplace=True"),
     ("Dropout", {"inplace": True}, "inplace=True"),
     ("MaxPool2d", {"kernel_size": 2, "return_indices": True}, "return_indices=True"),
     ("GELU", {"approximate": "tanh"}, "approximate='tanh'"),

@@ -22,6 +22,7 @@ def normal_cdf(z):
         ("tanh", math.tanh),
         ("leaky_relu", lambda z: z if z > 0 else 0.01 * z),
         ("gelu", lambda z: z * normal_cdf(z)),
+        ("silu", lambda z: z / (1 + math.exp(-z))),
     ],
 )
 def test_formula(name, function):
@@ -30,7 +31,7 @@ def test_formula(name, function):
 
 
 def test_choices():
-    assert list(ACTIVATIONS) == ["relu", "sigmoid", "tanh", "leaky_relu", "gelu"]
+    assert list(ACTIVATIONS) == ["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu"]
 
 
 def test_unknown_name_lists_the_choices():
@@ -57,7 +58,7 @@ def test_gain_of_leaky_relu_is_for_the_slope_of_the_layer():
     assert ACTIVATIONS["leaky_relu"].gain == pytest.approx(gain)
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "gelu"])
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "gelu", "silu"])
 def test_gain_keeps_the_second_moment(name):
     """gain² · ∫ f(z)² φ(z) dz = 1, by the trapezoid rule."""
     z = torch.linspace(-12, 12, 240_001, dtype=torch.float64)

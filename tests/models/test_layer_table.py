@@ -48,7 +48,7 @@ def test_every_layer_in_the_order_of_an_input():
         ("blocks.0.activation", (6, 8, 6), 0, 0),
         ("blocks.1.conv", (8, 3, 6), 728, 8 * 3 * 6 * 90),
         ("blocks.1.activation", (8, 3, 6), 0, 0),
-        ("average", (8, 1, 1), 0, 0),
+        ("pool", (8, 1, 1), 0, 0),
         ("scores", (4,), 36, 32),
     ]
 

@@ -33,6 +33,8 @@ EXPECTED = [
         "num_classes": 5,
         "blocks": [{"channels": 4, "kernel_size": [2, 3], "pool": {"kernel_size": 2}}],
         "head": "global",
+        "head_init": None,
+        "head_bias": True,
         "activation": "relu",
         "dropout": 0.0,
         "init": "he",

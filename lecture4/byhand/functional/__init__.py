@@ -4,7 +4,7 @@ A function that ``torch.nn.functional`` has, too, takes the same arguments and r
 results: replace torch's import by ``from lecture4.byhand import functional as F``.
 """
 
-from lecture4.byhand.functional.activations import gelu, leaky_relu, relu, sigmoid, tanh
+from lecture4.byhand.functional.activations import gelu, leaky_relu, relu, sigmoid, silu, tanh
 from lecture4.byhand.functional.convolution import conv2d
 from lecture4.byhand.functional.dense import flatten, linear
 from lecture4.byhand.functional.information import cross_entropy as cross_entropy_of
@@ -37,6 +37,7 @@ __all__ = [
     "output_size",
     "relu",
     "sigmoid",
+    "silu",
     "softmax",
     "tanh",
 ]

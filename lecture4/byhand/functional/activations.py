@@ -152,3 +152,30 @@ def gelu(input: torch.Tensor, approximate: str = "none") -> torch.Tensor:
     Source: Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2.
     """
     return _GELU.apply(input)
+
+
+class _SiLU(Function):
+    """f(x) = x σ(x).   f′(x) = σ(x) + x σ(x) (1 − σ(x)), by the product rule."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return (x / (1 + (-at_least_float32(x)).exp())).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, dy):
+        x = at_least_float32(ctx.saved_tensors[0])
+        y = 1 / (1 + (-x).exp())  # σ(x)
+        return dy * (y + x * y * (1 - y))
+
+
+@supports_only(inplace=False)
+def silu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
+    """f(x) = x σ(x): x, weighted by the sigmoid of itself.
+
+    Raises:
+        ValueError: ``inplace`` is true, which is not supported.
+
+    Source: Elfwing, Uchibe & Doya 2017, arXiv:1702.03118, eq. 7.
+    """
+    return _SiLU.apply(input)

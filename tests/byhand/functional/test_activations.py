@@ -9,7 +9,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from lecture4.byhand import functional as F
 
-NAMES = ["relu", "leaky_relu", "sigmoid", "tanh", "gelu"]
+NAMES = ["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu"]
 shapes = st.lists(st.integers(0, 5), max_size=4)
 scales = st.sampled_from([1e-3, 1])
 
@@ -89,6 +89,15 @@ def test_relu_by_hand():
     assert x.grad.tolist() == [0, 0, 7]
 
 
+def test_silu_by_hand():
+    """f(log 3) = 3/4 log 3,  f′ = 3/4 + 3/16 log 3;  f(0) = 0,  f′ = 1/2."""
+    x = torch.tensor([math.log(3), 0], dtype=torch.float64, requires_grad=True)
+    y = F.silu(x)
+    y.sum().backward()
+    assert y.tolist() == pytest.approx([0.75 * math.log(3), 0], abs=1e-15)
+    assert x.grad.tolist() == pytest.approx([0.75 + 3 / 16 * math.log(3), 1 / 2], abs=1e-15)
+
+
 def test_gelu_is_x_times_the_probability_below_x():
     x = 3 * randn(50)
     normal = torch.distributions.Normal(*torch.tensor([0, 1.0], dtype=torch.float64))
@@ -134,7 +143,7 @@ def test_activations_do_not_change_their_input(name):
     assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky_relu"])
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "silu"])
 def test_in_place_is_refused(name):
     with pytest.raises(ValueError, match=rf"{name} by hand does not support inplace=True"):
         getattr(F, name)(randn(2), inplace=True)

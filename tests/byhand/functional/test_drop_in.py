@@ -14,6 +14,7 @@ BUILTIN = {  # as torch's documentation has them: they have no signature to insp
     "linear": {"input": REQUIRED, "weight": REQUIRED, "bias": None},
     "flatten": {"input": REQUIRED, "start_dim": 0, "end_dim": -1},
     "gelu": {"input": REQUIRED, "approximate": "none"},
+    "silu": {"input": REQUIRED, "inplace": False},
     "conv2d": {
         "input": REQUIRED,
         "weight": REQUIRED,
@@ -90,6 +91,7 @@ EMPTY = {
     "sigmoid": ([(0, 3)], {}),
     "tanh": ([(0, 3)], {}),
     "gelu": ([(0, 3)], {}),
+    "silu": ([(0, 3)], {}),
     "softmax": ([(0, 3)], {"dim": 1}),
     "log_softmax": ([(0, 3)], {"dim": 1}),
     "conv2d": ([(0, 3, 6, 6), (4, 3, 3, 3), (4,)], {"padding": 1}),
@@ -136,6 +138,7 @@ CALLS = {
     "sigmoid": ([(20,)], {}),
     "tanh": ([(20,)], {}),
     "gelu": ([(20,)], {}),
+    "silu": ([(20,)], {}),
     "softmax": ([(4, 5)], {"dim": 1}),
     "log_softmax": ([(4, 5)], {"dim": 1}),
     "conv2d": ([(2, 3, 6, 6), (4, 3, 3, 3), (4,)], {}),

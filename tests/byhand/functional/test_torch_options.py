@@ -18,6 +18,7 @@ CALLS = {
     "sigmoid": ([randn(20)], {}),
     "tanh": ([randn(20)], {}),
     "gelu": ([randn(20)], {}),
+    "silu": ([randn(20)], {}),
     "softmax": ([randn(4, 5)], {"dim": 1}),
     "log_softmax": ([randn(4, 5)], {"dim": 1}),
     "cross_entropy": ([randn(4, 5), randint(5, 4)], {}),
