@@ -146,7 +146,9 @@ class ConvNet(nn.Module):
             make = partial(Block, channels, map_size, layers=layers)
             block = named(f"blocks[{i}]", make, settings, **shared)
             if block.whitens and i > 0:
-                raise ValueError(f"blocks[{i}]: init=whiten is for images, which blocks[0] sees")
+                raise ValueError(
+                    f"blocks[{i}]: init=whiten is for blocks[0] alone; use dirac or he"
+                )
             self.blocks.append(block)
             channels, map_size = block.conv.out_channels, block.map_size
         # the adaptive ones would do, but have no deterministic backward on CUDA

@@ -21,6 +21,8 @@ def make_norm(layers: ModuleType, channels: int, norm: str | Mapping) -> nn.Modu
     Raises:
         ValueError: the kind is unknown or a setting is out of range.
     """
+    if not isinstance(norm, str | Mapping):
+        raise ValueError(f"norm={norm!r} must be none, batch or settings such as {{momentum: 0.4}}")
     settings = {"kind": norm} if isinstance(norm, str) else norm
     return named("norm", partial(_batch_norm, layers, channels), settings)
 

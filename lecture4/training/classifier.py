@@ -243,13 +243,13 @@ _epoch_key = functools.lru_cache(randomness.mix)
 
 
 def parameter_groups(model: nn.Module) -> list[dict]:
-    """Parameter groups for an optimizer, without weight decay of biases and norms."""
-    groups = [{"params": weights(model)}]
+    """Parameter groups of what trains, without weight decay of biases and norms."""
+    groups = [{"params": [w for w in weights(model) if w.requires_grad]}]
     if others := [p for p in model.parameters() if p.ndim <= 1 and p.requires_grad]:
         groups.append({"params": others, "weight_decay": 0.0})
     return groups
 
 
 def weights(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that are weights and train: matrices and kernels, not biases or norms."""
-    return [p for p in model.parameters() if p.ndim > 1 and p.requires_grad]
+    """The parameters that are weights: matrices and kernels, not biases or norm parameters."""
+    return [p for p in model.parameters() if p.ndim > 1]

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from lecture4.byhand.init import SCHEMES, initialize_, standard_deviation
+from lecture4.byhand.init import (
+    OF_FILTERS,
+    SCHEMES,
+    covariance,
+    initialize_,
+    standard_deviation,
+    whiten_,
+)
 
 
 def layers():
@@ -127,3 +134,119 @@ def test_a_score_has_the_variance_of_the_table(scheme):
     initialize_(layer, scheme, 1.2)
     predicted = 400 * standard_deviation(scheme, 400, 2000, 1.2) ** 2 * x.square().mean()
     assert layer(x).var().item() == pytest.approx(predicted.item(), rel=0.15)
+
+
+def drawn(layer, scheme, gain=1.0, seed=0):
+    torch.manual_seed(seed)
+    initialize_(layer, scheme, gain)
+    return layer.weight.detach()
+
+
+SHAPES = [nn.Linear(7, 5), nn.Linear(4, 9), nn.Conv2d(4, 6, (3, 2)), nn.Conv2d(2, 30, 3)]
+
+
+@pytest.mark.parametrize("layer", SHAPES, ids=str)
+def test_orthogonal_is_torchs_draw(layer):
+    w = drawn(layer, "orthogonal", 1.5).clone()
+    torch.manual_seed(0)
+    nn.init.orthogonal_(layer.weight, 1.5)
+    torch.testing.assert_close(w, layer.weight.detach())
+    assert not layer.bias.any()
+
+
+@pytest.mark.parametrize("layer", SHAPES, ids=str)
+def test_orthogonal_rows_or_columns(layer):
+    """W Wᵀ = gain² I, or Wᵀ W if there are more rows than columns."""
+    w = drawn(layer.double(), "orthogonal", 1.5).flatten(1)
+    w = w.T if len(w) > w.shape[1] else w
+    torch.testing.assert_close(w @ w.T, 1.5**2 * torch.eye(len(w), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("size", [1, 2, 3, (3, 4)])
+@pytest.mark.parametrize(("channels", "filters"), [(4, 6), (6, 4), (4, 4)])
+def test_dirac_is_torchs_and_he_beyond_it(channels, filters, size, groups):
+    layer = nn.Conv2d(channels, filters, size, groups=groups)
+    w = drawn(layer, "dirac", 1.5).clone()
+    he = drawn(layer, "he", 1.5).clone()
+    nn.init.dirac_(layer.weight, groups)
+    parts = [each.chunk(groups) for each in (w, layer.weight, he)]
+    for ours, torchs, others in zip(*parts, strict=True):
+        n = min(ours.shape[:2])
+        assert torch.equal(ours[:n], torchs[:n])
+        assert torch.equal(ours[n:], others[n:])
+    assert not layer.bias.any()
+
+
+def test_dirac_passes_channels_through():
+    layer, x = nn.Conv2d(3, 5, 3, padding=1), torch.randn(2, 3, 6, 6)
+    drawn(layer, "dirac")
+    assert torch.equal(layer(x)[:, :3], x)
+    assert layer(x)[:, 3:].std() > 0.1
+
+
+def pictures(n=40):
+    """Images whose channels and neighbours are correlated, with a mean, float64."""
+    torch.manual_seed(3)
+    x = torch.randn(n, 2, 12, 9, dtype=torch.float64)
+    x = x + 0.7 * x.roll(1, 2) + 0.5 * x.roll(1, 3)
+    return x + 0.8 * x.flip(1) + 1.3
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 2, "padding": 1}, {"dilation": 2}], ids=str)
+def test_whitened_scores_of_the_fitted_images_are_uncorrelated(options):
+    """Var[W x] = I over every window that the layer sees, as ε goes to 0."""
+    layer, x = nn.Conv2d(2, 24, (2, 3), **options).double(), pictures()
+    initialize_(layer, "whiten")
+    whiten_(layer, x.split(7), eps=1e-12)
+    scores = layer(x).detach().transpose(0, 1).flatten(1)  # (24, N·H'·W')
+    torch.testing.assert_close(scores[::2], -scores[1::2])
+    cov = torch.cov(scores[::2], correction=0)
+    torch.testing.assert_close(cov, torch.eye(12, dtype=torch.float64), rtol=0, atol=1e-8)
+
+
+def test_epsilon_lowers_the_variance_of_directions_that_hardly_vary():
+    """λ_k / (λ_k + ε), the largest λ_k first."""
+    layer, x = nn.Conv2d(2, 16, 2, bias=False).double(), pictures()
+    whiten_(layer, [x], eps=0.1)
+    windows = nn.functional.unfold(x, 2).transpose(0, 1).flatten(1)
+    eigenvalues = torch.linalg.eigvalsh(torch.cov(windows, correction=0)).flip(0)
+    variances = layer(x).var((0, 2, 3), correction=0)[::2]
+    torch.testing.assert_close(variances.detach(), eigenvalues / (eigenvalues + 0.1))
+
+
+def test_fewer_filters_are_the_ones_of_the_largest_eigenvalues():
+    many, few = nn.Conv2d(2, 16, 2).double(), nn.Conv2d(2, 5, 2).double()
+    for layer in (many, few):
+        whiten_(layer, pictures().split(9))
+    assert torch.equal(few.weight, many.weight[:5])
+
+
+def test_the_covariance_does_not_depend_on_the_batches():
+    x = 3 + torch.randn(50, 4, 6, dtype=torch.float64)
+    expected = torch.cov(x.transpose(0, 1).flatten(1), correction=0)
+    for n in (1, 7, 50):
+        torch.testing.assert_close(covariance(x.split(n)), expected)
+    torch.testing.assert_close(covariance([x.float()]), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_whitened_filters_are_no_numbers_until_they_are_measured():
+    layer = nn.Conv2d(3, 24, 2)
+    initialize_(layer, "whiten")
+    assert layer.weight.isnan().all()
+    assert not layer.bias.any()
+
+
+def test_whitening_refuses_more_filters_than_eigenvectors_and_no_images():
+    layer = nn.Conv2d(3, 25, 2)
+    for refused in (lambda: initialize_(layer, "whiten"), lambda: whiten_(layer, [])):
+        with pytest.raises(ValueError, match="3·2·2 = 12 eigenvectors.* use channels ≤ 24"):
+            refused()
+    with pytest.raises(ValueError, match="at least one batch"):
+        whiten_(nn.Conv2d(3, 24, 2), [])
+
+
+@pytest.mark.parametrize("scheme", OF_FILTERS)
+def test_schemes_of_filters_refuse_a_linear_layer(scheme):
+    with pytest.raises(ValueError, match=f"init={scheme} sets filters.* Linear has none; use he"):
+        initialize_(nn.Linear(4, 4), scheme)

@@ -256,6 +256,7 @@ MODELS = {
     "convnet avg": (ConvNet, {"blocks": [AVERAGED], "head": "flatten"}),
     "convnet deep": (ConvNet, {"blocks": [POOLED, AVERAGED], "dropout": 0.3}),
     "convnet wide": (ConvNet, {"blocks": [POOLED, AVERAGED], "dropout": 0.3, "head": "flatten"}),
+    "convnet maxima": (ConvNet, {"blocks": [POOLED], "head": "max", "activation": "silu"}),
     "convnet plain": (
         ConvNet,
         {

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from lecture4.byhand import nn as byhand_nn
 from lecture4.byhand.init import SCHEMES
 from lecture4.models import ConvNet
 from lecture4.models.activations import ACTIVATIONS, make_activation
@@ -301,3 +302,113 @@ def test_unpooled_geometry_of_rectangular_images():
 def test_refuses_wrong_settings(arguments, message):
     with pytest.raises(ValueError, match=message):
         ConvNet(**{"input_shape": (3, 8, 8), "num_classes": 2, "blocks": [GOOD], **arguments})
+
+
+SAME = {"channels": 3, "padding": 1}
+
+
+@pytest.mark.parametrize("layers", [nn, byhand_nn], ids=["torch", "byhand"])
+def test_a_residual_block_adds_its_input(layers):
+    """x + f(w * x + b), and ∂L/∂x has a path around the block: with w = 0 and b = 1 it is 1."""
+    torch.manual_seed(0)
+    block = Block(3, (8, 8), **SAME, residual=True, layers=layers)
+    x = torch.randn(2, 3, 8, 8, requires_grad=True)
+    expected = x + F.conv2d(x, block.conv.weight, block.conv.bias, padding=1).relu()
+    torch.testing.assert_close(block(x), expected)
+    nn.init.zeros_(block.conv.weight)
+    block(x).sum().backward()
+    assert (x.grad == 1).all()
+
+
+def test_the_filters_of_a_frozen_block_do_not_train_and_its_bias_does():
+    model = make([SAME | {"frozen": True}, SAME | {"frozen": True, "norm": "batch"}, SAME])
+    fixed = {name for name, p in model.named_parameters() if not p.requires_grad}
+    assert fixed == {"blocks.0.conv.weight", "blocks.1.conv.weight"}
+    model(torch.randn(2, 3, 16, 16)).sum().backward()
+    assert all((p.grad is None) == (name in fixed) for name, p in model.named_parameters())
+
+
+def test_settings_of_a_norm_replace_its_name():
+    norm = make([SAME | {"norm": {"scale": False, "momentum": 0.4}}]).blocks[0].norm
+    assert (norm.momentum, norm.weight.requires_grad) == (0.4, False)
+    assert make([SAME | {"norm": {"kind": "none"}}]).blocks[0].conv.bias is not None
+
+
+def test_a_block_may_choose_its_own_init():
+    first, second = make([SAME | {"init": "dirac"}, SAME], init="small").blocks
+    x = torch.randn(2, 3, 8, 8)
+    assert torch.equal(first.conv(x), x)
+    assert second.conv.weight.std() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("settings", "std"),
+    [
+        ({"init": "dirac"}, 0.1),  # he: 1/√100
+        ({"init": "orthogonal"}, 200**-0.5),
+        ({"init": "dirac", "head_init": "small"}, 0.001),
+        ({"init": "small", "head_init": "he"}, 0.1),
+        ({"init": "small"}, 0.001),
+    ],
+    ids=str,
+)
+def test_the_head_takes_the_models_init_or_he_or_its_own(settings, std):
+    torch.manual_seed(0)
+    model = ConvNet((3, 8, 8), 200, [{"channels": 100}], **settings)
+    assert model.scores.weight.std().item() == pytest.approx(std, rel=0.02)
+
+
+def test_a_head_of_maxima_without_bias():
+    model = make(BLOCKS[:1], head="max", head_bias=False).eval()
+    x = torch.randn(2, 3, 16, 16)
+    expected = model.blocks(x).amax((2, 3)) @ model.scores.weight.T
+    torch.testing.assert_close(model(x), expected)
+    assert model.scores.bias is None
+
+
+WHITE = {"channels": 12, "kernel_size": 2, "init": "whiten", "frozen": True}
+
+
+@pytest.mark.parametrize("layers", [nn, byhand_nn], ids=["torch", "byhand"])
+def test_fit_whitens_the_first_block(layers):
+    images, draws = torch.randn(30, 3, 16, 16), torch.random.get_rng_state()
+    model, again = (make([WHITE, SAME], layers=layers) for _ in range(2))
+    torch.random.set_rng_state(draws)
+    model.fit(images.split(4))
+    assert torch.equal(torch.random.get_rng_state(), draws)
+    again.fit(images.split(4))
+    filters = model.blocks[0].conv.weight
+    assert torch.equal(filters, again.blocks[0].conv.weight)
+    assert not filters.requires_grad
+    variances = model.blocks[0].conv(images).var((0, 2, 3))
+    torch.testing.assert_close(variances, torch.ones(12), rtol=0, atol=2e-3)
+
+
+def test_fit_changes_nothing_and_reads_no_image_without_a_block_that_whitens():
+    model = make(BLOCKS)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    batches = iter([torch.randn(2, 3, 16, 16)])
+    model.fit(batches)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert len(list(batches)) == 1
+
+
+@pytest.mark.parametrize(
+    ("blocks", "settings", "message"),
+    [
+        ([SAME, WHITE], {}, r"blocks\[1\]: init=whiten is for blocks\[0\] alone; use dirac or he"),
+        ([SAME, SAME], {"init": "whiten"}, r"blocks\[1\]: init=whiten is for blocks\[0\] alone"),
+        ([WHITE | {"channels": 25}], {}, r"blocks\[0\]: .*not channels=25; use channels ≤ 24"),
+        ([SAME], {"head_init": "whiten"}, "head_init: init=whiten sets filters of a convolution"),
+        ([SAME], {"head_init": "dirac"}, "head_init: init=dirac sets filters of a convolution"),
+        ([SAME], {"head_init": "none"}, "head_init: init=none is unknown"),
+        ([SAME | {"frozen": "no"}], {}, r"blocks\[0\]: frozen='no' must be true or false"),
+        ([SAME | {"residual": 1}], {}, r"blocks\[0\]: residual=1 must be true or false"),
+        ([{"channels": 3, "residual": True}], {}, r"\(3, 16, 16\) to .* not \(3, 14, 14\)"),
+        ([SAME, SAME | {"channels": 4, "residual": True}], {}, r"blocks\[1\]: residual adds"),
+        ([SAME | {"norm": {"momentum": 2}}], {}, r"blocks\[0\]: norm: momentum=2 must be"),
+    ],
+)
+def test_choices_that_do_not_fit_are_refused_by_name(blocks, settings, message):
+    with pytest.raises(ValueError, match=message):
+        make(blocks, **settings)

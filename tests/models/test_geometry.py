@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from lecture4.byhand import nn as byhand_nn
-from lecture4.models.geometry import make_pool, window_map
+from lecture4.models.geometry import check_sum, make_pool, window_map
 
 
 @pytest.mark.parametrize("layers", [nn, byhand_nn])
@@ -42,3 +42,13 @@ def test_an_error_names_the_side_where_they_differ():
         window_map([9, 4], 7, 1, 0, False)
     with pytest.raises(ValueError, match=r"^\(9 \+ 2·0 − 2\)/2 \+ 1 = 4.5 is not a whole number"):
         window_map([9, 9], 2, 2, 0, True)
+
+
+def test_maps_of_one_shape_add():
+    check_sum((3, 8, 8), [3, 8, 8])
+    for after in [(4, 8, 8), (3, 8, 7)]:
+        with pytest.raises(
+            ValueError, match=r"\(3, 8, 8\) to an output .* use channels=3"
+        ) as error:
+            check_sum((3, 8, 8), after)
+        assert f"not {after}" in str(error.value)

@@ -151,8 +151,9 @@ def test_other_choices_resume_exactly(tmp_path, choice):
 
 
 def test_convnet_with_batch_norm_within_an_epoch(tmp_path):
-    net = [*SMALL, "data.batch_size=40", "model.blocks=[{channels: 4, norm: batch, pool: {}}]",
-           "model=convnet", "trainer.max_epochs=2", "checkpoint.every_n_steps=2"]  # fmt: skip
+    net = [*SMALL, "data.batch_size=40", "model=convnet", "trainer.max_epochs=2",
+           "model.blocks=[{channels: 4, norm: batch, pool: {}, init: whiten}]",
+           "checkpoint.every_n_steps=2"]  # fmt: skip
     assert call(*net, f"hydra.run.dir={tmp_path / 'whole'}").returncode == 0
     kill("step", 9, tmp_path / "killed", *net)
     moved = (tmp_path / "killed").rename(tmp_path / "moved, and named = otherwise")

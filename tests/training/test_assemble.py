@@ -6,6 +6,7 @@ from running import SMALL, compose
 from torch import nn
 
 from lecture4 import byhand
+from lecture4.byhand.init import whiten_
 from lecture4.data import make_shapes, preprocess
 from lecture4.training.assemble import assemble, build, hyperparameters
 
@@ -64,6 +65,24 @@ def test_preprocessing_is_fitted_on_the_training_split():
     classifier, data = assemble(compose(*MLP, "preprocess=mean_image"))
     mean = data.train_inputs().double().mean(0) / 255
     torch.testing.assert_close(classifier.preprocess.mean, mean.float())
+
+
+WHITE = "model.blocks=[{channels: 24, kernel_size: 2, init: whiten}, {channels: 4}]"
+
+
+@pytest.mark.parametrize("formulas", ["torch", "byhand"])
+def test_a_first_layer_is_whitened_on_the_training_split_alone(formulas):
+    cfg = compose(*SMALL, "model=convnet", WHITE, f"formulas={formulas}")
+    dataset = make_shapes(train_size=300, test_size=60, seed=4)
+    classifier, data = assemble(cfg, dataset)
+    dataset.train_inputs[data.val_index] = 0
+    dataset.test_inputs.zero_()
+    again, _ = assemble(cfg, dataset)
+    conv, twin = (c.model.blocks[0].conv for c in (classifier, again))
+    assert torch.equal(conv.weight, twin.weight)
+    x = classifier.preprocess(data.train_inputs())  # fewer than WHITENED: all of them
+    whiten_(twin, [x])
+    torch.testing.assert_close(conv.weight, twin.weight, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(

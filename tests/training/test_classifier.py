@@ -262,6 +262,16 @@ def test_biases_and_norms_are_not_decayed():
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
 
+def test_parameters_that_do_not_train_do_not_reach_the_optimizer():
+    block = {"channels": 3, "padding": 1, "frozen": True, "norm": {"scale": False}}
+    model = ConvNet((3, 8, 8), 2, [block, {"channels": 4}])
+    reached = [p for group in parameter_groups(model) for p in group["params"]]
+    names = {name for name, p in model.named_parameters() if any(p is q for q in reached)}
+    others = {"blocks.1.conv.weight", "blocks.1.conv.bias", "scores.weight", "scores.bias"}
+    assert names == {"blocks.0.norm.bias", *others}
+    assert any(w is model.blocks[0].conv.weight for w in weights(model))  # but R counts them
+
+
 def test_test_metrics_do_not_depend_on_the_batches(job):
     results = []
     for size in (7, 60):
