@@ -18,7 +18,7 @@ from hydra.utils import instantiate
 from rounds import ROOT, arguments, compare
 
 from lecture4.training import formulas
-from lecture4.training.classifier import parameter_groups
+from lecture4.training.parameter_groups import parameter_groups
 from lecture4.training.trainer import fastest_precision
 
 STEPS = 5  # a round
@@ -28,10 +28,11 @@ def make_step(side: str, precision: str) -> Callable[[], None]:
     """A training step with layers, loss and optimizer of ``formulas=side``."""
     found = formulas.find(side)
     with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = hydra.compose("train", ["model=convnet", "optim=sgd"])
+        cfg = hydra.compose("train", ["model=convnet"])
     torch.manual_seed(0)
     net = instantiate(cfg.model, (3, 32, 32), 10, layers=found.nn, _convert_="all").train()
-    optimizer = found.optimizer(**cfg.optim)(parameter_groups(net))
+    settings = {"name": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
+    optimizer = found.optimizer(**settings, fused=None)(parameter_groups(net))
     cross_entropy = found.nn.CrossEntropyLoss()
     images, labels = torch.randn(128, 3, 32, 32), torch.randint(10, (128,))
     bfloat16 = precision == "bf16-mixed"

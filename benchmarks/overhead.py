@@ -16,7 +16,6 @@ from rounds import compare, train_seconds, with_cifar10
 from torch.nn.functional import cross_entropy
 
 from lecture4.training.assemble import assemble
-from lecture4.training.classifier import parameter_groups
 from lecture4.training.trainer import fastest_precision
 
 EPOCHS = {"convnet": 1, "mlp": 5, "softmax": 12}  # a round takes a few seconds each
@@ -40,7 +39,7 @@ def bare(model: str, root: str) -> float:
     images, labels = data.dataset.train_inputs, data.dataset.train_labels
     train, val = data.train_index, data.val_index
     net, preprocess, augment = parts.model, parts.preprocess, parts.augment
-    optimizer = parts.optimizer(parameter_groups(net))
+    optimizer = parts.make_optimizer(net)
     steps = len(train) // 128
     schedule = parts.schedule(optimizer, EPOCHS[model] * steps)
     precision = cfg.trainer.precision

@@ -38,7 +38,13 @@ def assemble(
         ValueError: a name is unknown or settings do not fit; the message names their choices.
     """
     found = formulas.find(cfg.formulas)
-    optimizer = found.optimizer(**OmegaConf.to_container(cfg.optim, resolve=True))
+    settings = OmegaConf.to_container(cfg.optim, resolve=True)
+    by_kind = {
+        "head_lr": settings.pop("head_lr", None),
+        "bias_lr": settings["lr"] * settings.pop("bias_lr_scale", 1.0),
+        "bias_weight_decay": settings.pop("bias_weight_decay", 0.0),
+    }
+    optimizer = found.optimizer(**settings)
     penalty = found.penalty(cfg.penalty.kind)
     if dataset is None:
         dataset = build("data", cfg.data.source)
@@ -62,6 +68,7 @@ def assemble(
         some = data.sample(WHITENED, cfg.seed).split(max(1, 2**16 // math.prod(shape)))
         model.fit(preprocess(dataset.train_inputs[index]) for index in some)
     searches = issubclass(optimizer.func, Search)
+    model = build("model", cfg.model, shape, classes, layers=found.nn)
     classifier = (SearchClassifier if searches else Classifier)(
         model=model,
         preprocess=preprocess,
@@ -74,6 +81,8 @@ def assemble(
         penalty_strength=cfg.penalty.strength,
         label_smoothing=cfg.label_smoothing,
         gradient_clip_val=cfg.trainer.gradient_clip_val,
+        **by_kind,
+        average=build("average", cfg.average, model),
         seed=cfg.seed,
     )
     return classifier, data

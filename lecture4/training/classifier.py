@@ -9,12 +9,14 @@ import pytorch_lightning as pl
 import torch
 from torch import distributed, nn
 
+from lecture4.byhand.optim import NoAverage
 from lecture4.data import randomness
 from lecture4.data.batches import Batch
 from lecture4.training.checkpoint import card
 from lecture4.training.dropout import convert_dropout
 from lecture4.training.epoch_record import EvaluationRecord, TrainingRecord, gather_from_ranks
 from lecture4.training.formulas import Formulas, Penalty
+from lecture4.training.parameter_groups import parameter_groups, weights
 from lecture4.training.schedule import restore_rates
 
 
@@ -31,6 +33,9 @@ class Classifier(pl.LightningModule):
         class_names: of the K classes.
         optimizer: parameter groups -> optimizer.
         schedule: (optimizer, total number of steps) -> scheduler, stepped after each batch.
+        head_lr, bias_lr, bias_weight_decay: of parameters by kind, see ``parameter_groups``.
+        average: of the weights along the run; the mean is what is validated, tested and saved to
+            predict. None for the weights themselves.
         formulas: torch's or byhand's; its cross-entropy is used.
         penalty: R, from the weights (not biases or norms) to a scalar; None for no penalty.
         penalty_strength: λ.
@@ -59,6 +64,10 @@ class Classifier(pl.LightningModule):
         penalty_strength: float = 0.0,
         label_smoothing: float = 0.0,
         gradient_clip_val: float | None = None,
+        head_lr: float | None = None,
+        bias_lr: float | None = None,
+        bias_weight_decay: float = 0.0,
+        average: NoAverage | None = None,
         seed: int = 0,
     ):
         super().__init__()
@@ -70,6 +79,9 @@ class Classifier(pl.LightningModule):
         self.cross_entropy = formulas.nn.CrossEntropyLoss()
         self.smoothed = formulas.nn.CrossEntropyLoss(label_smoothing=label_smoothing)
         self.gradient_clip_val = gradient_clip_val
+        self.head_lr, self.bias_lr = head_lr, bias_lr
+        self.bias_weight_decay = bias_weight_decay
+        self.average = average or NoAverage(model)
         self.seed = seed
         self.record = TrainingRecord()
         self.evaluation = EvaluationRecord()
@@ -89,6 +101,7 @@ class Classifier(pl.LightningModule):
                 nn.utils.clip_grad_norm_(self.parameters(), self.gradient_clip_val)
             optimizer.step()  # w ← w − η ∂L/∂w
             schedule.step()  # η of the next step
+            self.average.step(self.model, schedule.last_epoch)  # w̄ ← d w̄ + (1 − d) w
             self.keep(loss, scores, labels)
         self.end_chunk()
 
@@ -159,16 +172,26 @@ class Classifier(pl.LightningModule):
         if self.trainer.world_size > 1:
             convert_dropout(self.model)
         restore_rates(self.lr_schedulers())
+        self.average.show(self.model, mean=False)
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's metrics with its learning rate."""
         self.metrics = {"lr": self.optimizers().param_groups[0]["lr"]}
 
     def on_validation_start(self) -> None:
-        """Broadcast rank 0's buffers, so that all ranks validate the model that is saved."""
+        """Evaluate the mean of the weights, on all ranks with rank 0's buffers, which are saved."""
+        self.average.show(self.model, mean=True)
         if self.trainer.world_size > 1:
             for buffer in self.buffers():  # batch norm's statistics differ between processes
                 distributed.broadcast(buffer, src=0)
+
+    def on_validation_end(self) -> None:
+        """Train on from the weights."""
+        self.average.show(self.model, mean=self.trainer.state.fn != "fit")
+
+    def on_train_end(self) -> None:
+        """Leave the mean of the weights in the model."""
+        self.average.show(self.model, mean=True)
 
     def on_validation_epoch_end(self) -> None:
         """Compute the metrics of the validation split and of the epoch's training batches."""
@@ -206,6 +229,7 @@ class Classifier(pl.LightningModule):
         raise FloatingPointError(
             f"the {name} became {value} at step {step} (epoch {self.current_epoch + 1}); try a "
             f"smaller optim.lr than {group.get('initial_lr', group['lr']):.3g}"
+            + (f", or optim.head_lr than {self.head_lr:.3g}" if self.head_lr else "")
         )
 
     def _write(self, row: dict[str, float]) -> None:
@@ -215,18 +239,37 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self):
         """Create the optimizer and its learning-rate schedule over the run's steps."""
-        optimizer = self.optimizer(parameter_groups(self.model))
+        optimizer = self.make_optimizer(self.model)
         steps = self.trainer.max_epochs * self.trainer.datamodule.steps_per_epoch
+        self.average.total_steps = steps
         return {"optimizer": optimizer, "lr_scheduler": self.schedule(optimizer, steps)}
 
+    def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimizer of ``model``, this one or a copy."""
+        groups = parameter_groups(
+            model,
+            head_lr=self.head_lr,
+            bias_lr=self.bias_lr,
+            bias_weight_decay=self.bias_weight_decay,
+        )
+        return self.optimizer(groups)
+
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Add the classifier's description, and the training record to resume within an epoch."""
+        """Add the classifier's description, and the training record to resume within an epoch.
+
+        The weights called ``model.*`` are those to predict with: their mean, if there is one.
+        """
+        if not self.average.shows_mean:
+            self.average.exchange(checkpoint["state_dict"], "model.", "average.")
         checkpoint["classifier"] = card(self, self.trainer.datamodule, self.trainer.precision)
         checkpoint["training_record"] = gather_from_ranks(self.record.state_dict())
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Restore metrics, dtype, and the training record of an unfinished epoch."""
         self.metrics = dict(checkpoint["classifier"]["metrics"])
+        self.average.shows_mean = self.trainer.state.fn != "fit"
+        if not self.average.shows_mean:
+            self.average.exchange(checkpoint["state_dict"], "model.", "average.")
         # before Lightning copies the weights; it would convert the module afterwards
         self.to(next(iter(checkpoint["state_dict"].values())).dtype)
         records = checkpoint.get("training_record", [])
@@ -240,16 +283,3 @@ class Classifier(pl.LightningModule):
 
 
 _epoch_key = functools.lru_cache(randomness.mix)
-
-
-def parameter_groups(model: nn.Module) -> list[dict]:
-    """Parameter groups of what trains, without weight decay of biases and norms."""
-    groups = [{"params": [w for w in weights(model) if w.requires_grad]}]
-    if others := [p for p in model.parameters() if p.ndim <= 1 and p.requires_grad]:
-        groups.append({"params": others, "weight_decay": 0.0})
-    return groups
-
-
-def weights(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that are weights: matrices and kernels, not biases or norm parameters."""
-    return [p for p in model.parameters() if p.ndim > 1]

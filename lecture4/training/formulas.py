@@ -28,13 +28,14 @@ class Formulas:
     def optimizer(self, name: str, **settings: Any) -> Callable[[Iterable], torch.optim.Optimizer]:
         """Bind settings to the optimizer ``name``; the result takes parameter groups.
 
-        Random searches always come from byhand, because torch has none. ``fused=None`` chooses
+        Random searches and Muon always come from byhand: torch has no searches, and its Muon takes
+        matrices alone. ``fused=None`` chooses
         torch's fused kernel with formulas=torch, and none with formulas=byhand.
 
         Raises:
             ValueError: the name is unknown, or ``fused`` is set with formulas by hand.
         """
-        known = {**_optimizers(optim), **_optimizers(self.optim)}
+        known = {**_optimizers(optim), **_optimizers(self.optim), "Muon": optim.Muon}
         if name not in known:
             raise ValueError(
                 f"optim.name={name} is unknown; formulas={self.name} has {', '.join(sorted(known))}"

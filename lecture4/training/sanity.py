@@ -25,8 +25,9 @@ from lecture4.byhand.numerical import (
     relative_error,
 )
 from lecture4.support.console import make_console, make_table
-from lecture4.training.classifier import Classifier, parameter_groups, weights
+from lecture4.training.classifier import Classifier
 from lecture4.training.datamodule import DataModule
+from lecture4.training.parameter_groups import weights
 
 ROUNDING = 1e-9  # accepted relative error in float64
 KINKS = 1e-4  # the same against finite differences, which may cross a kink of ReLU or max
@@ -152,13 +153,14 @@ def same_as_other_layers(subject: Subject) -> tuple[str, bool]:
 def first_optimizer_steps(subject: Subject) -> tuple[str, bool | None]:
     """Compare the optimizer with its twin in torch or by hand, on the same gradients."""
     a, b = subject.model(), subject.model()
-    optimizer = subject.classifier.optimizer(parameter_groups(a))
+    optimizer = subject.classifier.make_optimizer(a)
     name = type(optimizer).__name__
     by_hand = getattr(optim, name, None) is type(optimizer)
     twin_kind = getattr(torch.optim if by_hand else optim, name, None)
-    if twin_kind is None:
+    if twin_kind is None or name == "Muon":  # torch's takes matrices alone
         return f"{name} has no twin", None
-    twin = twin_kind([{"params": group["params"]} for group in parameter_groups(b)])
+    groups = subject.classifier.make_optimizer(b).param_groups
+    twin = twin_kind([{"params": group["params"]} for group in groups])
     twin.load_state_dict(optimizer.state_dict())  # copies the settings
     for group in (*optimizer.param_groups, *twin.param_groups):
         group["lr"] = 1.0  # a small lr would hide differences in the rounding of w − η g

@@ -71,7 +71,7 @@ def check_folder(cfg: DictConfig) -> None:
 
 
 def _check_search(cfg: DictConfig) -> None:
-    """Refuse several processes and gradient clipping in a random search."""
+    """Refuse several processes, gradient clipping and averages in a random search."""
     if cfg.optim.name not in SEARCHES:
         return
     choice = f"optim={SEARCHES[cfg.optim.name]}"
@@ -82,6 +82,8 @@ def _check_search(cfg: DictConfig) -> None:
         )
     if cfg.trainer.get("gradient_clip_val"):
         raise ValueError(f"{choice} has no gradient to clip; omit trainer.gradient_clip_val")
+    if "decay" in cfg.average:
+        raise ValueError(f"{choice} keeps the best weights and averages none; use average=none")
 
 
 def is_number(value: Any) -> bool:
@@ -165,6 +167,18 @@ ACCEPTED: dict[str, Rule] = {
     "optim.momentum": FRACTION,
     "optim.dampening": FRACTION,
     "optim.weight_decay": NOT_NEGATIVE,
+    "optim.head_lr": _or_null(POSITIVE, "the rate of the other weights"),
+    "optim.bias_lr_scale": POSITIVE,
+    "optim.bias_weight_decay": NOT_NEGATIVE,
+    "optim.sgd_momentum": FRACTION,
+    "optim.ns_steps": _at_least(1),
+    "optim.dtype": (
+        lambda v: v in ("auto", "float32", "bfloat16"),
+        "auto, float32 or bfloat16",
+    ),
+    "average.decay": FRACTION,
+    "average.every": _at_least(1),
+    "average.power": NOT_NEGATIVE,
     "optim.eps": POSITIVE,
     "optim.fused": _or_null(FLAG, "the fastest"),
     "optim.betas": (

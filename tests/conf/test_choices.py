@@ -13,7 +13,7 @@ POINTS = ["data=rings", "data.train_size=300", "data.test_size=60", "data.val_si
 NEED_BLOCKS = {"model=convnet", "experiment=demo", "sweep=architecture"}
 # Any choice of one goes with any of another: one run tries a choice of each.
 TOGETHER = ["augment", "logger", "model", "optim", "penalty", "preprocess", "schedule", "trainer"]
-ALONE = ["experiment", "sweep"]
+ALONE = ["average", "experiment", "sweep"]
 # These need a GPU, several processes, or a server; polar needs points.
 ELSEWHERE = {
     "trainer": {"gpu", "ddp"},

@@ -74,6 +74,7 @@ SAME = {
     "shapes, bfloat16": ("shapes", [*CONVNET, "trainer.precision=bf16-mixed"]),
     "shapes, float64": ("shapes", [*CONVNET, "trainer.precision=64-true", BY_HAND]),
     "shapes, all of it in bfloat16": ("shapes", ["model=mlp", "trainer.precision=bf16-true"]),
+    "shapes, a mean of weights": ("shapes", [*CONVNET, "optim=muon", "average=ema"]),
     "rings, float32": ("rings", ["model=softmax", BY_HAND]),
     "rings, float64": ("rings", ["model=mlp", "trainer.precision=64-true"]),
     "rings, bfloat16": ("rings", ["model=mlp", "trainer.precision=bf16-mixed"]),

@@ -129,6 +129,7 @@ def test_no_epoch_is_printed_twice(killed_and_resumed):
     [
         ["optim=adam"],
         ["optim=random_local_search"],
+        ["optim=muon", "average=lookahead"],
         ["trainer.precision=bf16-mixed"],
         ["trainer.precision=64-true"],
         ["data.num_workers=1"],
@@ -160,6 +161,39 @@ def test_convnet_with_batch_norm_within_an_epoch(tmp_path):
     done = command(f"resume={moved}")
     assert done.returncode == 0, done.stderr
     assert_same_end(tmp_path / "whole", moved)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        ["average=ema", "average.every=2"],
+        ["average=lookahead", "average.every=3", "optim=muon", "optim.bias_lr_scale=4"],
+        ["optim=muon", "optim.normalize=false", "optim.weight_decay=0.1", "optim.head_lr=null"],
+    ],
+    ids=lambda choice: choice[0],
+)
+def test_means_and_muon_within_an_epoch(tmp_path, monkeypatch, choice):
+    """Stopped in this process by an error, in place of a kill, which would start another."""
+    net = [*SMALL, "data.batch_size=40", "model.blocks=[{channels: 4, norm: batch, pool: {}}]",
+           "model=convnet", "trainer.max_epochs=3", "checkpoint.every_n_steps=2",
+           "trainer=cpu", "trainer.precision=32-true", *choice]  # fmt: skip
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert call(*net, f"hydra.run.dir={whole}").returncode == 0
+    seed_step = Classifier.seed_step
+
+    def stop(self, epoch):
+        if self.global_step == 11:
+            raise RuntimeError("stopped")
+        seed_step(self, epoch)
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(Classifier, "seed_step", stop)
+        assert call(*net, f"hydra.run.dir={stopped}").returncode == 1
+    last = torch.load(stopped / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 10  # of 6 in an epoch
+    done = call(f"resume={stopped}")
+    assert done.returncode == 0, done.stderr
+    assert_same_end(whole, stopped)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The LightningModule: the step, the objective, the metrics."""
 
+import copy
 import json
 from functools import partial
 
@@ -8,14 +9,16 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from lecture4.byhand.optim import EMA, Lookahead, NoAverage
 from lecture4.data import make_shapes, stratified_split
 from lecture4.data.augment import Flip, NoAugment
 from lecture4.data.preprocess import ChannelStandardize, FullScale
 from lecture4.data.randomness import generator, mix
 from lecture4.models import MLP, ConvNet, SoftmaxClassifier
 from lecture4.training import formulas
-from lecture4.training.classifier import Classifier, parameter_groups, weights
+from lecture4.training.classifier import Classifier
 from lecture4.training.datamodule import DataModule
+from lecture4.training.parameter_groups import weights
 from lecture4.training.schedule import constant, cosine
 from lecture4.training.trainer import bare_trainer
 
@@ -41,8 +44,9 @@ def batch(n: int = 8):
 
 def with_optimizer(module: Classifier) -> Classifier:
     """Give the module what a Trainer would, for a step without one."""
-    optimizer = module.optimizer(parameter_groups(module.model))
+    optimizer = module.make_optimizer(module.model)
     schedule = module.schedule(optimizer, 10)
+    module.average.total_steps = 10
     module.optimizers, module.lr_schedulers = lambda: optimizer, lambda: schedule
     module.backpropagate = torch.Tensor.backward
     return module
@@ -73,11 +77,20 @@ def net(dtype: torch.dtype = torch.float32) -> nn.Module:
     return MLP(SHAPE, 10, hidden=[16], dropout=0.5).to(dtype)
 
 
-def lightning(dataset, precision: str = "32-true", share: float = 1.0, **settings) -> nn.Module:
+def lightning(
+    dataset,
+    precision: str = "32-true",
+    share: float = 1.0,
+    average=NoAverage,
+    kind: type[Classifier] = Classifier,
+    **settings,
+) -> nn.Module:
     """Train as train.py does."""
+    model = net()
     data = DataModule(dataset, val_size=30, batch_size=BATCH, train_share=share)
-    module = Classifier(
-        model=net(),
+    module = kind(
+        model=model,
+        average=average(model),
         preprocess=ChannelStandardize(SHAPE).fit(data.train_inputs()),
         augment=Flip(SHAPE, crop=2),
         class_names=dataset.class_names,
@@ -92,7 +105,13 @@ def lightning(dataset, precision: str = "32-true", share: float = 1.0, **setting
 
 
 def written_out(
-    dataset, autocast=None, dtype=torch.float32, share=1.0, penalty=0.0, clip=None
+    dataset,
+    autocast=None,
+    dtype=torch.float32,
+    share=1.0,
+    penalty=0.0,
+    clip=None,
+    after_step=lambda model, t, total: None,
 ) -> nn.Module:
     """The same training as a loop in plain PyTorch."""
     train, _ = stratified_split(dataset.train_labels, 30, 0)
@@ -116,6 +135,7 @@ def written_out(
                 nn.utils.clip_grad_norm_(model.parameters(), clip)
             optimizer.step()
             schedule.step()
+            after_step(model, epoch * steps + step + 1, EPOCHS * steps)
     return model
 
 
@@ -139,11 +159,12 @@ def test_training_gives_the_weights_of_the_loop_written_out(dataset, settings, s
 
 
 def with_every_option(name: str, optimizer: str, **settings) -> Classifier:
-    """A ConvNet with batch norm, dropout, penalty, smoothing, clipping and augmentation."""
+    """A ConvNet with batch norm, dropout, penalty, smoothing, clipping, augmentation and a mean."""
     found = formulas.find(name)
     blocks = [{"channels": 4, "norm": "batch", "pool": {"kernel_size": 2}}, {"channels": 4}]
+    model = ConvNet((3, 8, 8), 3, blocks, dropout=0.5, layers=found.nn)
     return classifier(
-        ConvNet((3, 8, 8), 3, blocks, dropout=0.5, layers=found.nn),
+        model,
         name,
         preprocess=ChannelStandardize((3, 8, 8)),
         augment=Flip((3, 8, 8), crop=1),
@@ -152,13 +173,15 @@ def with_every_option(name: str, optimizer: str, **settings) -> Classifier:
         penalty_strength=0.1,
         label_smoothing=0.1,
         gradient_clip_val=1.0,
+        average=Lookahead(model, every=2),
     )
 
 
 @FORMULAS
-def test_no_step_of_a_chunk_waits_for_the_device(name, monkeypatch):
+@pytest.mark.parametrize("optimizer", ["SGD", "Muon"])
+def test_no_step_of_a_chunk_waits_for_the_device(name, optimizer, monkeypatch):
     """On the meta device there are no numbers: item(), bool() and cpu() of a tensor raise."""
-    module = with_every_option(name, "SGD", momentum=0.9).to("meta")
+    module = with_every_option(name, optimizer, momentum=0.9).to("meta")
     images = torch.empty(6, 3, 8, 8, dtype=torch.uint8, device="meta")
     labels = torch.empty(6, dtype=torch.int64, device="meta")
     ended = []
@@ -171,9 +194,10 @@ def test_no_step_of_a_chunk_waits_for_the_device(name, monkeypatch):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @FORMULAS
-@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam", "Muon"])
 def test_no_step_of_a_chunk_waits_for_the_gpu(name, optimizer, monkeypatch):
-    module = with_every_option(name, optimizer, fused=None).cuda()
+    settings = {"normalize": True} if optimizer == "Muon" else {"fused": None}
+    module = with_every_option(name, optimizer, **settings).cuda()
     images = torch.zeros(8, 3, 8, 8, dtype=torch.uint8, device="cuda")
     labels = torch.arange(8, device="cuda") % 3
     chunk = [(images, labels, labels)] * 3
@@ -186,6 +210,35 @@ def test_no_step_of_a_chunk_waits_for_the_gpu(name, optimizer, monkeypatch):
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert ended == [6]
+
+
+@pytest.mark.parametrize("kind", [EMA, Lookahead])
+def test_the_mean_of_the_weights_is_validated_and_left_in_the_model(dataset, kind):
+    seen, means = [], []
+    mean = dict(net().named_parameters())
+
+    class Watched(Classifier):
+        def validation_step(self, batch):
+            seen.append(copy.deepcopy(self.model.state_dict()))
+            super().validation_step(batch)
+
+    @torch.no_grad()
+    def average(model, t, total):
+        if t % 4 == 0:
+            d = 0.9**4 * (t / total) ** 1.5
+            for name, w in model.named_parameters():
+                mean[name] = torch.lerp(mean[name], w, 1 - d)
+                if kind is Lookahead:
+                    w.copy_(mean[name])
+        if t % (total // EPOCHS) == 0:
+            means.append(dict(mean))
+
+    settings = {"decay": 0.9, "every": 4, "power": 1.5}
+    ours = lightning(dataset, average=partial(kind, **settings), kind=Watched)
+    theirs = written_out(dataset, after_step=average)
+    for found, mean_then in zip([*seen, ours.state_dict()], [*means, means[-1]], strict=True):
+        assert all(torch.equal(found[name], w) for name, w in mean_then.items())
+    assert not torch.equal(theirs.scores.weight, ours.scores.weight)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -247,29 +300,6 @@ def test_penalty_gradient_of_the_lecture(name):
     w = plain.model.scores.weight
     torch.testing.assert_close(penalised.model.scores.weight.grad, w.grad + 2 * 0.5 * w)
     torch.testing.assert_close(penalised.model.scores.bias.grad, plain.model.scores.bias.grad)
-
-
-def test_weights_are_neither_biases_nor_norm_parameters():
-    model = ConvNet((3, 8, 8), 2, [{"channels": 4, "norm": "batch"}, {"channels": 5}])
-    shapes = [tuple(w.shape) for w in weights(model)]
-    assert shapes == [(4, 3, 3, 3), (5, 4, 3, 3), (2, 5)]
-
-
-def test_biases_and_norms_are_not_decayed():
-    model = ConvNet((3, 8, 8), 3, [{"channels": 4, "norm": "batch"}])
-    groups = torch.optim.SGD(parameter_groups(model), lr=0.1, weight_decay=0.5).param_groups
-    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
-    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
-
-
-def test_parameters_that_do_not_train_do_not_reach_the_optimizer():
-    block = {"channels": 3, "padding": 1, "frozen": True, "norm": {"scale": False}}
-    model = ConvNet((3, 8, 8), 2, [block, {"channels": 4}])
-    reached = [p for group in parameter_groups(model) for p in group["params"]]
-    names = {name for name, p in model.named_parameters() if any(p is q for q in reached)}
-    others = {"blocks.1.conv.weight", "blocks.1.conv.bias", "scores.weight", "scores.bias"}
-    assert names == {"blocks.0.norm.bias", *others}
-    assert any(w is model.blocks[0].conv.weight for w in weights(model))  # but R counts them
 
 
 def test_test_metrics_do_not_depend_on_the_batches(job):

@@ -11,7 +11,8 @@ from torch import Tensor
 from lecture4.data.randomness import generator
 from lecture4.lesson.lab import Finding, Item, Lab, Table, accuracy, descend, lines, percent
 from lecture4.lesson.lab.finding import learned, paired, resolution
-from lecture4.training.classifier import Classifier, parameter_groups, weights
+from lecture4.training.classifier import Classifier
+from lecture4.training.parameter_groups import weights
 
 TITLE = "Regularisation"
 QUOTE = [
@@ -103,7 +104,7 @@ def fit(classifier: Classifier, x: Tensor, y: Tensor, epochs: int, seed: int) ->
     steps = len(y) // size  # of an epoch; an incomplete batch is left out
     orders = (torch.randperm(len(y), generator=draw) for _ in range(epochs))
     batches = ((x[rows], y[rows]) for order in orders for rows in order.split(size)[:steps])
-    optimizer = classifier.optimizer(parameter_groups(classifier.model))
+    optimizer = classifier.make_optimizer(classifier.model)
     schedule = classifier.schedule(optimizer, epochs * steps)
     for _ in descend(classifier.model, batches, optimizer, classifier.objective, schedule):
         pass

@@ -15,7 +15,7 @@ from lecture4.support.console import make_console, make_table
 from lecture4.support.files import write_atomically
 from lecture4.training import figures
 from lecture4.training.callbacks.progress import Progress
-from lecture4.training.classifier import weights
+from lecture4.training.parameter_groups import weights
 
 
 class Results(pl.Callback):
