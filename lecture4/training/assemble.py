@@ -68,7 +68,6 @@ def assemble(
         some = data.sample(WHITENED, cfg.seed).split(max(1, 2**16 // math.prod(shape)))
         model.fit(preprocess(dataset.train_inputs[index]) for index in some)
     searches = issubclass(optimizer.func, Search)
-    model = build("model", cfg.model, shape, classes, layers=found.nn)
     classifier = (SearchClassifier if searches else Classifier)(
         model=model,
         preprocess=preprocess,
