@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from lecture4.byhand.optim.search import Search
 from lecture4.data.dataset import Dataset
 from lecture4.data.preprocess import Preprocess
+from lecture4.data.views import check_views
 from lecture4.training import formulas
 from lecture4.training.classifier import Classifier
 from lecture4.training.datamodule import DataModule
@@ -54,11 +55,12 @@ def assemble(
         preprocess = build("preprocess", cfg.preprocess, dataset.input_shape)
         preprocess.fit(dataset.train_inputs, data.train_index)
     shape, classes = dataset.input_shape, len(dataset.class_names)
+    check_views(cfg.test_time, shape)
     searches = issubclass(optimizer.func, Search)
     classifier = (SearchClassifier if searches else Classifier)(
         model=build("model", cfg.model, shape, classes, layers=found.nn),
         preprocess=preprocess,
-        augment=build("augment", cfg.augment, shape),
+        augment=build("augment", cfg.augment, shape, fill=255 * preprocess.mean),
         class_names=dataset.class_names,
         optimizer=optimizer,
         schedule=build("schedule", cfg.schedule),
@@ -67,6 +69,7 @@ def assemble(
         penalty_strength=cfg.penalty.strength,
         label_smoothing=cfg.label_smoothing,
         gradient_clip_val=cfg.trainer.gradient_clip_val,
+        test_time=cfg.test_time,
         seed=cfg.seed,
     )
     return classifier, data

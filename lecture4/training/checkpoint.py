@@ -44,6 +44,7 @@ def card(classifier: nn.Module, datamodule: Any, precision: str) -> dict[str, An
         "precision": precision,
         "device": classifier.device.type,
         "eval_batch_size": datamodule.eval_batch_size,
+        "test_time": classifier.test_time,
         "source": dict(datamodule.dataset.source),
     }
 

@@ -21,8 +21,8 @@ class DataModule(pl.LightningDataModule):
 
     Args:
         dataset: in memory, or mapped into it.
-        val_size: validation examples, a number or a fraction, split off the training inputs; unused
-            if the dataset has validation examples of its own.
+        val_size: validation examples, a number or a fraction, split off the training inputs; 0 for
+            none; unused if the dataset has validation examples of its own.
         batch_size: of the global training batch; None for all of the training split at once
             (gradient descent). Larger values are capped at the size of the split.
         eval_batch_size: in validation and test.
@@ -81,9 +81,9 @@ class DataModule(pl.LightningDataModule):
         rows = self._rows("train")
         return ResumableLoader(rows, self._shuffled(rows.labels.device), *self._fetching(rows))
 
-    def val_dataloader(self) -> Loader:
-        """The validation split in order."""
-        return self._in_order("train", self.val_index)
+    def val_dataloader(self) -> Loader | list:
+        """The validation split in order; without one an empty list, which Lightning skips."""
+        return self._in_order("train", self.val_index) if len(self.val_index) else []
 
     def test_dataloader(self) -> Loader:
         """The test set in order."""
