@@ -82,7 +82,9 @@ class Flip(nn.Module):
         """
         if not self.training:
             return images
-        if not words and not self.alternate:
+        if self.alternate and len(words) != 3:
+            raise ValueError("alternate=True takes three words: seed, epoch and index")
+        if not words:
             words = (torch.randint(2**62, (len(images),), device=images.device),)
         u: Any = uniform(mix(*words), 5 if self.cutout else 3)
         xp: Any = np if u.device.type == "cpu" else torch  # NumPy is faster for small arrays
@@ -90,14 +92,9 @@ class Flip(nn.Module):
         mirror, down, right, *corner = u.T[:, :, None]  # (N, 1) each
         mirrored = mirror >= 0.5
         if self.alternate:
-            mirrored = self._alternating(*words, xp=xp)
+            mirrored = _alternating(*words, xp=xp)  # type: ignore[arg-type]
         images = self._moved(images, mirrored, down, right, xp)
         return self._cut(images, *corner, xp=xp) if self.cutout else images
-
-    def _alternating(self, seed: int, epoch: int, index: torch.Tensor, *, xp) -> Any:
-        """Which images to mirror, (N, 1): those drawn by (seed, index); in odd epochs the rest."""
-        u = uniform(mix(seed, index), 1)
-        return ((u.numpy() if xp is np else u) >= 0.5) ^ (epoch % 2 == 1)
 
     def _moved(self, images: torch.Tensor, mirrored, down, right, xp) -> torch.Tensor:
         """Shift and mirror images (N, C, H, W) by one gather."""
@@ -127,3 +124,9 @@ class Flip(nn.Module):
             inside.append(torch.as_tensor((place >= first) & (place < first + self.cutout)))
         square = (inside[0][:, :, None] & inside[1][:, None, :])[:, None]  # (N, 1, H, W)
         return torch.where(square, self.fill.to(images.dtype), images)
+
+
+def _alternating(seed: int, epoch: int, index: torch.Tensor, *, xp) -> Any:
+    """Which images to mirror, (N, 1): those drawn by (seed, index); in odd epochs the rest."""
+    u = uniform(mix(seed, index), 1)
+    return ((u.numpy() if xp is np else u) >= 0.5) ^ (epoch % 2 == 1)

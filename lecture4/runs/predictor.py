@@ -150,7 +150,7 @@ def load(path: str | os.PathLike) -> Predictor:
             precision=known("precision", card["precision"], PRECISIONS),
             device="cuda" if card["device"] == "cuda" and torch.cuda.is_available() else "cpu",
             eval_batch_size=card["eval_batch_size"],
-            test_time=known("test_time", card.get("test_time", "none"), TEST_TIMES),
+            test_time=known("test_time", card["test_time"], TEST_TIMES),
             source=card["source"],
         )
 

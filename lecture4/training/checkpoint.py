@@ -23,7 +23,7 @@ from lecture4.training import formulas
 
 KEYS = (
     *("model", "formulas", "preprocess", "class_names", "metrics"),
-    *("precision", "device", "eval_batch_size", "source"),
+    *("precision", "device", "eval_batch_size", "test_time", "source"),
 )
 
 

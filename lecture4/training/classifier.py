@@ -208,6 +208,8 @@ class Classifier(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Compute the metrics of the test set and keep its scores."""
         self.test_scores = self._measure("test", self.evaluation)
+        if not math.isfinite(loss := self.metrics["test/loss"]):
+            raise FloatingPointError(f"the test loss became {loss}; try a smaller optim.lr")
         names = ["test/loss", "test/accuracy"]
         if self.test_time != "none":
             self._measure("test_time", self.views)

@@ -81,9 +81,9 @@ class DataModule(pl.LightningDataModule):
         rows = self._rows("train")
         return ResumableLoader(rows, self._shuffled(rows.labels.device), *self._fetching(rows))
 
-    def val_dataloader(self) -> Loader | list:
-        """The validation split in order; without one an empty list, which Lightning skips."""
-        return self._in_order("train", self.val_index) if len(self.val_index) else []
+    def val_dataloader(self) -> Loader:
+        """The validation split in order."""
+        return self._in_order("train", self.val_index)
 
     def test_dataloader(self) -> Loader:
         """The test set in order."""

@@ -54,6 +54,7 @@ def make_trainer(
         ],
         logger=list(loggers),
         plugins=[callbacks.AtomicCheckpointIO()],
+        limit_val_batches=None if validates else 0,
     )
 
 
