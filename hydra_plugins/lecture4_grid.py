@@ -15,6 +15,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from lecture4.runs.sweep import jobs
+from lecture4.runs.sweep.study import check_validation
 from lecture4.training.settings import POSITIVE
 
 
@@ -62,6 +63,8 @@ class GridSweeper(Sweeper):
                     f"hydra.sweeper.refine={self.refine} needs {self.refine} > 0 in every job, "
                     f"not {value}"
                 )
+            val_size = jobs.settings_of(job).get("data.val_size", self.config.data.val_size)
+            check_validation(val_size, f"hydra.sweeper.refine={self.refine}")
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
@@ -109,7 +112,7 @@ class GridSweeper(Sweeper):
             by_others.setdefault(others, []).append(group)
         for best, *others in by_others.values():
             tried = [group[0].settings[self.refine] for group in (best, *others)]
-            for value in closer(tried[0], sorted(tried)) if best.score[0] else ():
+            for value in closer(tried[0], sorted(tried)) if all(best.score[:2]) else ():
                 for job in best:
                     kept = [w for w in job.overrides if self.refine not in jobs.settings_of([w])]
                     yield [*kept, f"{self.refine}={value}"]

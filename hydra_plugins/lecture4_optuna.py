@@ -17,7 +17,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra_plugins.lecture4_grid import GridSweeper
 from lecture4.runs.resume import quoted
 from lecture4.runs.sweep import jobs
-from lecture4.runs.sweep.study import Study
+from lecture4.runs.sweep.study import Study, check_validation
 
 # settings in which the processes of a study may differ
 APART = ("data.root", *jobs.APART)
@@ -49,6 +49,7 @@ class OptunaSweeper(Sweeper):
         config = self.config
         if any(word.startswith("hydra.sweep.subdir") for word in config.hydra.overrides.hydra):
             raise ValueError("hydra.sweep.subdir is not accepted: trial N runs in the directory N")
+        check_validation(config.data.val_size, "sweep=optuna")
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         words = parser.parse_overrides([*config.space, *arguments])
         last = {word.get_key_element(): word for word in words}

@@ -55,7 +55,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("run", metavar="RUN", help="a run's directory (its best epoch), or a .ckpt")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="a run's directory (its best epoch, or its last without validation), or a .ckpt",
+    )
     parser.add_argument(
         "inputs", metavar="IMAGE", nargs="*", help="image files and folders; after --, any name"
     )

@@ -25,14 +25,14 @@ def main() -> None:
 def train(cfg: DictConfig) -> float | None:
     """Train, test and record one model; return the validation accuracy of its best epoch.
 
-    Returns None if the run is a trial of a study and was pruned.
+    Returns None without a validation split, or if the run is a trial of a study and was pruned.
     """
     cfg = resume.configuration(cfg)
     check(cfg)
     check_folder(cfg)
     report = sweep.join_study(cfg)
-    if (done := resume.completed(cfg)) is not None:
-        return done
+    if done := resume.completed(cfg):
+        return done["val_accuracy"]
     import pytorch_lightning as pl
 
     from lecture4.training.assemble import assemble, build, hyperparameters
@@ -60,6 +60,7 @@ def train(cfg: DictConfig) -> float | None:
         hyperparameters(cfg),
         cfg.checkpoint.every_n_steps,
         report,
+        validates := len(data.val_index) > 0,
     )
     try:
         trainer.fit(classifier, data, ckpt_path=checkpoint)
@@ -67,9 +68,10 @@ def train(cfg: DictConfig) -> float | None:
         sweep.record(folder, "pruned", str(stopped))
         print(f"pruned: {stopped}")
         return None
-    best = f"{trainer.checkpoint_callback.dirpath}/best.ckpt"  # where rank 0 saved it
-    trainer.test(classifier, data, ckpt_path=best, verbose=False)
-    return classifier.metrics["val/accuracy"]
+    folder = trainer.checkpoint_callback.dirpath  # where rank 0 saved them
+    tested = f"{folder}/{'best' if validates else 'last'}.ckpt"
+    trainer.test(classifier, data, ckpt_path=tested, verbose=False)
+    return classifier.metrics.get("val/accuracy")
 
 
 def job(cfg: DictConfig) -> float | None:

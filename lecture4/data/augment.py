@@ -16,7 +16,7 @@ from lecture4.data.randomness import mix, uniform
 class NoAugment(nn.Module):
     """``none``: leave inputs of any shape unchanged."""
 
-    def __init__(self, input_shape: Sequence[int]):
+    def __init__(self, input_shape: Sequence[int], fill: torch.Tensor | float = 0.0):
         super().__init__()
 
     def forward(self, images: torch.Tensor, *words: int | torch.Tensor) -> torch.Tensor:
@@ -31,24 +31,45 @@ class Flip(nn.Module):
         input_shape: (C, H, W) of one image.
         crop: ``flip_crop`` also shifts each image by up to ``crop`` pixels in each direction and
             fills the border by reflection.
+        alternate: mirror each image in every other epoch instead, drawn by (seed, index).
+        cutout: side of a square in each image, at a random place, that is set to ``fill``.
+        fill: broadcasts to (C, H, W), in the images' units; what preprocessing maps to 0.
 
     Raises:
-        ValueError: the inputs are not images, or too small for the crop.
+        ValueError: the inputs are not images, or too small for the crop or the square.
+
+    Sources: Jordan 2024, arXiv:2404.00498, for the alternating flip; DeVries & Taylor 2017,
+    arXiv:1708.04552, for cutout, here with the whole square inside the image, as in
+    airbench96_faster.py of github.com/KellerJordan/cifar10-airbench.
     """
 
-    def __init__(self, input_shape: Sequence[int], crop: int = 0):
+    fill: torch.Tensor
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        crop: int = 0,
+        alternate: bool = False,
+        cutout: int = 0,
+        fill: torch.Tensor | float = 0.0,
+    ):
         super().__init__()
         if len(input_shape) != 3:
             raise ValueError(
                 f"flips and crops need images (C, H, W), not inputs of shape {tuple(input_shape)}; "
                 f"use augment=none"
             )
-        if not 0 <= crop < min(input_shape[1:]):
+        side = min(input_shape[1:])
+        if not 0 <= crop < side:
             raise ValueError(
-                f"crop={crop} must be at least 0 and less than the image's side, "
-                f"{min(input_shape[1:])}"
+                f"crop={crop} must be at least 0 and less than the image's side, {side}"
             )
-        self.crop = crop
+        if not 0 <= cutout <= side:
+            raise ValueError(
+                f"cutout={cutout} must be at least 0 and at most the image's side, {side}"
+            )
+        self.crop, self.alternate, self.cutout = crop, alternate, cutout
+        self.register_buffer("fill", torch.as_tensor(fill).round(), persistent=False)
 
     def forward(self, images: torch.Tensor, *words: int | torch.Tensor) -> torch.Tensor:
         """Augment a batch of images (N, C, H, W) in training; return it unchanged in evaluation.
@@ -56,21 +77,32 @@ class Flip(nn.Module):
         Args:
             images: any dtype.
             words: integers that determine the draws, such as seed, epoch and index; at least one
-                is an int64 tensor (N,). Without words, torch's generator draws.
+                is an int64 tensor (N,). Without words, torch's generator draws; ``alternate`` takes
+                seed, epoch and index.
         """
         if not self.training:
             return images
-        n, channels, height, width = images.shape
+        if self.alternate and len(words) != 3:
+            raise ValueError("alternate=True takes three words: seed, epoch and index")
         if not words:
-            words = (torch.randint(2**62, (n,), device=images.device),)
-        u: Any = uniform(mix(*words), 3)
+            words = (torch.randint(2**62, (len(images),), device=images.device),)
+        u: Any = uniform(mix(*words), 5 if self.cutout else 3)
         xp: Any = np if u.device.type == "cpu" else torch  # NumPy is faster for small arrays
         u = u.numpy() if xp is np else u
-        rows, columns = (xp.arange(side, device=u.device) for side in (height, width))
-        mirror, down, right = u.T[:, :, None]  # (N, 1) each
+        mirror, down, right, *corner = u.T[:, :, None]  # (N, 1) each
+        mirrored = mirror >= 0.5
+        if self.alternate:
+            mirrored = _alternating(*words, xp=xp)  # type: ignore[arg-type]
+        images = self._moved(images, mirrored, down, right, xp)
+        return self._cut(images, *corner, xp=xp) if self.cutout else images
+
+    def _moved(self, images: torch.Tensor, mirrored, down, right, xp) -> torch.Tensor:
+        """Shift and mirror images (N, C, H, W) by one gather."""
+        n, channels, height, width = images.shape
+        rows, columns = (xp.arange(side, device=down.device) for side in (height, width))
         rows = self._shifted(rows, down, xp)  # (N, H): the row that each row is taken from
         columns = self._shifted(columns, right, xp)  # (N, W)
-        columns = xp.where(mirror < 0.5, columns, xp.flip(columns, (1,)))
+        columns = xp.where(mirrored, xp.flip(columns, (1,)), columns)
 
         source = torch.as_tensor(rows)[:, :, None] * width + torch.as_tensor(columns)[:, None, :]
         # (N, H, W) -> (N, C, H·W)
@@ -82,3 +114,19 @@ class Flip(nn.Module):
         shift = xp.asarray(u * (2 * self.crop + 1), dtype=xp.int64) - self.crop
         last = len(places) - 1
         return last - abs(last - abs(places + shift))  # reflected at both borders
+
+    def _cut(self, images: torch.Tensor, down, right, *, xp) -> torch.Tensor:
+        """Fill a square in each image (N, C, H, W); it lies inside, at a place drawn uniformly."""
+        inside = []
+        for side, u in zip(images.shape[2:], (down, right), strict=True):
+            first = xp.asarray(u * (side - self.cutout + 1), dtype=xp.int64)  # (N, 1)
+            place = xp.arange(side, device=u.device)
+            inside.append(torch.as_tensor((place >= first) & (place < first + self.cutout)))
+        square = (inside[0][:, :, None] & inside[1][:, None, :])[:, None]  # (N, 1, H, W)
+        return torch.where(square, self.fill.to(images.dtype), images)
+
+
+def _alternating(seed: int, epoch: int, index: torch.Tensor, *, xp) -> Any:
+    """Which images to mirror, (N, 1): those drawn by (seed, index); in odd epochs the rest."""
+    u = uniform(mix(seed, index), 1)
+    return ((u.numpy() if xp is np else u) >= 0.5) ^ (epoch % 2 == 1)

@@ -50,9 +50,12 @@ class Dataset:
         """Indices of the training and validation examples among ``train_inputs``.
 
         Args:
-            val_size: see ``stratified_split``; unused with a ``val_count``.
-            seed: likewise.
+            val_size: see ``stratified_split``; 0 for no validation examples; unused with a
+                ``val_count``.
+            seed: see ``stratified_split``.
         """
+        if not self.val_count and not val_size:
+            return torch.arange(len(self.train_labels)), torch.arange(0)
         if not self.val_count:
             return stratified_split(self.train_labels, val_size, seed)
         train, val = torch.arange(len(self.train_labels)).tensor_split([-self.val_count])

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import torch
 from rich.table import Table
@@ -72,7 +73,7 @@ def _compute_as_in_training() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False
 
 
-def _print_results(results: dict[str, float], form: str | None) -> None:
+def _print_results(results: dict[str, Any], form: str | None) -> None:
     if form == "json":
         print(json.dumps(results, indent=2))
         return
@@ -80,6 +81,8 @@ def _print_results(results: dict[str, float], form: str | None) -> None:
     table.add_column("test")
     table.add_column(f"{results['test_size']:,} inputs", justify="right")
     table.add_row("accuracy", f"{results['test_accuracy']:.2%}")
+    if (accuracy := results["test_time_accuracy"]) is not None:
+        table.add_row(f"accuracy, {results['test_time']}", f"{accuracy:.2%}")
     table.add_row("loss", f"{results['test_loss']:.4f}")
     make_console().print(table)
 

@@ -11,6 +11,7 @@ import torch
 
 from lecture4.data import PUBLISHED, SOURCES, Dataset
 from lecture4.data.decode import RESIZES
+from lecture4.data.views import TEST_TIMES, check_views, score_views
 from lecture4.models.pipeline import Pipeline
 from lecture4.support.console import printable
 from lecture4.support.places import located, named
@@ -40,6 +41,7 @@ class Predictor:
         precision: a key of ``PRECISIONS``.
         device: where to compute.
         eval_batch_size: batch size of the run's test.
+        test_time: views of the run's test, see ``lecture4.data.views``.
         source: how to make the run's dataset again, see ``lecture4.data.Dataset``.
     """
 
@@ -51,6 +53,7 @@ class Predictor:
         precision: str = "32-true",
         device: str = "cpu",
         eval_batch_size: int = 500,
+        test_time: str = "none",
         source: Mapping[str, Any] | None = None,
     ):
         self.dtype, self.autocast = PRECISIONS[precision]
@@ -61,6 +64,8 @@ class Predictor:
         self.precision = precision
         self.device = torch.device(device)
         self.eval_batch_size = eval_batch_size
+        check_views(test_time, self.input_shape)
+        self.test_time = test_time
         self.source = dict(source or {})
 
     @property
@@ -106,17 +111,21 @@ class Predictor:
         return scores.double().softmax(1)
 
     @torch.inference_mode()
-    def evaluate(self, dataset: Dataset) -> dict[str, float]:
-        """``test_accuracy`` and ``test_loss`` on a dataset's test inputs.
+    def evaluate(self, dataset: Dataset) -> dict[str, Any]:
+        """``test_accuracy``, ``test_loss`` and ``test_time_accuracy`` on a dataset's test inputs.
 
         They equal those in ``results.json`` bit for bit on the machine of the run, if it was one
         process and not compiled: the same batches, kernels and order of sums.
         """
         batches = dataset.test_inputs.split(self.eval_batch_size)
-        scores, labels = torch.cat([self.scores(batch) for batch in batches]), dataset.test_labels
+        scored = [score_views(self.scores, batch, self.test_time) for batch in batches]
+        (scores, mean), labels = map(torch.cat, zip(*scored, strict=True)), dataset.test_labels
+        plain, averaged = ((s.argmax(1) == labels).double().mean().item() for s in (scores, mean))
         return {
-            "test_accuracy": (scores.argmax(1) == labels).double().mean().item(),
+            "test_accuracy": plain,
             "test_loss": self.cross_entropy(scores, labels).item(),
+            "test_time": self.test_time,
+            "test_time_accuracy": None if self.test_time == "none" else averaged,
         }
 
 
@@ -141,6 +150,7 @@ def load(path: str | os.PathLike) -> Predictor:
             precision=known("precision", card["precision"], PRECISIONS),
             device="cuda" if card["device"] == "cuda" and torch.cuda.is_available() else "cpu",
             eval_batch_size=card["eval_batch_size"],
+            test_time=known("test_time", card["test_time"], TEST_TIMES),
             source=card["source"],
         )
 
@@ -161,7 +171,7 @@ def find_checkpoint(path: str | os.PathLike) -> Path:
         for name in ("best.ckpt", "last.ckpt"):
             if (folder / name).is_file():
                 return folder / name
-    runs = sorted(p.parent.parent.name for p in path.glob("*/checkpoints/best.ckpt"))
+    runs = sorted({p.parent.parent.name for p in path.glob("*/checkpoints/*.ckpt")})
     hint = f"give one of the runs in it: {', '.join(runs)}" if runs else "it is not a run"
     raise ValueError(
         f"{printable(path)} has no checkpoints/best.ckpt and no checkpoints/last.ckpt; "

@@ -92,8 +92,8 @@ def last_checkpoint(cfg: DictConfig) -> str | None:
     return str(path) if path.exists() else None
 
 
-def completed(cfg: DictConfig) -> float | None:
-    """If the resumed run has nothing left to do, say so and return its validation accuracy.
+def completed(cfg: DictConfig) -> dict | None:
+    """If the resumed run has nothing left to do, say so and return its results.
 
     Raises:
         ValueError: its results cannot be read.
@@ -105,12 +105,12 @@ def completed(cfg: DictConfig) -> float | None:
         if results["status"] != "completed" or results["epochs"] < cfg.trainer.max_epochs:
             return None
         reached = f"{results['epochs']} epochs, test accuracy {results['test_accuracy']:.2%}"
-        accuracy = float(results["val_accuracy"])
+        float(results["val_accuracy"] or 0)  # null without a validation split
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} cannot be read as the results of a run") from error
     if rank() == 0:
         print(f"{cfg.resume} is complete: {reached}; a larger trainer.max_epochs trains on")
-    return accuracy
+    return results
 
 
 def forget_earlier_run(folder: str) -> None:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from lecture4.byhand.optim.search import Search
 from lecture4.data.dataset import Dataset
 from lecture4.data.preprocess import Preprocess
+from lecture4.data.views import check_views
 from lecture4.models import ConvNet
 from lecture4.training import formulas
 from lecture4.training.classifier import Classifier
@@ -67,11 +68,12 @@ def assemble(
     if isinstance(model, ConvNet):  # 2¹⁶ numbers at a time; a few thousand images are enough
         some = data.sample(WHITENED, cfg.seed).split(max(1, 2**16 // math.prod(shape)))
         model.fit(preprocess(dataset.train_inputs[index]) for index in some)
+    check_views(cfg.test_time, shape)
     searches = issubclass(optimizer.func, Search)
     classifier = (SearchClassifier if searches else Classifier)(
         model=model,
         preprocess=preprocess,
-        augment=build("augment", cfg.augment, shape),
+        augment=build("augment", cfg.augment, shape, fill=255 * preprocess.mean),
         class_names=dataset.class_names,
         optimizer=optimizer,
         schedule=build("schedule", cfg.schedule),
@@ -82,6 +84,7 @@ def assemble(
         gradient_clip_val=cfg.trainer.gradient_clip_val,
         **by_kind,
         average=build("average", cfg.average, model),
+        test_time=cfg.test_time,
         seed=cfg.seed,
     )
     return classifier, data

@@ -23,7 +23,7 @@ from lecture4.training import formulas
 
 KEYS = (
     *("model", "formulas", "preprocess", "class_names", "metrics"),
-    *("precision", "device", "eval_batch_size", "source"),
+    *("precision", "device", "eval_batch_size", "test_time", "source"),
 )
 
 
@@ -44,6 +44,7 @@ def card(classifier: nn.Module, datamodule: Any, precision: str) -> dict[str, An
         "precision": precision,
         "device": classifier.device.type,
         "eval_batch_size": datamodule.eval_batch_size,
+        "test_time": classifier.test_time,
         "source": dict(datamodule.dataset.source),
     }
 

@@ -12,6 +12,7 @@ from torch import distributed, nn
 from lecture4.byhand.optim import NoAverage
 from lecture4.data import randomness
 from lecture4.data.batches import Batch
+from lecture4.data.views import score_views
 from lecture4.training.checkpoint import card
 from lecture4.training.dropout import convert_dropout
 from lecture4.training.epoch_record import EvaluationRecord, TrainingRecord, gather_from_ranks
@@ -42,6 +43,7 @@ class Classifier(pl.LightningModule):
         label_smoothing: α; the target becomes (1 − α) · one-hot + α/K.
         gradient_clip_val: largest norm of the whole gradient, which is scaled down to it; None for
             no limit.
+        test_time: views over which the test also averages scores, see lecture4.data.views.
         seed: of augmentation and dropout.
 
     Raises:
@@ -49,6 +51,7 @@ class Classifier(pl.LightningModule):
     """
 
     automatic_optimization = False  # training_step calls the optimizer itself
+    passes = 3  # arithmetic of a step, in forward passes; a backward pass is counted as two
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class Classifier(pl.LightningModule):
         bias_lr: float | None = None,
         bias_weight_decay: float = 0.0,
         average: NoAverage | None = None,
+        test_time: str = "none",
         seed: int = 0,
     ):
         super().__init__()
@@ -82,9 +86,11 @@ class Classifier(pl.LightningModule):
         self.head_lr, self.bias_lr = head_lr, bias_lr
         self.bias_weight_decay = bias_weight_decay
         self.average = average or NoAverage(model)
+        self.test_time = test_time
         self.seed = seed
         self.record = TrainingRecord()
         self.evaluation = EvaluationRecord()
+        self.views = EvaluationRecord()  # mean scores over the views of ``test_time``
         self.metrics: dict[str, float] = {}  # of the latest epoch, or of the loaded checkpoint
         self.test_scores: torch.Tensor | None = None  # (N, K), in the order of the test set
 
@@ -161,11 +167,16 @@ class Classifier(pl.LightningModule):
         return not (self.smoothed.label_smoothing or penalised)
 
     def validation_step(self, batch: Batch) -> None:
-        """Record the scores of a validation or test batch."""
+        """Record the scores of a validation batch."""
         inputs, labels, index = batch
         self.evaluation.add(index, labels, self(inputs))
 
-    test_step = validation_step
+    def test_step(self, batch: Batch) -> None:
+        """Record the scores of a test batch, and their mean over the views of ``test_time``."""
+        inputs, labels, index = batch
+        plain, mean = score_views(self, inputs, self.test_time)
+        self.evaluation.add(index, labels, plain)
+        self.views.add(index, labels, mean)
 
     def on_train_start(self) -> None:
         """Draw dropout masks over the global batch; set the rates by this run's schedule."""
@@ -193,33 +204,45 @@ class Classifier(pl.LightningModule):
         """Leave the mean of the weights in the model."""
         self.average.show(self.model, mean=True)
 
-    def on_validation_epoch_end(self) -> None:
-        """Compute the metrics of the validation split and of the epoch's training batches."""
-        self._measure("val")
-        if not self.record.steps:
-            return  # Trainer.validate, without training
-        if not math.isfinite(loss := self.metrics["val/loss"]):
-            self._stop("validation loss", loss, self.global_step)
+    def on_train_batch_end(self, *ignored) -> None:
+        """After an epoch's last batch, compute the metrics of its training batches."""
+        if not self.trainer.is_last_batch:
+            return
         # ranks have equal numbers of examples
         losses, accuracies = zip(*gather_from_ranks(self.record.means()), strict=True)
         loss, accuracy = statistics.fmean(losses), statistics.fmean(accuracies)
         self.metrics |= {"train/loss": loss, "train/accuracy": accuracy}
         self.record = TrainingRecord()
 
+    def on_validation_epoch_end(self) -> None:
+        """Compute the metrics of the validation split; stop if its loss is NaN or infinite."""
+        self._measure("val", self.evaluation)
+        self.evaluation = EvaluationRecord()
+        loss = self.metrics["val/loss"]
+        if self.trainer.state.fn == "fit" and not math.isfinite(loss):
+            self._stop("validation loss", loss, self.global_step)
+
     def on_train_epoch_end(self) -> None:
         """Log the epoch's row, and the validation accuracy that chooses the best checkpoint."""
-        self.log("val/accuracy", self.metrics["val/accuracy"], logger=False, sync_dist=True)
+        if (accuracy := self.metrics.get("val/accuracy")) is not None:
+            self.log("val/accuracy", accuracy, logger=False, sync_dist=True)
         self._write({"epoch": self.current_epoch, **self.metrics})
 
     def on_test_epoch_end(self) -> None:
         """Compute the metrics of the test set and keep its scores."""
-        self.test_scores = self._measure("test")
-        self._write({name: self.metrics[name] for name in ("test/loss", "test/accuracy")})
+        self.test_scores = self._measure("test", self.evaluation)
+        if not math.isfinite(loss := self.metrics["test/loss"]):
+            raise FloatingPointError(f"the test loss became {loss}; try a smaller optim.lr")
+        names = ["test/loss", "test/accuracy"]
+        if self.test_time != "none":
+            self._measure("test_time", self.views)
+            names.append("test_time/accuracy")
+        self.evaluation, self.views = EvaluationRecord(), EvaluationRecord()
+        self._write({name: self.metrics[name] for name in names})
 
-    def _measure(self, split: str) -> torch.Tensor:
+    def _measure(self, split: str, record: EvaluationRecord) -> torch.Tensor:
         """Add loss and accuracy of ``split`` to the metrics; return its scores (N, K), in order."""
-        index, labels, scores = self.evaluation.gather()
-        self.evaluation = EvaluationRecord()
+        index, labels, scores = record.gather()
         self.metrics[f"{split}/loss"] = self.cross_entropy(scores, labels).item()
         self.metrics[f"{split}/accuracy"] = (scores.argmax(1) == labels).double().mean().item()
         return scores[index.argsort()]

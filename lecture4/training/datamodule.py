@@ -21,8 +21,8 @@ class DataModule(pl.LightningDataModule):
 
     Args:
         dataset: in memory, or mapped into it.
-        val_size: validation examples, a number or a fraction, split off the training inputs; unused
-            if the dataset has validation examples of its own.
+        val_size: validation examples, a number or a fraction, split off the training inputs; 0 for
+            none; unused if the dataset has validation examples of its own.
         batch_size: of the global training batch; None for all of the training split at once
             (gradient descent). Larger values are capped at the size of the split.
         eval_batch_size: in validation and test.

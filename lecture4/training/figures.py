@@ -12,18 +12,23 @@ TRAIN, VAL = "#1f77b4", "#d95f02"  # distinguishable by colour-blind readers
 
 
 def curves(history: Sequence[Mapping]) -> Figure:
-    """Plot training and validation loss and accuracy of each epoch, the rows of metrics.csv."""
+    """Plot loss and accuracy of each epoch, the rows of metrics.csv, in training and validation.
+
+    Without a validation split, in training alone.
+    """
+    splits = [("train", "training", TRAIN), ("val", "validation", VAL)]
+    splits = [split for split in splits if all(f"{split[0]}/loss" in row for row in history)]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     epochs = range(1, len(history) + 1)
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for split, label, colour in (("train", "training", TRAIN), ("val", "validation", VAL)):
+        for split, label, colour in splits:
             values = [float(row[f"{split}/{name}"]) for row in history]
             axes.plot(epochs, values, color=colour, label=label, marker=".")
         axes.set(xlabel="epoch", ylabel="cross-entropy" if name == "loss" else name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.suptitle("Training and validation")
+    figure.suptitle(" and ".join(label for _, label, _ in splits).capitalize())
     return figure
 
 

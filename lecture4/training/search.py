@@ -12,6 +12,8 @@ class SearchClassifier(Classifier):
     ``train/loss`` is the loss of the weights kept so far.
     """
 
+    passes = 2  # W and the candidate, forward alone
+
     def training_step(self, batches: list[Batch]) -> None:
         """Compare W with a candidate on each batch, and keep the better one."""
         optimizer, schedule, epoch = self.optimizers(), self.lr_schedulers(), self.current_epoch

@@ -116,6 +116,7 @@ LIST: Rule = (OmegaConf.is_list, "a list, such as [a,b]")
 MAPPING: Rule = (OmegaConf.is_dict, "given by its parts")
 POSITIVE: Rule = (lambda v: is_number(v) and v > 0, "a number > 0")
 NOT_NEGATIVE: Rule = (lambda v: is_number(v) and v >= 0, "a number ≥ 0")
+OR_NONE = "a number of examples, a fraction of them in (0, 1), or 0 for none"
 SHARE: Rule = (
     lambda v: is_number(v) and (0 < v < 1 or (is_whole(v) and v >= 1)),
     "a number of examples, or a fraction of them in (0, 1)",
@@ -162,6 +163,7 @@ ACCEPTED: dict[str, Rule] = {
     "checkpoint.every_n_steps": _or_null(_at_least(1), "the end of each epoch only"),
     "seed": (lambda v: is_whole(v) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
     "label_smoothing": FRACTION,
+    "test_time": (lambda v: v in ("none", "mirror", "crops"), "none, mirror or crops"),
     "penalty.strength": NOT_NEGATIVE,
     "optim.lr": POSITIVE,
     "optim.momentum": FRACTION,
@@ -194,6 +196,7 @@ ACCEPTED: dict[str, Rule] = {
     "schedule.start": POSITIVE,
     "model.dropout": FRACTION,
     "augment.crop": _at_least(0),
+    "augment.cutout": _at_least(0),
     "trainer.max_epochs": _at_least(1),
     "trainer.accelerator": (
         lambda v: v in ("auto", "cpu", "gpu", "cuda"),
@@ -214,7 +217,7 @@ ACCEPTED: dict[str, Rule] = {
     "data.num_workers": _at_least(0),
     "data.train_share": (lambda v: is_number(v) and 0 < v <= 1, "a fraction in (0, 1]"),
     "data.device": (lambda v: v in ("auto", "cpu"), "auto or cpu"),
-    "data.val_size": SHARE,
+    "data.val_size": (lambda v: SHARE[0](v) or (is_number(v) and v == 0), OR_NONE),
     "data.test_size": SHARE,
     "data.urls": (
         lambda v: v is None or (OmegaConf.is_list(v) and v and all(NAME[0](url) for url in v)),

@@ -23,6 +23,7 @@ def make_trainer(
     hyperparameters: dict[str, Any],
     every_n_steps: int | None = None,
     report: Callable[[int, float], bool] | None = None,
+    validates: bool = True,
 ) -> pl.Trainer:
     """Build a Trainer that shows progress and writes checkpoints, results and figures.
 
@@ -35,14 +36,16 @@ def make_trainer(
         hyperparameters: of the run, for its loggers.
         every_n_steps: also save ``last.ckpt`` after this number of steps within an epoch.
         report: takes each epoch's validation accuracy, see ``callbacks.Pruning``.
+        validates: whether there is a validation split, which chooses ``best.ckpt``.
     """
     checkpoints, progress = f"{folder}/checkpoints", callbacks.Progress()
+    best = callbacks.EpochCheckpoint(checkpoints, "best", monitor="val/accuracy", mode="max")
     return bare_trainer(
         options,
         [
             callbacks.LayerTable(),
             progress,
-            callbacks.EpochCheckpoint(checkpoints, "best", monitor="val/accuracy", mode="max"),
+            *([best] if validates else []),
             *([callbacks.StepCheckpoint(checkpoints, every_n_steps)] if every_n_steps else []),
             callbacks.EpochCheckpoint(checkpoints, "last"),
             callbacks.Results(folder, progress, seed),
@@ -51,6 +54,7 @@ def make_trainer(
         ],
         logger=list(loggers),
         plugins=[callbacks.AtomicCheckpointIO()],
+        limit_val_batches=None if validates else 0,
     )
 
 

@@ -157,3 +157,73 @@ def test_refuses_a_crop_that_cannot_be(crop):
 def test_the_key_of_a_draw_is_all_its_words():
     """Draws of (seed, epoch) = (1, 2) and (2, 1) must differ, and so must swapped epochs."""
     assert len({int(mix(a, b, c)) for a in range(5) for b in range(5) for c in range(5)}) == 125
+
+
+ALTERNATING = Flip(SHAPE, alternate=True)
+
+
+def mirrored(images, augmented):
+    return (augmented == images.flip(3)).flatten(1).all(1)
+
+
+def test_alternating_shows_each_image_both_ways_in_two_epochs():
+    images, index = random_images(4000), torch.arange(4000)
+    first, second, third = (ALTERNATING(images, 7, epoch, index) for epoch in (0, 1, 2))
+    assert torch.equal(second, first.flip(3))
+    assert torch.equal(third, first)
+    drawn = mirrored(images, first)
+    assert (drawn ^ (first == images).flatten(1).all(1)).all()
+    assert drawn.double().mean().item() == pytest.approx(0.5, abs=0.03)
+    assert (drawn != mirrored(images, ALTERNATING(images, 8, 0, index))).sum() > 1500
+
+
+def test_alternating_follows_the_index_and_not_the_batch():
+    images, index = random_images(60), torch.arange(1000, 1060)
+    together = ALTERNATING(images, 5, 3, index)
+    one_by_one = [ALTERNATING(images[i : i + 1], 5, 3, index[i : i + 1]) for i in range(60)]
+    assert torch.equal(torch.cat(one_by_one), together)
+
+
+def test_alternating_leaves_the_shifts_as_they_are():
+    images, index = random_images(300), torch.arange(300)
+    alternating, free = (Flip(SHAPE, 2, alternate=a)(images, 0, 4, index) for a in (True, False))
+    moves = [versions_drawn(images, augmented, 2) for augmented in (alternating, free)]
+    assert [move for move, _ in moves[0]] == [move for move, _ in moves[1]]
+    assert moves[0] != moves[1]
+
+
+@pytest.mark.parametrize("words", [(), (0, torch.arange(5))])
+def test_alternating_needs_the_epoch(words):
+    with pytest.raises(ValueError, match="seed, epoch and index"):
+        ALTERNATING(random_images(5), *words)
+
+
+def test_cutout_fills_one_square_inside_each_image():
+    n, side, fill = 6000, 3, torch.tensor([10.4, 20.0, 30.0]).view(3, 1, 1)
+    images = torch.full((n, *SHAPE), 200, dtype=torch.uint8)
+    cut = Flip(SHAPE, cutout=side, fill=fill)(images, 0, 0, torch.arange(n))
+    assert cut.dtype == torch.uint8
+    inside = cut[:, 0] != 200  # (N, H, W)
+    assert torch.equal(cut, torch.where(inside[:, None], fill.round(), images).byte())
+    assert (inside.sum((1, 2)) == side * side).all()
+    rows, columns = inside.any(2), inside.any(1)
+    places = rows.int().argmax(1) * 4 + columns.int().argmax(1)  # 6 × 4 corners
+    for line in (rows, columns):
+        assert (line.sum(1) == side).all()
+        first = line.int().argmax(1)
+        assert line.gather(1, first[:, None] + torch.arange(side)).all()
+    counts = torch.bincount(places, minlength=24)
+    assert ((counts - 250) ** 2 / 250).sum().item() < 50  # 23 degrees of freedom
+
+
+def test_cutout_leaves_the_rest_as_it_was():
+    images, index = random_images(200), torch.arange(200)
+    whole, cut = (Flip(SHAPE, 2, cutout=c, fill=7.0)(images, 0, 1, index) for c in (0, 4))
+    assert ((cut == whole) | (cut == 7)).all()
+    assert (cut != whole).flatten(1).any(1).all()
+
+
+@pytest.mark.parametrize("cutout", [-1, 7])
+def test_refuses_a_square_that_cannot_be(cutout):
+    with pytest.raises(ValueError, match=f"cutout={cutout} must be at least 0 and at most .* 6"):
+        Flip(SHAPE, cutout=cutout)

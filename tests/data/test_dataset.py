@@ -101,6 +101,13 @@ def test_input_shape_is_that_of_one_input():
     assert Dataset(["a"], points, labels, points, labels).input_shape == (2,)
 
 
+def test_without_validation_every_example_is_for_training():
+    labels = torch.tensor([0, 0, 1])
+    dataset = Dataset(["a", "b"], torch.zeros(3, 1), labels, torch.zeros(1, 1), torch.tensor([0]))
+    train, val = dataset.split(0, seed=3)
+    assert (train.tolist(), val.tolist()) == ([0, 1, 2], [])
+
+
 def test_own_validation_examples_are_the_validation_split():
     labels = torch.tensor([0, 0, 1, 1, 0, 1])
     parts = torch.arange(6.0)[:, None], labels, torch.zeros(1, 1), torch.tensor([0])

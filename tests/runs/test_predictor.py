@@ -78,6 +78,8 @@ SAME = {
     "rings, float32": ("rings", ["model=softmax", BY_HAND]),
     "rings, float64": ("rings", ["model=mlp", "trainer.precision=64-true"]),
     "rings, bfloat16": ("rings", ["model=mlp", "trainer.precision=bf16-mixed"]),
+    "views, bfloat16": ("shapes", [*CONVNET, "test_time=crops", "trainer.precision=bf16-mixed"]),
+    "views, by hand": ("shapes", [*CONVNET, "test_time=mirror", BY_HAND]),
     "image folder": ("image_folder", CONVNET),
     "cifar10": ("cifar10", ["model=mlp", "preprocess=mean_image", "data.eval_batch_size=7"]),
 }
@@ -99,7 +101,9 @@ def test_evaluation_gives_the_run_s_numbers_bit_for_bit(job, tmp_path, monkeypat
     recorded = json.loads((folder / "results.json").read_text())
     asked = [c.partition("=")[2] for c in choices if c.startswith("data.eval_batch_size=")]
     assert predictor.eval_batch_size == int((asked or [500])[0])
-    assert results == {key: recorded[key] for key in ("test_accuracy", "test_loss")}
+    keys = ("test_accuracy", "test_loss", "test_time", "test_time_accuracy")
+    assert results == {key: recorded[key] for key in keys}
+    assert (results["test_time_accuracy"] is None) == (not name.startswith("views"))
 
 
 def test_probabilities_are_those_of_the_model(trained, checkpoint):

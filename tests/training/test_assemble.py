@@ -115,3 +115,12 @@ def test_what_changes_nothing_in_the_net_is_no_hyperparameter():
 def test_an_error_within_another_keeps_its_type_outside_of_a_run():
     with pytest.raises(Exception, match="no setting|unexpected keyword"):
         build("model", compose(*MLP, "+model.depth=3").model, (3, 32, 32), 10)
+
+
+@pytest.mark.parametrize("preprocess", ["none", "channel_standardize", "mean_image"])
+def test_a_cut_square_is_zero_after_preprocessing(preprocess):
+    cut = [f"preprocess={preprocess}", "augment=flip_crop", "augment.cutout=32"]
+    classifier, data = assemble(compose(*SMALL, "model=softmax", *cut))
+    images = data.dataset.train_inputs[:5]
+    x = classifier.preprocess(classifier.augment(images, 0, 0, torch.arange(5)))
+    assert x.abs().max() < 0.01  # a byte's rounding is 0.5/255 of the full scale

@@ -29,7 +29,7 @@ def checkpoint(name="torch", dtype=torch.float32):
     pipeline = Pipeline(prepare, net).to(dtype).eval()
     classifier = SimpleNamespace(
         model=net, preprocess=prepare, formulas=family, class_names=NAMES,
-        metrics={"val/accuracy": 0.5}, device=torch.device("cpu"),
+        metrics={"val/accuracy": 0.5}, device=torch.device("cpu"), test_time="none",
     )  # fmt: skip
     data = SimpleNamespace(eval_batch_size=25, dataset=SimpleNamespace(source={"name": "rings"}))
     content = {

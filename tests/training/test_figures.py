@@ -31,6 +31,14 @@ def history(epochs):
     ]
 
 
+def test_curves_without_validation():
+    rows = [{k: v for k, v in row.items() if "val" not in k} for row in history(3)]
+    figure = saved(curves(rows))
+    assert [len(axes.lines) for axes in figure.axes] == [1, 1]
+    assert "Training" in words(figure)
+    assert [len(axes.lines) for axes in curves(history(3)).axes] == [2, 2]
+
+
 def batch(n=60, classes=3, channels=3, seed=0):
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (n, channels, 12, 12), generator=generator, dtype=torch.uint8)

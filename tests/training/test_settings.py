@@ -31,7 +31,10 @@ BAD_SETTINGS = {
     "data.batch_size=1.5": "whole number ≥ 1",
     "data.batch_size=many": "whole number ≥ 1",
     "data.eval_batch_size=null": "whole number ≥ 1",
-    "data.val_size=0": "fraction",
+    "data.val_size=-1": "or 0 for none",
+    "test_time=flip": "none, mirror or crops",
+    "augment.alternate=2": "true or false",
+    "augment.cutout=-1": "whole number ≥ 0",
     "trainer.max_epochs=0": "whole number ≥ 1",
     "trainer.max_epochs=-1": "whole number ≥ 1",
     "trainer.max_epochs=ten": "whole number ≥ 1",
@@ -104,6 +107,8 @@ def test_what_conf_holds_is_accepted(overrides):
     [
         "data.batch_size=null",
         "data.val_size=0.1",
+        "data.val_size=0",
+        "test_time=mirror",
         "data.train_share=0.01",
         "optim.lr=1",  # a whole number is a number
         "optim.weight_decay=0",

@@ -1,5 +1,6 @@
 """Figures of a sweep: each takes numbers and returns a matplotlib figure."""
 
+import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,21 +14,27 @@ from lecture4.training.figures import TRAIN, VAL, shorten
 
 
 def accuracy_by_choice(
-    settings: Sequence[Mapping[str, Any]], accuracies: Sequence[float | None], keys: Sequence[str]
+    settings: Sequence[Mapping[str, Any]],
+    accuracies: Sequence[float | None],
+    keys: Sequence[str],
+    split: str = "validation",
 ) -> Figure:
-    """Plot validation accuracy against each swept choice: a panel each, or a heat map for two.
+    """Plot accuracy against each swept choice: a panel each, or a heat map for two.
 
     Args:
         settings: of each job.
         accuracies: of each job; None if it did not complete.
         keys: the swept keys; seeds are averaged, unless nothing else was swept.
+        split: on which the accuracies were measured.
     """
     keys = [key for key in keys if key != "seed"] or list(keys)
     settings = [{key: job.get(key, "default") for key in keys} for job in settings]
     values = {key: _in_order(job[key] for job in settings) for key in keys}
     pairs = {tuple(map(plain, job.values())) for job in settings}
     if len(keys) == 2 and 2 * len(pairs) > math.prod(map(len, values.values())):
-        return _heat_map(settings, accuracies, values)
+        figure = _heat_map(settings, accuracies, values)
+        figure.suptitle(f"{split.capitalize()} accuracy of the sweep")
+        return figure
     columns, rows = min(max(len(keys), 1), 3), max(1, -(-len(keys) // 3))
     figure = Figure(figsize=(max(4.4 * columns, 5.5), 3.6 * rows + 0.3), layout="constrained")
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
@@ -36,7 +43,33 @@ def accuracy_by_choice(
     for axes, key in zip(panels, keys, strict=False):
         of_jobs = [job[key] for job in settings]
         _panel(axes, key, values[key], of_jobs, accuracies, joined=len(keys) == 1)
-    figure.suptitle("Validation accuracy of the sweep: each job, and the mean")
+    figure.supylabel(f"{split} accuracy")
+    figure.suptitle(f"{split.capitalize()} accuracy of the sweep: each job, and the mean")
+    return figure
+
+
+def frontier(results: Sequence[Mapping[str, Any]]) -> Figure:
+    """Plot test accuracy against seconds and FLOPs of training; a line joins the undominated jobs.
+
+    Args:
+        results: results.json of each completed job. If every job has an accuracy over the views of
+            ``test_time``, that is plotted.
+    """
+    views = all(job.get("test_time_accuracy") is not None for job in results)
+    accuracy = "test_time_accuracy" if views else "test_accuracy"
+    figure = Figure(figsize=(9.4, 3.9), layout="constrained")
+    costs = {"train_seconds": "seconds of training", "train_flops": "FLOPs of training"}
+    for axes, (cost, label) in zip(figure.subplots(1, 2, sharey=True), costs.items(), strict=True):
+        points = sorted((job[cost], job[accuracy]) for job in results)
+        axes.scatter(*zip(*points, strict=True), s=22, color=TRAIN, alpha=0.6)
+        reached = list(itertools.accumulate((y for _, y in points), max))
+        best = [p for p, before in zip(points, [-1.0, *reached], strict=False) if p[1] > before]
+        axes.step(*zip(*best, strict=True), where="post", color=VAL)
+        axes.set(xlabel=label, xscale="log")
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.grid(alpha=0.3)
+    figure.supylabel("test accuracy" + (" with views of test_time" if views else ""))
+    figure.suptitle("Accuracy of each job against what its training costs")
     return figure
 
 
@@ -82,7 +115,7 @@ def _panel(
     if not numbers:
         _name(axes.xaxis, values)
         axes.set_xlim(-0.6, len(values) - 0.4)
-    axes.set(xlabel=key, ylabel="validation accuracy")
+    axes.set(xlabel=key)
     axes.grid(alpha=0.3)
 
 
@@ -110,7 +143,7 @@ def _heat_map(
         axes.text(j, i, text, ha="center", va="center", fontsize=8.5, color=colour)
     _name(axes.xaxis, columns)
     _name(axes.yaxis, rows)
-    axes.set(xlabel=right, ylabel=down, title="Validation accuracy of the sweep")
+    axes.set(xlabel=right, ylabel=down)
     if means:
         figure.colorbar(shown, ax=axes, format=PercentFormatter(1))
     return figure

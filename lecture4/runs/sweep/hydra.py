@@ -13,7 +13,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from lecture4.runs.sweep.jobs import Job, attempts, job_lock
 from lecture4.runs.sweep.report import conclude
-from lecture4.runs.sweep.study import JOURNAL, reporter
+from lecture4.runs.sweep.study import JOURNAL, check_validation, reporter
 from lecture4.training.processes import check_sweep, in_sweep
 from lecture4.training.settings import check_values
 
@@ -73,6 +73,7 @@ def join_study(cfg: DictConfig) -> Callable[[int, float], bool] | None:
         return None
     if (folder / "checkpoints" / "last.ckpt").exists():
         cfg.resume = str(folder)
+    check_validation(cfg.data.val_size, "sweep=optuna")
     return reporter(folder, cfg.sweep.pruner)
 
 

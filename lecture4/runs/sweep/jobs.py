@@ -51,7 +51,7 @@ class Job:
 
     @property
     def score(self) -> float | None:
-        """Validation accuracy, which ranks jobs; None if the job did not complete."""
+        """Validation accuracy, which ranks jobs; None if there is none (``data.val_size=0``)."""
         return self.results["val_accuracy"] if self.status == "completed" else None
 
     @cached_property
@@ -68,15 +68,21 @@ class Job:
 class Group(list[Job]):
     """Jobs that differ in their seed alone."""
 
+    @property
+    def completed(self) -> int:
+        """Number of completed jobs."""
+        return sum(job.status == "completed" for job in self)
+
     def values(self, name: str) -> list[float]:
-        """One number of results.json for each completed job."""
-        return [job.results[name] for job in self if job.status == "completed"]
+        """One number of results.json for each completed job that has it."""
+        found = [job.results.get(name) for job in self if job.status == "completed"]
+        return [value for value in found if value is not None]
 
     @property
-    def score(self) -> tuple[bool, float]:
-        """Ranking key: whether all jobs completed, then their mean validation accuracy."""
+    def score(self) -> tuple[bool, bool, float]:
+        """Ranking key: whether there is a validation accuracy, whether all completed, its mean."""
         scores = self.values("val_accuracy")
-        return len(scores) == len(self), statistics.fmean(scores or [-1.0])
+        return bool(scores), self.completed == len(self), statistics.fmean(scores or [-1.0])
 
 
 def settings_of(overrides: Iterable[str]) -> dict[str, Any]:
@@ -170,8 +176,10 @@ def load_results(path: Path) -> dict[str, Any]:
     try:
         results = json.loads((path / "results.json").read_text())
         if results["status"] == "completed":
-            for name in ("val_accuracy", "test_accuracy", "train_seconds"):
+            for name in ("test_accuracy", "train_seconds"):
                 results[name] = float(results[name])
+            if results["val_accuracy"] is not None:
+                results["val_accuracy"] = float(results["val_accuracy"])
         return results
     except FileNotFoundError:
         return {"status": "running", "reason": "another process trains it"} if _held(path) else {}

@@ -37,10 +37,7 @@ def conclude(folder: Path, before: dict[Path, Any]) -> bool:
     rows = table(ran, folder)
     write_atomically(folder / "sweep.csv", as_csv(ran))
     write_atomically(folder / "sweep.md", as_markdown(rows))
-    settings, scores = [job.settings for job in ran], [job.score for job in ran]
-    figure = figures.accuracy_by_choice(settings, scores, swept_keys(ran))
-    figure.savefig(folder / "sweep.png", dpi=150)
-    written = ["sweep.csv", "sweep.md", "sweep.png"]
+    written = ["sweep.csv", "sweep.md", *draw(ran, folder)]
     if (folder / study.JOURNAL).exists() and (shares := study.importance(folder)):
         figures.importance(shares).savefig(folder / "importance.png", dpi=150)
         written.append("importance.png")
@@ -58,18 +55,42 @@ def conclude(folder: Path, before: dict[Path, Any]) -> bool:
     return any(job.status not in FINE for job in new)
 
 
+def draw(jobs: Sequence[Job], folder: Path) -> list[str]:
+    """Draw sweep.png and frontier.png; return their names.
+
+    sweep.png shows validation accuracy, or test accuracy if no job has a validation split.
+    """
+    from lecture4.runs.sweep import figures
+
+    settings, scores = [job.settings for job in jobs], [job.score for job in jobs]
+    split = "validation"
+    if not any(score is not None for score in scores):
+        split, scores = "test", [job.results.get("test_accuracy") for job in jobs]
+    figures.accuracy_by_choice(settings, scores, swept_keys(jobs), split).savefig(
+        folder / "sweep.png", dpi=150
+    )
+    costs = ("train_seconds", "train_flops")
+    done = [job.results for job in jobs if all(job.results.get(cost) for cost in costs)]
+    if not done:
+        return ["sweep.png"]
+    figures.frontier(done).savefig(folder / "frontier.png", dpi=150)
+    return ["sweep.png", "frontier.png"]
+
+
 def table(jobs: Sequence[Job], folder: Path) -> list[dict[str, str]]:
-    """A row for each configuration, ranked by validation accuracy; seeds give mean ± std."""
+    """A row for each configuration, ranked by validation accuracy; seeds give mean ± std.
+
+    Configurations without validation are not ranked, but listed in their order below the others.
+    """
     from lecture4.runs.sweep import figures
 
     keys = [key for key in swept_keys(jobs) if key != "seed"]
     rows = []
     for rank, group in enumerate(groups(jobs), 1):
-        done = sum(job.status == "completed" for job in group)
         odd = sorted({job.status for job in group} - {"completed"})
         rows.append(
             {
-                "rank": str(rank) if done else "",
+                "rank": str(rank) if group.values("val_accuracy") else "",
                 "overrides": " ".join(
                     f"{key}={figures.plain(group[0].settings[key])}"
                     for key in keys
@@ -77,9 +98,9 @@ def table(jobs: Sequence[Job], folder: Path) -> list[dict[str, str]]:
                 ),
                 "val accuracy": _spread(group.values("val_accuracy"), ".2%"),
                 "test accuracy": _spread(group.values("test_accuracy"), ".2%"),
-                "n": str(done),
+                "n": str(group.completed),
                 "seconds": _spread(group.values("train_seconds"), ".1f"),
-                "status": ", ".join((["completed"] if done else []) + odd),
+                "status": ", ".join((["completed"] if group.completed else []) + odd),
                 "path": " ".join(str(job.path.relative_to(folder)) for job in group),
             }
         )
@@ -91,8 +112,10 @@ def as_csv(jobs: Sequence[Job]) -> str:
     keys = swept_keys(jobs)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    results = ("val_accuracy", "test_accuracy", "train_seconds", "status", "reason")
-    writer.writerow(["rank", "overrides", *keys, *results[:2], "seconds", *results[3:], "path"])
+    accuracies = ("val_accuracy", "test_accuracy", "test_time", "test_time_accuracy")
+    results = (*accuracies, "train_seconds", "train_flops", "status", "reason")
+    names = (*accuracies, "seconds", *results[5:])
+    writer.writerow(["rank", "overrides", *keys, *names, "path"])
     ranked = sorted(jobs, key=lambda job: -1 if job.score is None else job.score, reverse=True)
     for rank, job in enumerate(ranked, 1):
         values = {**job.results, "status": job.status}

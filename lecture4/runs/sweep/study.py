@@ -168,6 +168,19 @@ def open_study(folder: Path, pruner: str = "none") -> tuple[Any, FileLock]:
     return study, lock
 
 
+def check_validation(val_size: int | float, choice: str) -> None:
+    """Refuse a search by validation accuracy in runs without a validation split.
+
+    Raises:
+        ValueError: names the choice that searches.
+    """
+    if val_size == 0:
+        raise ValueError(
+            f"{choice} chooses by validation accuracy, so data.val_size=0 is not accepted; give "
+            f"validation examples"
+        )
+
+
 def reporter(folder: Path, pruner: str) -> Callable[[int, float], bool]:
     """For the trial in ``folder``, a function that reports an epoch and says whether to prune.
 

@@ -64,7 +64,9 @@ class Progress(pl.Callback):
         self._epoch_start, self._first_step = time.perf_counter(), 0
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        """Redraw the bar if ``REDRAW`` seconds have passed."""
+        """Stop the epoch's clock after its last batch; redraw the bar every ``REDRAW`` seconds."""
+        if trainer.is_last_batch:
+            self._count_epoch(trainer.datamodule)
         if self._bar is None or (now := time.perf_counter()) < self._redraw_at:
             return
         self._redraw_at = now + self.REDRAW
@@ -77,23 +79,16 @@ class Progress(pl.Callback):
             refresh=True,
         )
 
-    def on_validation_start(self, trainer, pl_module):
-        """Stop the epoch's clock."""
-        if trainer.state.fn != "fit":
-            return
-        steps = trainer.datamodule.steps_per_epoch - self._first_step
-        self._images_of_epoch = steps * trainer.datamodule.batch_size
-        self._seconds_of_epoch = time.perf_counter() - self._epoch_start
-        self._images += self._images_of_epoch
-        self._batches_seconds += self._seconds_of_epoch
-
     def on_train_epoch_end(self, trainer, pl_module):
         """Print the epoch's line."""
         m = pl_module.metrics
+        measured = "".join(
+            f"   {split} loss {m[f'{split}/loss']:.3f}  accuracy {m[f'{split}/accuracy']:6.2%}"
+            for split in ("train", "val")
+            if f"{split}/loss" in m
+        )
         self._console.print(
-            f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}"
-            f"   train loss {m['train/loss']:.3f}  accuracy {m['train/accuracy']:6.2%}"
-            f"   val loss {m['val/loss']:.3f}  accuracy {m['val/accuracy']:6.2%}"
+            f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}{measured}"
             f"   {self._images_of_epoch / self._seconds_of_epoch:7,.0f} images/s",
             soft_wrap=True,
         )
@@ -120,6 +115,13 @@ class Progress(pl.Callback):
         """Continue the clocks of the interrupted run."""
         self.train_seconds = state_dict["train_seconds"]
         self._batches_seconds, self._images = state_dict["batches_seconds"], state_dict["images"]
+
+    def _count_epoch(self, data):
+        """Measure the pace of an epoch's batches, without validation."""
+        self._images_of_epoch = (data.steps_per_epoch - self._first_step) * data.batch_size
+        self._seconds_of_epoch = time.perf_counter() - self._epoch_start
+        self._images += self._images_of_epoch
+        self._batches_seconds += self._seconds_of_epoch
 
     def _count(self):
         """Update ``train_seconds``; the clock starts with the first batch."""

@@ -29,13 +29,10 @@ class Records(pl.Callback):
                 logger.log_hyperparams(self.hyperparameters)
 
     def on_test_end(self, trainer, pl_module):
-        """Log the metrics of the tested checkpoint, and the figures."""
+        """Log those metrics of the tested checkpoint that there are, and the figures."""
         m = pl_module.metrics
-        best = {
-            "best/test_accuracy": m["test/accuracy"],
-            "best/val_accuracy": m["val/accuracy"],
-            "best/val_loss": m["val/loss"],
-        }
+        names = ("test/accuracy", "test_time/accuracy", "val/accuracy", "val/loss")
+        best = {f"best/{name.replace('/', '_')}": m[name] for name in names if name in m}
         pictures = sorted(self.folder.glob("figures/*.png"))
         for logger in loggers_with_outcome(trainer):
             logger.log_metrics(best, trainer.global_step)

@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from lecture4.models import layer_rows
 from lecture4.support.console import make_console, make_table
 from lecture4.support.files import write_atomically
 from lecture4.training import figures
@@ -78,9 +79,12 @@ class Results(pl.Callback):
             "status": "completed",
             "test_accuracy": m["test/accuracy"],
             "test_loss": m["test/loss"],
-            "val_accuracy": m["val/accuracy"],
-            "val_loss": m["val/loss"],
+            "test_time": pl_module.test_time,
+            "test_time_accuracy": m.get("test_time/accuracy"),
+            "val_accuracy": m.get("val/accuracy"),
+            "val_loss": m.get("val/loss"),
             "train_seconds": self.progress.train_seconds,
+            "train_flops": train_flops(trainer, pl_module),
             "images_per_second": self.progress.images_per_second,
             "parameters": sum(p.numel() for p in pl_module.model.parameters()),
             "epochs": trainer.fit_loop.epoch_progress.current.completed,
@@ -119,17 +123,40 @@ class Results(pl.Callback):
 
     def _print(self, results: dict) -> None:
         console = make_console()
+        validated = results["val_accuracy"] is not None
+        splits = {"val": "validation", "test": "test"} if validated else {"test": "test"}
         table = make_table()
-        table.add_column("best epoch")
-        for name in ("validation", "test"):
+        table.add_column("best epoch" if validated else "last epoch")
+        for name in splits.values():
             table.add_column(name, justify="right")
-        table.add_row("accuracy", *(f"{results[f'{s}_accuracy']:.2%}" for s in ("val", "test")))
-        table.add_row("loss", *(f"{results[f'{s}_loss']:.4f}" for s in ("val", "test")))
+        table.add_row("accuracy", *(f"{results[f'{s}_accuracy']:.2%}" for s in splits))
+        if (accuracy := results["test_time_accuracy"]) is not None:
+            blank = [""] * validated
+            table.add_row(f"accuracy, {results['test_time']}", *blank, f"{accuracy:.2%}")
+        table.add_row("loss", *(f"{results[f'{s}_loss']:.4f}" for s in splits))
         console.print(table)
+        best = "checkpoints/best.ckpt, " if validated else ""
         console.print(
             f"trained {results['epochs']} epochs in {results['train_seconds']:.1f} s, "
-            f"{results['images_per_second']:,.0f} images/s\n"
-            f"{self.folder}: checkpoints/best.ckpt, checkpoints/last.ckpt, metrics.csv, "
-            f"results.json, figures/",
+            f"{results['images_per_second']:,.0f} images/s, {shown(results['train_flops'])}\n"
+            f"{self.folder}: {best}checkpoints/last.ckpt, metrics.csv, results.json, figures/",
             soft_wrap=True,
         )
+
+
+def train_flops(trainer: pl.Trainer, pl_module: pl.LightningModule) -> int:
+    """FLOPs of training: 2 · 3 · multiply-adds of an image's forward pass · images trained on.
+
+    A multiply-add is two operations, and a backward pass counts as two forward passes, for every
+    convolution and linear layer, frozen or not; nothing else is counted.
+    """
+    data = trainer.datamodule
+    rows = layer_rows(pl_module.model, data.dataset.input_shape)
+    images = trainer.global_step * data.batch_size  # of all processes
+    return 2 * pl_module.passes * sum(row.multiply_adds for row in rows) * images
+
+
+def shown(flops: float) -> str:
+    """As 0.0753 PFLOP, or 1.84 TFLOP below 0.01 PFLOP."""
+    scale, unit = (1e15, "PFLOP") if flops > 1e13 else (1e12, "TFLOP")
+    return f"{flops / scale:.3g} {unit}"

@@ -54,3 +54,21 @@ def test_importance_is_a_bar_for_each_choice_the_largest_on_top():
     assert [bar.get_width() for bar in axes.patches] == [0.75, 0.25]
     assert written(axes) == ["75%", "25%"]
     assert axes.yaxis_inverted()
+
+
+def test_the_frontier_joins_jobs_that_no_cheaper_one_reaches():
+    results = [
+        {"train_seconds": s, "train_flops": f, "test_accuracy": a, "test_time_accuracy": a + 0.25}
+        for s, f, a in [(1.0, 30, 0.25), (2.0, 10, 0.5), (3.0, 20, 0.375)]
+    ]
+    seconds, flops = figures.frontier(results).axes
+    assert [axes.get_xlabel() for axes in (seconds, flops)] == [
+        "seconds of training",
+        "FLOPs of training",
+    ]
+    (line,) = seconds.lines
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([1.0, 2.0], [0.5, 0.75])
+    (line,) = flops.lines
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([10], [0.75])
+    plain = figures.frontier([*results, {**results[0], "test_time_accuracy": None}])
+    assert list(plain.axes[0].lines[0].get_ydata()) == [0.25, 0.5]

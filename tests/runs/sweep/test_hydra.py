@@ -131,6 +131,10 @@ def test_jobs_in_deeper_folders_stand_in_the_table(tmp_path):
             ["hydra.sweeper.refine=optim.lr"],
             "hydra.sweeper.refine=optim.lr needs optim.lr > 0 in every job, not None",
         ),
+        (
+            ["data.val_size=60,0", "optim.lr=1", "hydra.sweeper.refine=optim.lr"],
+            "hydra.sweeper.refine=optim.lr chooses by validation accuracy, so data.val_size=0 is",
+        ),
         (["resume=there"], "resume continues one run"),
     ],
 )

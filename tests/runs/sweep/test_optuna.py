@@ -116,6 +116,7 @@ def test_failed_trials_are_listed_and_replaced(monkeypatch, tmp_path, capsys):
         (["preprocess=none,foo"], "preprocess=foo is unknown; choose one of "),
         (["model.hidden=[8]"], "model.hidden is not a setting of these choices"),
         (["sweep_resume=true"], "sweep_resume=true finds no job in "),
+        (["data.val_size=0"], "sweep=optuna chooses by validation accuracy, so data.val_size=0 is"),
         (["trainer=ddp"], "-m with several processes is not supported"),
     ],
 )

@@ -61,3 +61,29 @@ def test_markdown_keeps_its_columns(tmp_path):
     write_job(tmp_path, "1", ["data.root=c"], val_accuracy=0.4, test_accuracy=0.5)
     lines = report.as_markdown(report.table(jobs.load_jobs(tmp_path), tmp_path)).splitlines()
     assert len({line.replace(r"\|", "").count("|") for line in lines}) == 1
+
+
+def test_without_validation_nothing_is_ranked_and_the_order_is_kept(tmp_path):
+    for n, accuracy in enumerate((0.3, 0.9, 0.6)):
+        results = {"val_accuracy": None, "test_accuracy": accuracy, "train_flops": 10 + n}
+        views = {"test_time": "crops", "test_time_accuracy": accuracy + 0.01}
+        write_job(tmp_path, str(n), [f"optim.lr={n + 1}"], **results, **views)
+    write_job(tmp_path, "3", ["optim.lr=4"], status="failed", reason="diverged")
+    ran = jobs.load_jobs(tmp_path)
+    rows = report.table(ran, tmp_path)
+    assert [(row["path"], row["rank"], row["val accuracy"]) for row in rows] == [
+        (path, "", "") for path in "0123"
+    ]
+    lines = list(csv.DictReader(report.as_csv(ran).splitlines()))
+    assert [line["rank"] for line in lines] == [""] * 4
+    assert [line["test_time_accuracy"] for line in lines] == ["0.31", "0.91", "0.61", ""]
+    assert [line["train_flops"] for line in lines] == ["10", "11", "12", ""]
+    assert report.draw(ran, tmp_path) == ["sweep.png", "frontier.png"]
+
+
+def test_with_and_without_validation_the_first_are_ranked(tmp_path):
+    write_job(tmp_path, "0", ["data.val_size=0"], val_accuracy=None, test_accuracy=0.9)
+    write_job(tmp_path, "1", ["data.val_size=9", "seed=0"], val_accuracy=0.5, test_accuracy=0.5)
+    write_job(tmp_path, "2", ["data.val_size=9", "seed=1"], status="failed", reason="diverged")
+    rows = report.table(jobs.load_jobs(tmp_path), tmp_path)
+    assert [(row["path"], row["rank"]) for row in rows] == [("1 2", "1"), ("0", "")]
