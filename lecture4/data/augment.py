@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import interpolate
 
 from lecture4.data.randomness import mix, uniform
 
@@ -18,13 +19,18 @@ class NoAugment(nn.Module):
 
     def __init__(self, input_shape: Sequence[int], fill: torch.Tensor | float = 0.0):
         super().__init__()
+        self.input_shape = tuple(input_shape)
+
+    def shape_at(self, epoch: int) -> tuple[int, ...]:
+        """Shape of one image in this epoch, counted from 0."""
+        return self.input_shape
 
     def forward(self, images: torch.Tensor, *words: int | torch.Tensor) -> torch.Tensor:
         """(N, ...) -> (N, ...)."""
         return images
 
 
-class Flip(nn.Module):
+class Flip(NoAugment):
     """``flip``: mirror each image left to right with probability 1/2.
 
     Args:
@@ -33,6 +39,9 @@ class Flip(nn.Module):
             fills the border by reflection.
         alternate: mirror each image in every other epoch instead, drawn by (seed, index).
         cutout: side of a square in each image, at a random place, that is set to ``fill``.
+        small_epochs: epochs, from the first, in which images are resized to ``small_side``; a net
+            learns coarse features from fewer pixels, at (small_side / side)² of the arithmetic.
+        small_side: height and width of these images, in pixels.
         fill: broadcasts to (C, H, W), in the images' units; what preprocessing maps to 0.
 
     Raises:
@@ -51,9 +60,11 @@ class Flip(nn.Module):
         crop: int = 0,
         alternate: bool = False,
         cutout: int = 0,
+        small_epochs: int = 0,
+        small_side: int = 24,
         fill: torch.Tensor | float = 0.0,
     ):
-        super().__init__()
+        super().__init__(input_shape)
         if len(input_shape) != 3:
             raise ValueError(
                 f"flips and crops need images (C, H, W), not inputs of shape {tuple(input_shape)}; "
@@ -69,6 +80,7 @@ class Flip(nn.Module):
                 f"cutout={cutout} must be at least 0 and at most the image's side, {side}"
             )
         self.crop, self.alternate, self.cutout = crop, alternate, cutout
+        self.small_epochs, self.small_side = small_epochs, small_side
         self.register_buffer("fill", torch.as_tensor(fill).round(), persistent=False)
 
     def forward(self, images: torch.Tensor, *words: int | torch.Tensor) -> torch.Tensor:
@@ -77,8 +89,8 @@ class Flip(nn.Module):
         Args:
             images: any dtype.
             words: integers that determine the draws, such as seed, epoch and index; at least one
-                is an int64 tensor (N,). Without words, torch's generator draws; ``alternate`` takes
-                seed, epoch and index.
+                is an int64 tensor (N,). Without words, torch's generator draws; ``alternate`` and
+                ``small_epochs`` take seed, epoch and index.
         """
         if not self.training:
             return images
@@ -94,7 +106,17 @@ class Flip(nn.Module):
         if self.alternate:
             mirrored = _alternating(*words, xp=xp)  # type: ignore[arg-type]
         images = self._moved(images, mirrored, down, right, xp)
-        return self._cut(images, *corner, xp=xp) if self.cutout else images
+        if self.cutout:
+            images = self._cut(images, *corner, xp=xp)
+        if len(words) == 3 and words[1] < self.small_epochs:
+            images = _resized(images, self.small_side)
+        return images
+
+    def shape_at(self, epoch: int) -> tuple[int, ...]:
+        """Shape of one image in this epoch, counted from 0."""
+        if epoch >= self.small_epochs:
+            return self.input_shape
+        return self.input_shape[0], self.small_side, self.small_side
 
     def _moved(self, images: torch.Tensor, mirrored, down, right, xp) -> torch.Tensor:
         """Shift and mirror images (N, C, H, W) by one gather."""
@@ -130,3 +152,10 @@ def _alternating(seed: int, epoch: int, index: torch.Tensor, *, xp) -> Any:
     """Which images to mirror, (N, 1): those drawn by (seed, index); in odd epochs the rest."""
     u = uniform(mix(seed, index), 1)
     return ((u.numpy() if xp is np else u) >= 0.5) ^ (epoch % 2 == 1)
+
+
+def _resized(images: torch.Tensor, side: int) -> torch.Tensor:
+    """(N, C, H, W) -> (N, C, side, side), each new pixel a mean of the old ones around it."""
+    given = images if images.device.type == "cpu" else images.float()  # CUDA resizes floats alone
+    small = interpolate(given, size=(side, side), mode="bilinear", antialias=True)
+    return small if images.is_floating_point() else small.round().to(images.dtype)

@@ -165,6 +165,8 @@ class ConvNet(nn.Module):
         """Scores (N, K) of images (N, C, H, W)."""
         x = self.blocks(x.contiguous(memory_format=torch.channels_last))
         if self.pool is not None:
+            if self.pool.kernel_size != x.shape[2:]:  # images of another size than the model's
+                self.pool.kernel_size = tuple(x.shape[2:])
             x = self.pool(x)  # (N, C, H, W) -> (N, C, 1, 1)
         x = self.flatten(x)  # (N, C, H, W) -> (N, D)
         if self.dropout is not None:

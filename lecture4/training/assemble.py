@@ -1,21 +1,27 @@
 """Build a classifier and its data from a configuration."""
 
 import math
+from functools import partial
 from typing import Any
 
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from lecture4.byhand.optim.search import Search
 from lecture4.data.dataset import Dataset
 from lecture4.data.preprocess import Preprocess
 from lecture4.data.views import check_views
 from lecture4.models import ConvNet
+from lecture4.models.layer_table import layer_rows
 from lecture4.training import formulas
 from lecture4.training.classifier import Classifier
+from lecture4.training.cuda_graph import GraphedClassifier
 from lecture4.training.datamodule import DataModule
+from lecture4.training.parameter_groups import parameter_groups
 from lecture4.training.search import SearchClassifier
 
 WHITENED = 5_000  # training images from which model.blocks[0].init=whiten is computed
@@ -40,11 +46,12 @@ def assemble(
     """
     found = formulas.find(cfg.formulas)
     settings = OmegaConf.to_container(cfg.optim, resolve=True)
-    by_kind = {
-        "head_lr": settings.pop("head_lr", None),
-        "bias_lr": settings["lr"] * settings.pop("bias_lr_scale", 1.0),
-        "bias_weight_decay": settings.pop("bias_weight_decay", 0.0),
-    }
+    groups = partial(
+        parameter_groups,
+        head_lr=settings.pop("head_lr", None),
+        bias_lr=settings["lr"] * settings.pop("bias_lr_scale", 1.0),
+        bias_weight_decay=settings.pop("bias_weight_decay", 0.0),
+    )
     optimizer = found.optimizer(**settings)
     penalty = found.penalty(cfg.penalty.kind)
     if dataset is None:
@@ -69,25 +76,44 @@ def assemble(
         some = data.sample(WHITENED, cfg.seed).split(max(1, 2**16 // math.prod(shape)))
         model.fit(preprocess(dataset.train_inputs[index]) for index in some)
     check_views(cfg.test_time, shape)
-    searches = issubclass(optimizer.func, Search)
-    classifier = (SearchClassifier if searches else Classifier)(
+    augment = build("augment", cfg.augment, shape, fill=255 * preprocess.mean)
+    _check_small(augment.shape_at(0), preprocess, model)
+    kind = Classifier
+    if issubclass(optimizer.func, Search):
+        kind = SearchClassifier
+    elif cfg.trainer.cuda_graph:
+        kind = GraphedClassifier
+    classifier = kind(
         model=model,
         preprocess=preprocess,
-        augment=build("augment", cfg.augment, shape, fill=255 * preprocess.mean),
+        augment=augment,
         class_names=dataset.class_names,
         optimizer=optimizer,
+        groups=groups,
         schedule=build("schedule", cfg.schedule),
         formulas=found,
         penalty=penalty,
         penalty_strength=cfg.penalty.strength,
         label_smoothing=cfg.label_smoothing,
         gradient_clip_val=cfg.trainer.gradient_clip_val,
-        **by_kind,
         average=build("average", cfg.average, model),
         test_time=cfg.test_time,
         seed=cfg.seed,
     )
     return classifier, data
+
+
+def _check_small(shape: tuple[int, ...], preprocess: Preprocess, model: nn.Module) -> None:
+    """Refuse images of the first epochs that preprocessing or model cannot take."""
+    try:
+        preprocess(torch.zeros(1, *shape))
+        layer_rows(model, shape)
+    except RuntimeError as error:
+        raise ValueError(
+            f"augment.small_side={shape[-1]}: the first epochs have images of shape {shape}, and "
+            f"preprocess or model takes only those of the dataset; use model=convnet with "
+            f"model.head=global or max, and a preprocess of channels"
+        ) from error
 
 
 def hyperparameters(cfg: DictConfig) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Classifier(pl.LightningModule):
         class_names: of the K classes.
         optimizer: parameter groups -> optimizer.
         schedule: (optimizer, total number of steps) -> scheduler, stepped after each batch.
-        head_lr, bias_lr, bias_weight_decay: of parameters by kind, see ``parameter_groups``.
+        groups: model -> parameter groups.
         average: of the weights along the run; the mean is what is validated, tested and saved to
             predict. None for the weights themselves.
         formulas: torch's or byhand's; its cross-entropy is used.
@@ -67,9 +67,7 @@ class Classifier(pl.LightningModule):
         penalty_strength: float = 0.0,
         label_smoothing: float = 0.0,
         gradient_clip_val: float | None = None,
-        head_lr: float | None = None,
-        bias_lr: float | None = None,
-        bias_weight_decay: float = 0.0,
+        groups: Callable[[nn.Module], list[dict]] = parameter_groups,
         average: NoAverage | None = None,
         test_time: str = "none",
         seed: int = 0,
@@ -77,14 +75,12 @@ class Classifier(pl.LightningModule):
         super().__init__()
         self.model, self.preprocess, self.augment = model, preprocess, augment
         self.class_names = class_names
-        self.optimizer, self.schedule = optimizer, schedule
+        self.optimizer, self.groups, self.schedule = optimizer, groups, schedule
         self.formulas = formulas
         self.penalty, self.penalty_strength = penalty, penalty_strength
         self.cross_entropy = formulas.nn.CrossEntropyLoss()
         self.smoothed = formulas.nn.CrossEntropyLoss(label_smoothing=label_smoothing)
         self.gradient_clip_val = gradient_clip_val
-        self.head_lr, self.bias_lr = head_lr, bias_lr
-        self.bias_weight_decay = bias_weight_decay
         self.average = average or NoAverage(model)
         self.test_time = test_time
         self.seed = seed
@@ -252,7 +248,6 @@ class Classifier(pl.LightningModule):
         raise FloatingPointError(
             f"the {name} became {value} at step {step} (epoch {self.current_epoch + 1}); try a "
             f"smaller optim.lr than {group.get('initial_lr', group['lr']):.3g}"
-            + (f", or optim.head_lr than {self.head_lr:.3g}" if self.head_lr else "")
         )
 
     def _write(self, row: dict[str, float]) -> None:
@@ -269,13 +264,7 @@ class Classifier(pl.LightningModule):
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """The optimizer of ``model``, this one or a copy."""
-        groups = parameter_groups(
-            model,
-            head_lr=self.head_lr,
-            bias_lr=self.bias_lr,
-            bias_weight_decay=self.bias_weight_decay,
-        )
-        return self.optimizer(groups)
+        return self.optimizer(self.groups(model))
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Add the classifier's description, and the training record to resume within an epoch.

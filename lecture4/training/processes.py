@@ -25,7 +25,8 @@ def check_processes(cfg: DictConfig) -> None:
 
     Raises:
         ValueError: torchrun started several processes of a run in one process, or
-            ``sync_batchnorm`` is set without GPUs or with formulas by hand.
+            ``sync_batchnorm`` is set without GPUs or with formulas by hand, or ``cuda_graph``
+            without a GPU or with several processes.
     """
     started = started_by_torchrun()
     if started > 1 and not in_several_processes(cfg):
@@ -40,6 +41,13 @@ def check_processes(cfg: DictConfig) -> None:
             raise ValueError("trainer.sync_batchnorm=true needs GPUs; torch has no CPU version")
         if cfg.formulas != "torch":
             raise ValueError("trainer.sync_batchnorm=true needs formulas=torch")
+    if cfg.trainer.cuda_graph:
+        import torch
+
+        if cfg.trainer.accelerator == "cpu" or not torch.cuda.is_available():
+            raise ValueError("trainer.cuda_graph=true needs a CUDA GPU")
+        if in_several_processes(cfg):
+            raise ValueError("trainer.cuda_graph=true needs trainer.devices=1, without ddp")
 
 
 def in_several_processes(cfg: DictConfig) -> bool:

@@ -82,6 +82,8 @@ def _check_search(cfg: DictConfig) -> None:
         )
     if cfg.trainer.get("gradient_clip_val"):
         raise ValueError(f"{choice} has no gradient to clip; omit trainer.gradient_clip_val")
+    if cfg.trainer.cuda_graph:
+        raise ValueError(f"{choice} has no gradient to record; omit trainer.cuda_graph")
     if "decay" in cfg.average:
         raise ValueError(f"{choice} keeps the best weights and averages none; use average=none")
 
@@ -197,6 +199,8 @@ ACCEPTED: dict[str, Rule] = {
     "model.dropout": FRACTION,
     "augment.crop": _at_least(0),
     "augment.cutout": _at_least(0),
+    "augment.small_epochs": _at_least(0),
+    "augment.small_side": _at_least(1),
     "trainer.max_epochs": _at_least(1),
     "trainer.accelerator": (
         lambda v: v in ("auto", "cpu", "gpu", "cuda"),

@@ -12,7 +12,7 @@ from lecture4.support.private import has_amx_tiles
 from lecture4.training import callbacks
 
 # settings of conf/trainer that train.py and the training step apply themselves
-NOT_LIGHTNINGS = ("compile", "gradient_clip_val")
+NOT_LIGHTNINGS = ("compile", "cuda_graph", "gradient_clip_val")
 
 
 def make_trainer(

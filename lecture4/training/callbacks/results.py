@@ -151,9 +151,13 @@ def train_flops(trainer: pl.Trainer, pl_module: pl.LightningModule) -> int:
     convolution and linear layer, frozen or not; nothing else is counted.
     """
     data = trainer.datamodule
-    rows = layer_rows(pl_module.model, data.dataset.input_shape)
-    images = trainer.global_step * data.batch_size  # of all processes
-    return 2 * pl_module.passes * sum(row.multiply_adds for row in rows) * images
+    counts = {  # multiply-adds of an image, by its shape
+        shape: sum(row.multiply_adds for row in layer_rows(pl_module.model, shape))
+        for shape in set(map(pl_module.augment.shape_at, range(trainer.max_epochs)))
+    }
+    epochs = (step // data.steps_per_epoch for step in range(trainer.global_step))
+    of_steps = sum(counts[pl_module.augment.shape_at(epoch)] for epoch in epochs)
+    return 2 * pl_module.passes * of_steps * data.batch_size  # of all processes
 
 
 def shown(flops: float) -> str:
