@@ -18,10 +18,10 @@ run() { # NAME ARGUMENT…
         tail -n 3 "$out/$name.log"
 }
 
-run "convnet" seed=0,1 model=convnet
-run "convnet, cuda_graph" seed=0,1,2 model=convnet trainer.cuda_graph=true
-run "fast94" seed=0,1,2 experiment=fast94 trainer.precision=bf16-mixed
-run "fast94, compile" seed=0,1,2 experiment=fast94 trainer.precision=bf16-mixed trainer.compile=true
+run convnet seed=0,1 model=convnet
+run convnet-cuda_graph seed=0,1,2 model=convnet trainer.cuda_graph=true
+run fast94 seed=0,1,2 experiment=fast94 trainer.precision=bf16-mixed
+run fast94-compile seed=0,1,2 experiment=fast94 trainer.precision=bf16-mixed trainer.compile=true
 
 python3 - "$out" <<'END'
 import json, pathlib, statistics, sys
