@@ -193,6 +193,7 @@ def test_no_step_of_a_chunk_waits_for_the_device(name, optimizer, monkeypatch):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")  # a prototype of torch
 @FORMULAS
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam", "Muon"])
 def test_no_step_of_a_chunk_waits_for_the_gpu(name, optimizer, monkeypatch):
@@ -204,8 +205,8 @@ def test_no_step_of_a_chunk_waits_for_the_gpu(name, optimizer, monkeypatch):
     with_optimizer(module).training_step(chunk)  # the first steps choose kernels
     ended = []
     monkeypatch.setattr(module, "end_chunk", lambda: ended.append(module.record.steps))
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         module.training_step(chunk)
     finally:
         torch.cuda.set_sync_debug_mode("default")
