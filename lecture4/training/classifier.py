@@ -92,7 +92,8 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batches: list[Batch]) -> None:
         """Gradient descent, batch by batch: w ← w − η ∂L/∂w."""
-        optimizer, schedule, epoch = self.optimizers(), self.lr_schedulers(), self.current_epoch
+        optimizer, schedule, average = self.optimizers(), self.lr_schedulers(), self.average
+        epoch, model = self.current_epoch, self.model
         for inputs, labels, index in batches:
             self.seed_step(epoch)
             scores = self(self.augment(inputs, self.seed, epoch, index))
@@ -103,7 +104,7 @@ class Classifier(pl.LightningModule):
                 nn.utils.clip_grad_norm_(self.parameters(), self.gradient_clip_val)
             optimizer.step()  # w ← w − η ∂L/∂w
             schedule.step()  # η of the next step
-            self.average.step(self.model, schedule.last_epoch)  # w̄ ← d w̄ + (1 − d) w
+            average.step(model, schedule.last_epoch)  # w̄ ← d w̄ + (1 − d) w
             self.keep(loss, scores, labels)
         self.end_chunk()
 

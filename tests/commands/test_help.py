@@ -70,6 +70,7 @@ def test_a_star_marks_what_a_plain_run_takes(columns):
         "onecycle",
         "flip_crop",
         "channel_standardize",
+        "none",  # average
         "default",
         "grid",
     ]

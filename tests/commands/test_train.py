@@ -77,7 +77,7 @@ BAD_INPUT = {
     ),
     "unknown optim": (
         lambda d: ["optim=sdg"],
-        ["optim=sdg is unknown; choose one of adam, adamw, random_local_search"],
+        ["optim=sdg is unknown; choose one of adam, adamw, muon, random_local_search"],
     ),
     "unknown formulas": (
         lambda d: [*SHAPES, "formulas=foo"],
@@ -128,6 +128,10 @@ BAD_INPUT = {
         lambda d: [*SHAPES, "optim=random_search", "trainer.gradient_clip_val=1"],
         ["optim=random_search has no gradient to clip"],
     ),
+    "search with a mean of weights": (
+        lambda d: [*SHAPES, "optim=random_search", "average=ema"],
+        ["optim=random_search keeps the best weights", "use average=none"],
+    ),
     "search in several processes": (
         lambda d: [*SHAPES, "optim=random_search", "trainer.devices=2"],
         ["optim=random_search runs in one process"],
@@ -138,6 +142,10 @@ BAD_INPUT = {
     ),
     "directory not writable": (lambda d: ["hydra.run.dir=/proc/nowhere"], ["/proc/nowhere"]),
     "diverged": (lambda d: [*SHAPES, "optim.lr=1e38"], ["at step ", "try a smaller optim.lr"]),
+    "diverged by its head": (
+        lambda d: [*SHAPES, "optim.head_lr=1e38"],
+        ["at step ", "try a smaller optim.lr than 0.003, or optim.head_lr than 1e+38"],
+    ),
 }  # fmt: skip
 BY_PROCESS = ("no CIFAR-10, no source", "unknown model")
 if importlib.util.find_spec("wandb") is None:

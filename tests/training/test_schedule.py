@@ -78,6 +78,10 @@ def test_onecycle_whose_peak_is_between_two_steps():
     assert eta[10] == 0
 
 
+def test_onecycle_without_warmup_is_a_straight_line_down():
+    assert ours("onecycle", 8, warmup=0.0) == pytest.approx([0.4 * (1 - t / 8) for t in range(9)])
+
+
 @pytest.mark.parametrize("warmup", [0.0, 1.0])
 def test_onecycle_without_one_of_its_sides(warmup):
     eta = ours("onecycle", 20, warmup=warmup)
