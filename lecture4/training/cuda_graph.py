@@ -7,7 +7,6 @@ The numbers stay the same.
 Source: https://docs.pytorch.org/docs/stable/notes/cuda.html, "CUDA Graphs".
 """
 
-
 import torch
 from torch import nn
 
