@@ -48,6 +48,7 @@ TESTS_WITHOUT_MODULE = {
     "tests/models/test_gradients_on_paper.py": "gradients of whole nets",
     "tests/runs/sweep/test_grid.py": "hydra_plugins/lecture4_grid.py",
     "tests/runs/sweep/test_optuna.py": "hydra_plugins/lecture4_optuna.py",
+    "tests/runs/test_without_validation.py": "data.val_size=0 from the command line on",
     "tests/training/test_learning.py": "each model learns",
 }
 Sources = dict[str, str]  # text of each file, by its path below the root

@@ -1,10 +1,11 @@
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from lecture4.data.augment import Flip, NoAugment
+from lecture4.data.augment import Flip, NoAugment, _alternating
 from lecture4.data.randomness import mix
 
 SHAPE = (3, 8, 6)
@@ -227,3 +228,16 @@ def test_cutout_leaves_the_rest_as_it_was():
 def test_refuses_a_square_that_cannot_be(cutout):
     with pytest.raises(ValueError, match=f"cutout={cutout} must be at least 0 and at most .* 6"):
         Flip(SHAPE, cutout=cutout)
+
+
+def test_torch_computes_what_numpy_does():
+    """On a GPU torch places the pixels, on the CPU NumPy."""
+    images, augment = random_images(50), Flip(SHAPE, 2, alternate=True, cutout=3, fill=9.0)
+    u = torch.rand(5, 50, 1, dtype=torch.float64)
+    made = []
+    for xp, (_, *drawn) in ((torch, u), (np, u.numpy())):
+        mirrored = _alternating(3, 1, torch.arange(50), xp=xp)
+        moved = augment._moved(images, mirrored, *drawn[:2], xp)
+        made.append(augment._cut(moved, *drawn[2:], xp=xp))
+    assert torch.equal(*made)
+    assert (made[0] == 9).flatten(1).sum(1).min() >= 3 * 3 * 3

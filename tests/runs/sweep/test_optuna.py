@@ -75,7 +75,10 @@ def test_trials_with_a_bad_learning_rate_are_pruned(pruned):
     assert statuses == ["completed"] * (7 - len(stopped)) + ["pruned"] * len(stopped)
     assert told.count("pruned: validation accuracy") == len(stopped)
     assert "runs the rest" not in told
-    assert told.splitlines()[-1] == f"{folder}: sweep.csv, sweep.md, sweep.png, importance.png"
+    assert (
+        told.splitlines()[-1]
+        == f"{folder}: sweep.csv, sweep.md, sweep.png, frontier.png, importance.png"
+    )
 
 
 def test_the_same_command_finds_nothing_left_and_lists_what_others_train(pruned, monkeypatch):
