@@ -242,6 +242,21 @@ def test_the_mean_of_the_weights_is_validated_and_left_in_the_model(dataset, kin
     assert not torch.equal(theirs.scores.weight, ours.scores.weight)
 
 
+def test_a_checkpoint_holds_the_mean_that_was_validated(job, monkeypatch):
+    validated, work = {}, Classifier.validation_step
+
+    def watch(self, batch):
+        validated.update(copy.deepcopy(self.model.state_dict()))
+        work(self, batch)
+
+    monkeypatch.setattr(Classifier, "validation_step", watch)
+    words = ["model=mlp", "model.hidden=[8]", "average=ema", "average.every=1"]
+    _, folder = job(*words, "data.batch_size=20", "trainer.max_epochs=1")
+    state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(state[f"model.{name}"], w) for name, w in validated.items())
+    assert not torch.equal(state["model.scores.weight"], state["average.scores/weight"])
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_step(value):
     module = with_optimizer(classifier(optimizer=partial(torch.optim.SGD, lr=0.25)))
