@@ -26,6 +26,8 @@ import math
 
 from torch import nn
 
+from lecture4.byhand.functional._torch_options import check_tensor
+
 SCHEMES = ("xavier", "he", "small", "large", "pytorch")
 
 
@@ -57,9 +59,10 @@ def initialize_(layer: nn.Linear | nn.Conv2d, scheme: str, gain: float = 1.0) ->
         gain: of the activation that follows the layer; 1 for scores, which none follows.
 
     Raises:
-        ValueError: ``scheme`` is unknown.
+        ValueError: ``scheme`` is unknown, or the weight is not of floats.
     """
-    if scheme == "pytorch":
+    check_tensor("initialize_", "weight", layer.weight)
+    if scheme == "pytorch" or not layer.weight.numel():
         return
     outputs, *filter_shape = layer.weight.shape  # (K, D), or (O, C, F_h, F_w)
     fan_in = math.prod(filter_shape)  # terms in the sum of one output

@@ -14,8 +14,11 @@ import torch
 from torch.autograd import Function
 
 from lecture4.byhand.functional._torch_options import (
+    FLOATS,
+    INTEGERS,
     at_least_float32,
     supports_only,
+    takes,
     to_autocast,
 )
 from lecture4.byhand.functional.windows import Size, Windows, memory_format
@@ -64,6 +67,7 @@ class _Conv2d(Function):
         return dx, dweight, dbias, None
 
 
+@takes(input=FLOATS + INTEGERS, weight=FLOATS + INTEGERS, bias=FLOATS + INTEGERS)
 @supports_only(groups=1)
 def conv2d(
     input: torch.Tensor,
@@ -94,13 +98,14 @@ def conv2d(
         Maps (N, O, H', W') with H' = ⌊(H + 2P − D(F − 1) − 1)/S⌋ + 1, see ``output_size``.
 
     Raises:
-        ValueError: shapes do not fit each other, or a setting is out of range or not supported.
+        ValueError: shapes or dtypes do not fit each other, or a setting is out of range or not
+            supported.
     """
     _check_shapes(input, weight, bias)
     if input.ndim == 3:
         return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation).squeeze(0)
     windows = Windows.over(input.shape[2:], tuple(weight.shape[2:]), stride, padding, dilation)
-    return _Conv2d.apply(*to_autocast(input, weight, bias), windows)
+    return _Conv2d.apply(*to_autocast("conv2d", input, weight, bias), windows)
 
 
 def _check_shapes(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> None:

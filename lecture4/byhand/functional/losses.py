@@ -12,12 +12,15 @@ import torch
 from torch.autograd import Function
 
 from lecture4.byhand.functional._torch_options import (
+    FLOATS,
+    at_least_float32,
     check_class_weights,
     class_dim,
     class_indices,
     holds_probabilities,
+    loss_dtype,
     supports_only,
-    to_float32,
+    takes,
 )
 from lecture4.byhand.functional.scores import log_probabilities
 
@@ -59,6 +62,7 @@ class _Sum(Function):
         return dl.expand(ctx.shape), None
 
 
+@takes(input=FLOATS, weight=FLOATS)
 @supports_only(size_average=None, reduce=None)
 def cross_entropy(
     input: torch.Tensor,
@@ -76,8 +80,8 @@ def cross_entropy(
 
     Args:
         input: scores s (K,), (N, K) or (N, K, d₁, ...).
-        target: class indices, int64 (), (N,) or (N, d₁, ...); or probabilities y, shaped as
-            ``input``.
+        target: class indices, int64 or uint8 (), (N,) or (N, d₁, ...); or probabilities y, shaped
+            as ``input``.
         weight: of each class, (K,): yₖ counts wₖ times.
         size_average: deprecated in torch, refused here.
         ignore_index: targets of this index have no loss, and do not count in the mean.
@@ -87,14 +91,16 @@ def cross_entropy(
         label_smoothing: α; y becomes (1 − α) y + α/K.
 
     Raises:
-        ValueError: shapes do not fit each other, or an argument is out of range.
+        ValueError: shapes or dtypes do not fit each other, or an argument is out of range.
         IndexError: a target on the CPU is not a class.
 
     Source: the lecture, as above; smoothing: Szegedy et al. 2016, arXiv:1512.00567, section 7.
     """
-    s, dim = to_float32(input), class_dim(input)
+    if weight is not None:
+        check_class_weights("cross_entropy", weight, input)
+    dtype, s = loss_dtype(input, target), at_least_float32(input)
     y, n = _distributions(s, target, weight, ignore_index, label_smoothing)
-    return _reduced(_CrossEntropy.apply(s, y, dim), n, reduction)
+    return _reduced(_CrossEntropy.apply(s, y, class_dim(s)), n, reduction).to(dtype)
 
 
 def _distributions(s, target, weight, ignore_index, alpha) -> tuple[torch.Tensor, torch.Tensor]:
@@ -110,11 +116,10 @@ def _distributions(s, target, weight, ignore_index, alpha) -> tuple[torch.Tensor
     else:
         index, counted = class_indices("cross_entropy", s, target, ignore_index)
         y = torch.zeros_like(s).scatter_(dim, index.unsqueeze(dim), 1)
-        n = _counts("cross_entropy", s, index, counted, weight).sum()
+        n = _counts(index, counted, weight).sum()
     y = (1 - alpha) * y + alpha / max(s.shape[dim], 1)
     if weight is not None:
-        check_class_weights("cross_entropy", weight, s)
-        weight = weight.view([-1 if d == dim else 1 for d in range(s.ndim)])
+        weight = weight.to(y.dtype).view([-1 if d == dim else 1 for d in range(s.ndim)])
         y = torch.where(y == 0, 0, y * weight)  # the weight of an absent class may be ∞
     return y if counted is None else y * counted.unsqueeze(dim), n
 
@@ -136,6 +141,7 @@ class _NegativeLogLikelihood(Function):
         return dlog_p.scatter(ctx.dim, index, (-c * dl).unsqueeze(ctx.dim)), None, None, None
 
 
+@takes(input=FLOATS, weight=FLOATS)
 @supports_only(size_average=None, reduce=None)
 def nll_loss(
     input: torch.Tensor,
@@ -151,19 +157,18 @@ def nll_loss(
     Twin of ``torch.nn.functional.nll_loss``; ``input`` holds log p, (K,), (N, K) or (N, K, d₁, …).
     Other arguments and errors as for ``cross_entropy`` with class indices.
     """
-    log_p, dim = to_float32(input), class_dim(input)
+    if weight is not None:
+        check_class_weights("nll_loss", weight, input)
+    dtype, log_p, dim = loss_dtype(input), at_least_float32(input), class_dim(input)
     index, counted = class_indices("nll_loss", log_p, target, ignore_index)
-    counts = _counts("nll_loss", log_p, index, counted, weight)
+    counts = _counts(index, counted, weight)
     losses = _NegativeLogLikelihood.apply(log_p, index.unsqueeze(dim), counts.to(log_p.dtype), dim)
-    return _reduced(losses, counts.sum(), reduction)
+    return _reduced(losses, counts.sum(), reduction).to(dtype)
 
 
-def _counts(operation, scores, index, counted, weight) -> torch.Tensor:
+def _counts(index, counted, weight) -> torch.Tensor:
     """How much each target counts: the weight of its class, and 0 if it is ignored."""
-    if weight is None:
-        return counted
-    check_class_weights(operation, weight, scores)
-    return weight[index] * counted
+    return counted if weight is None else at_least_float32(weight)[index] * counted
 
 
 def _reduced(losses: torch.Tensor, n: torch.Tensor, reduction: str) -> torch.Tensor:
