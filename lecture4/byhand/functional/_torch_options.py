@@ -235,15 +235,19 @@ def class_indices(
     return torch.where(counted, target, 0), counted
 
 
-def check_class_weights(operation: str, weight: torch.Tensor, scores: torch.Tensor) -> None:
-    """Check the weight of each class.
+def check_classes(operation: str, scores: torch.Tensor, weight: torch.Tensor | None) -> None:
+    """Check that there are classes, and the weight of each one.
 
     Raises:
-        ValueError: the weight is not of shape (K,) and of the scores' dtype, or requires a
-            gradient.
+        ValueError: there are none, or the weight is not of shape (K,) and of the scores' dtype, or
+            it requires a gradient.
     """
-    check_same_dtype(operation, input=to_float32(scores), weight=to_float32(weight))
     classes = scores.shape[class_dim(scores)] if scores.ndim else 0
+    if scores.ndim and not classes:
+        raise ValueError(f"{operation} needs a class at least, not scores {tuple(scores.shape)}")
+    if weight is None:
+        return
+    check_same_dtype(operation, input=to_float32(scores), weight=to_float32(weight))
     if weight.shape != (classes,):
         raise ValueError(
             f"{operation} of scores {tuple(scores.shape)} takes a weight of shape "

@@ -110,11 +110,12 @@ def conv2d(
 
 def _check_shapes(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
     fits = input.ndim in (3, 4) and weight.ndim == 4 and input.shape[-3] == weight.shape[1]
+    fits = fits and 0 not in weight.shape[:2]
     if not fits or (bias is not None and bias.shape != weight.shape[:1]):
         raise ValueError(
             f"conv2d takes input (N, C, H, W) or (C, H, W), weight (O, C, F, F) and bias (O,) or "
-            f"None, not input {tuple(input.shape)}, weight {tuple(weight.shape)} and bias "
-            f"{None if bias is None else tuple(bias.shape)}"
+            f"None with C, O ≥ 1, not input {tuple(input.shape)}, weight {tuple(weight.shape)} and "
+            f"bias {None if bias is None else tuple(bias.shape)}"
         )
 
 
@@ -158,7 +159,7 @@ def _parts(
     """A few images of x at a time, (N, C, H, W), and their places in z, (N, H', W', O)."""
     per_image = prod(windows.size) * prod(windows.kernel_size) * x.shape[1]
     n = max(1, AT_ONCE // max(1, per_image))
-    yield from zip(x.split(n), z.permute(0, 2, 3, 1).split(n), strict=True)
+    return zip(x.split(n), z.permute(0, 2, 3, 1).split(n), strict=True)
 
 
 def _empty_maps(x: torch.Tensor, channels: int, windows: Windows) -> torch.Tensor:

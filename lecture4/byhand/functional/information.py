@@ -97,8 +97,8 @@ def _check(operation: str, base: float, **distributions: torch.Tensor) -> None:
         negative = floats and found(p < 0)
         if not floats or negative:
             raise ValueError(
-                f"{operation}: {name} must hold probabilities along its last dimension, floats ≥ 0, "
-                f"not {p.dtype} of shape {tuple(p.shape)}"
+                f"{operation}: {name} must hold probabilities along its last dimension, floats "
+                f"≥ 0, not {p.dtype} of shape {tuple(p.shape)}"
                 + (f" with {p.min():g}" if negative else "")
             )
     shapes = [tuple(p.shape) for p in distributions.values()]

@@ -7,7 +7,7 @@ Source: the lecture, "Pooling layer".
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch.autograd import Function
@@ -104,15 +104,13 @@ def _largest(x: torch.Tensor, windows: Windows) -> torch.Tensor:
     return y
 
 
-def _maxima(
-    x: torch.Tensor, y: torch.Tensor, windows: Windows
-) -> Iterator[tuple[tuple, torch.Tensor]]:
+def _maxima(x: torch.Tensor, y: torch.Tensor, windows: Windows) -> list[tuple[tuple, torch.Tensor]]:
     """Each cell of the windows, and where it is the maximum; then from the last where it is NaN."""
     cells = [pixels for _, _, pixels in windows.cells()]
     padded = windows.padded(x, math.nan)  # NaN equals nothing
-    yield from ((pixels, padded[pixels] == y) for pixels in cells)
+    equal = [(pixels, padded[pixels] == y) for pixels in cells]
     padded = windows.padded(x)
-    yield from ((pixels, padded[pixels].isnan()) for pixels in reversed(cells))
+    return equal + [(pixels, padded[pixels].isnan()) for pixels in reversed(cells)]
 
 
 def _shared_by_products(
@@ -206,9 +204,9 @@ def _cell_counts(windows: Windows, count_include_pad: bool, like: torch.Tensor) 
 
 
 def _windows(operation, input, kernel_size, stride, padding, dilation, ceil_mode) -> Windows:
-    if input.ndim != 4:
+    if input.ndim != 4 or input.shape[1] == 0:
         raise ValueError(
-            f"{operation} takes maps (N, C, H, W) or (C, H, W), not {tuple(input.shape)}"
+            f"{operation} takes maps (N, C, H, W) or (C, H, W) with C ≥ 1, not {tuple(input.shape)}"
         )
     if isinstance(stride, Sequence) and not stride:  # torch's own way to leave it out
         stride = None
