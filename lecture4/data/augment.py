@@ -1,9 +1,11 @@
 """Data augmentation: random changes of training images that keep their class.
 
-Each is an ``nn.Module`` on batches, on the batch's device, with a draw for each image.
+Each is an ``nn.Module`` on batches, on the batch's device, with a draw for each image. Pixels are
+moved and never changed, so images may be of any dtype and range.
 """
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -43,7 +45,8 @@ class Flip(nn.Module):
                 f"flips and crops need images (C, H, W), not inputs of shape {tuple(input_shape)}; "
                 f"use augment=none"
             )
-        if not 0 <= crop < min(input_shape[1:]):
+        whole = isinstance(crop, Integral) and not isinstance(crop, bool)
+        if not (whole and 0 <= crop < min(input_shape[1:])):
             raise ValueError(
                 f"crop={crop} must be at least 0 and less than the image's side, "
                 f"{min(input_shape[1:])}"
@@ -57,9 +60,14 @@ class Flip(nn.Module):
             images: any dtype.
             words: integers that determine the draws, such as seed, epoch and index; at least one
                 is an int64 tensor (N,). Without words, torch's generator draws.
+
+        Raises:
+            ValueError: the images are not a batch, or too small for the crop; or the words do not
+                give each image a draw.
         """
         if not self.training:
             return images
+        self._check(images, words)
         n, channels, height, width = images.shape
         if not words:
             words = (torch.randint(2**62, (n,), device=images.device),)
@@ -76,6 +84,20 @@ class Flip(nn.Module):
         # (N, H, W) -> (N, C, H·W)
         source = source.view(n, 1, height * width).expand(-1, channels, -1)
         return images.flatten(2).gather(2, source).view_as(images)
+
+    def _check(self, images: torch.Tensor, words: tuple) -> None:
+        if images.ndim != 4 or self.crop >= min(images.shape[2:]):
+            raise ValueError(
+                f"Flip with crop={self.crop} takes images (N, C, H, W) larger than the crop, not "
+                f"{tuple(images.shape)}"
+            )
+        of_images = [word for word in words if isinstance(word, torch.Tensor)]
+        shapes = [word.shape for word in of_images if word.dtype == torch.int64]
+        if words and (len(shapes) != len(of_images) or images.shape[:1] not in shapes):
+            raise ValueError(
+                f"a draw for each of {len(images)} images needs an int64 tensor of shape "
+                f"({len(images)},), and no tensor of another dtype"
+            )
 
     def _shifted(self, places, u, xp):
         """Places (side,) and uniform numbers (N, 1) -> (N, side): where each place comes from."""

@@ -40,7 +40,7 @@ def entropy(p: torch.Tensor, base: float = math.e) -> torch.Tensor:
         ValueError: p is not of floats, has a negative number (on the CPU), or the base is not > 1.
     """
     _check("entropy", base, p=p)
-    return _in_units_of(base, _CrossEntropy, p, p)
+    return _in_units_of(base, _CrossEntropy, p, p.view_as(p))  # torch.compile takes no p twice
 
 
 def cross_entropy(p: torch.Tensor, q: torch.Tensor, base: float = math.e) -> torch.Tensor:
