@@ -51,6 +51,8 @@ import torch
 from torch import nn
 from torch.nn.functional import unfold
 
+from lecture4.byhand.functional._torch_options import check_tensor
+
 OF_FILTERS = ("dirac", "whiten")  # schemes of convolutions alone
 SCHEMES = ("xavier", "he", "small", "large", "orthogonal", "pytorch", *OF_FILTERS)
 
@@ -83,9 +85,10 @@ def initialize_(layer: nn.Linear | nn.Conv2d, scheme: str, gain: float = 1.0) ->
         gain: of the activation that follows the layer; 1 for scores, which none follows.
 
     Raises:
-        ValueError: ``scheme`` is unknown or does not fit the layer.
+        ValueError: ``scheme`` is unknown or does not fit the layer, or its weight is not of floats.
     """
-    if scheme == "pytorch":
+    check_tensor("initialize_", "weight", layer.weight)
+    if scheme == "pytorch" or not layer.weight.numel():
         return
     if scheme in OF_FILTERS and not isinstance(layer, nn.Conv2d):
         raise ValueError(

@@ -16,6 +16,7 @@ from torch import nn
 from torch.func import functional_call
 
 from lecture4.byhand import nn as byhand_nn
+from lecture4.byhand.functional._torch_options import check_tensor
 
 
 def gradient(
@@ -29,9 +30,10 @@ def gradient(
         h: step.
 
     Raises:
-        ValueError: x is not of floats, or h is not positive.
+        ValueError: x is not of floats, h is not positive, or x ± h rounds to the same numbers, as
+            in float16 with the default h.
     """
-    _require(x, h)
+    _require("gradient", x, h)
     slopes = []
     for i in range(x.numel()):
         e = torch.zeros(x.numel(), dtype=x.dtype, device=x.device)
@@ -50,15 +52,20 @@ def slope(
 
     Two evaluations of f for x of any size; arguments and errors as for ``gradient``.
     """
-    _require(x, h)
+    _require("slope", x, h)
     with torch.no_grad():
-        return (float(f(x + h * direction)) - float(f(x - h * direction))) / (2 * h)
+        ahead, behind = x + h * direction, x - h * direction
+        if torch.equal(ahead, behind) and torch.as_tensor(direction).any():
+            raise ValueError(
+                f"h={h} is lost in rounding, as x ± h rounds to the same numbers in {x.dtype}; use "
+                f"a larger h or float64"
+            )
+        return (float(f(ahead)) - float(f(behind))) / (2 * h)
 
 
-def _require(x: torch.Tensor, h: float) -> None:
-    if not x.is_floating_point():
-        raise ValueError(f"a derivative needs floats, and x is {x.dtype}")
-    if not h > 0:
+def _require(operation: str, x: torch.Tensor, h: float) -> None:
+    check_tensor(operation, "x", x)
+    if not 0 < h < math.inf:
         raise ValueError(f"h={h} must be a number > 0")
 
 
@@ -66,9 +73,16 @@ def relative_error(a: torch.Tensor, b: torch.Tensor, floor: float = 0.0) -> floa
     """max |a − b| / max |b|; 0 where both are zero, ∞ where b alone is, NaN where one is.
 
     A max |b| below ``floor`` is replaced by it.
+
+    Raises:
+        ValueError: a and b have different shapes.
     """
+    if a.shape != b.shape:
+        raise ValueError(f"relative_error compares tensors of one shape, not {a.shape}, {b.shape}")
     if not a.numel():
         return 0.0
+    # in float64 no difference of whole numbers or float16 overflows
+    a, b = (t if t.is_complex() else t.double() for t in (a, b))
     difference, size = (a - b).abs().max().item(), max(b.abs().max().item(), floor)
     return difference / size if size else difference * math.inf if difference else 0.0
 

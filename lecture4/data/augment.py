@@ -1,9 +1,11 @@
 """Data augmentation: random changes of training images that keep their class.
 
-Each is an ``nn.Module`` on batches, on the batch's device, with a draw for each image.
+Each is an ``nn.Module`` on batches, on the batch's device, with a draw for each image. Pixels are
+moved and never changed, so images may be of any dtype and range.
 """
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -71,11 +73,11 @@ class Flip(NoAugment):
                 f"use augment=none"
             )
         side = min(input_shape[1:])
-        if not 0 <= crop < side:
+        if not (_is_whole(crop) and 0 <= crop < side):
             raise ValueError(
                 f"crop={crop} must be at least 0 and less than the image's side, {side}"
             )
-        if not 0 <= cutout <= side:
+        if not (_is_whole(cutout) and 0 <= cutout <= side):
             raise ValueError(
                 f"cutout={cutout} must be at least 0 and at most the image's side, {side}"
             )
@@ -91,11 +93,14 @@ class Flip(NoAugment):
             words: integers that determine the draws, such as seed, epoch and index; at least one
                 is an int64 tensor (N,). Without words, torch's generator draws; ``alternate`` and
                 ``small_epochs`` take seed, epoch and index.
+
+        Raises:
+            ValueError: the images are not a batch, or too small for the crop; or the words do not
+                give each image a draw.
         """
         if not self.training:
             return images
-        if self.alternate and len(words) != 3:
-            raise ValueError("alternate=True takes three words: seed, epoch and index")
+        self._check(images, words)
         if not words:
             words = (torch.randint(2**62, (len(images),), device=images.device),)
         u: Any = uniform(mix(*words), 5 if self.cutout else 3)
@@ -108,7 +113,7 @@ class Flip(NoAugment):
         images = self._moved(images, mirrored, down, right, xp)
         if self.cutout:
             images = self._cut(images, *corner, xp=xp)
-        if len(words) == 3 and words[1] < self.small_epochs:
+        if self.small_epochs and words[1] < self.small_epochs:
             images = _resized(images, self.small_side)
         return images
 
@@ -130,6 +135,22 @@ class Flip(NoAugment):
         # (N, H, W) -> (N, C, H·W)
         source = source.view(n, 1, height * width).expand(-1, channels, -1)
         return images.flatten(2).gather(2, source).view_as(images)
+
+    def _check(self, images: torch.Tensor, words: tuple) -> None:
+        if (self.alternate or self.small_epochs) and len(words) != 3:
+            raise ValueError("alternate and small_epochs take three words: seed, epoch and index")
+        if images.ndim != 4 or self.crop >= min(images.shape[2:]):
+            raise ValueError(
+                f"Flip with crop={self.crop} takes images (N, C, H, W) larger than the crop, not "
+                f"{tuple(images.shape)}"
+            )
+        of_images = [word for word in words if isinstance(word, torch.Tensor)]
+        shapes = [word.shape for word in of_images if word.dtype == torch.int64]
+        if words and (len(shapes) != len(of_images) or images.shape[:1] not in shapes):
+            raise ValueError(
+                f"a draw for each of {len(images)} images needs an int64 tensor of shape "
+                f"({len(images)},), and no tensor of another dtype"
+            )
 
     def _shifted(self, places, u, xp):
         """Places (side,) and uniform numbers (N, 1) -> (N, side): where each place comes from."""
@@ -159,3 +180,7 @@ def _resized(images: torch.Tensor, side: int) -> torch.Tensor:
     given = images if images.device.type == "cpu" else images.float()  # CUDA resizes floats alone
     small = interpolate(given, size=(side, side), mode="bilinear", antialias=True)
     return small if images.is_floating_point() else small.round().to(images.dtype)
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, Integral) and not isinstance(number, bool)

@@ -1,14 +1,17 @@
 """Data preprocessing: x = (image/255 − mean) / std, and the polar transform of points.
 
 Each is an ``nn.Module`` on whole batches: ``fit`` measures its statistics on the training split,
-calling it transforms a batch. The statistics are buffers, so a checkpoint carries them. Images are
-uint8 (N, C, H, W); mean and std are in units of full scale (255 = 1).
+calling it transforms a batch. The statistics are buffers, so a checkpoint carries them. Images
+(N, C, H, W) are uint8 from 0 to 255 or floats from 0 to 1, in ``fit`` and in a call; other numbers
+are refused (the range of floats on the CPU alone). mean and std are in units of full scale.
 """
 
 from collections.abc import Sequence
 
 import torch
 from torch import nn
+
+from lecture4.byhand.functional._torch_options import found
 
 CHUNK = 2**24  # limit on the numbers that are measured at once
 
@@ -35,11 +38,23 @@ class Preprocess(nn.Module):
         return self
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Transform inputs (N, ...) to floats of the same shape; floats are not divided by 255."""
-        scale = 1 / (_full_scale(inputs) * self.std)
+        """Transform inputs (N, ...) to floats of the same shape; floats are not divided by 255.
+
+        Raises:
+            ValueError: the inputs are of another shape, dtype or range.
+        """
+        self._check_shape(inputs)
+        scale = 1 / (_full_scale(inputs, images=len(self.input_shape) == 3) * self.std)
         x = inputs.to(self.mean.dtype, copy=True)
         # (x/255 − mean) / std, as x · 1/(255 std) − mean/std: 0.6 times the time per batch
         return x.mul_(scale).sub_(self.mean / self.std)
+
+    def _check_shape(self, inputs: torch.Tensor) -> None:
+        if tuple(inputs.shape[-len(self.input_shape) :]) != self.input_shape:
+            raise ValueError(
+                f"{type(self).__name__} of inputs of shape {self.input_shape} takes (N, ...) of "
+                f"them, not {tuple(inputs.shape)}"
+            )
 
 
 class FullScale(Preprocess):
@@ -57,7 +72,7 @@ class _ImagePreprocess(Preprocess):
     scales = False  # divides by the std, too
 
     def __init__(self, input_shape: Sequence[int]):
-        if len(input_shape) != 3:
+        if len(input_shape) != 3 or 0 in input_shape:
             raise ValueError(
                 f"{type(self).__name__} takes images (C, H, W), not inputs of shape "
                 f"{tuple(input_shape)}; preprocess=none takes any"
@@ -129,9 +144,12 @@ class Polar(Preprocess):
         super().__init__(input_shape)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(N, 2) -> (N, 2)."""
-        x, y = inputs.to(self.mean.dtype).unbind(1)
-        return torch.stack([torch.hypot(x, y), torch.atan2(y, x)], 1)
+        """(N, 2) -> (N, 2); raise ValueError if the points are complex or not in the plane."""
+        self._check_shape(inputs)
+        if inputs.is_complex():
+            raise ValueError(f"Polar takes real points (x, y), not {inputs.dtype}")
+        x, y = inputs.to(self.mean.dtype).unbind(-1)
+        return torch.stack([torch.hypot(x, y), torch.atan2(y, x)], -1)
 
 
 PREPROCESSINGS = {
@@ -140,28 +158,35 @@ PREPROCESSINGS = {
 }
 
 
-def _full_scale(inputs: torch.Tensor) -> int:
+def _full_scale(inputs: torch.Tensor, images: bool = True) -> int:
     """What counts as 1: 255 in uint8 images, 1 in floats.
 
     Raises:
-        ValueError: the inputs are of another type.
+        ValueError: the inputs are of another type, or images of floats are not within [0, 1].
     """
     if inputs.dtype == torch.uint8:
         return 255
     if inputs.is_floating_point():
+        if images and found(~((inputs >= 0) & (inputs <= 1))):
+            raise ValueError(
+                f"images of floats must lie between 0 and 1, not from {inputs.min():g} to "
+                f"{inputs.max():g}; give uint8, or divide by 255"
+            )
         return 1
     raise ValueError(f"inputs must be uint8 images or floats, not {inputs.dtype}")
 
 
 def _moments(images: torch.Tensor, index: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
     """E[x] and E[x²] of each pixel, x = image/255: (N, C, H, W) -> float64 (C, H, W) each."""
-    full_scale = _full_scale(images)
+    full_scale = _full_scale(images[:0])
     index = torch.arange(len(images)) if index is None else index
     total = torch.zeros(2, *images.shape[1:], dtype=torch.float64)
     # sums of bytes and their squares are exact in float32: 256 · 255² < 2²⁴
     dtype = torch.float32 if images.dtype == torch.uint8 else torch.float64
     for some in index.split(min(256, max(1, CHUNK // total[0].numel()))):
         x = images.index_select(0, some).to(dtype)
+        if full_scale == 1:
+            _full_scale(x)
         total += torch.stack([x.sum(0), x.square_().sum(0)])
     mean, square = total / len(index)
     return mean / full_scale, square / full_scale**2

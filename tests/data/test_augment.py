@@ -149,7 +149,24 @@ def test_refuses_points(shape):
     assert str(shape) in str(caught.value)
 
 
-@pytest.mark.parametrize("crop", [-1, 6, 20])
+@pytest.mark.parametrize("shape", [SHAPE, (2, 3, 2, 2), (3, 8)])
+def test_what_is_no_batch_of_large_enough_images_is_refused(shape):
+    with pytest.raises(ValueError, match=r"Flip with crop=2 takes images \(N, C, H, W\)"):
+        Flip(SHAPE, 2)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("index", [torch.arange(3), torch.arange(20).int(), 7])
+def test_words_that_give_no_draw_for_each_image_are_refused(index):
+    with pytest.raises(ValueError, match=r"20 images needs an int64 tensor of shape \(20,\)"):
+        Flip(SHAPE)(random_images(20), 0, index)
+
+
+def test_images_of_one_pixel_stay_as_they_are():
+    images = random_images(5, (3, 1, 1))
+    assert torch.equal(Flip((3, 1, 1))(images), images)
+
+
+@pytest.mark.parametrize("crop", [-1, 6, 20, 1.5, True])
 def test_refuses_a_crop_that_cannot_be(crop):
     with pytest.raises(ValueError, match=f"crop={crop} must be at least 0 and less than .* 6"):
         Flip(SHAPE, crop)

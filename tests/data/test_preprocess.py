@@ -76,7 +76,7 @@ def test_none_divides_images_by_255_and_leaves_points():
 @pytest.mark.parametrize("kind", [FullScale, *FITTED])
 def test_inputs_are_not_changed(kind):
     images = random_images(20)
-    floats = images.float()
+    floats = images / 255
     before, floats_before = images.clone(), floats.clone()
     preprocess = kind(SHAPE).fit(images)
     preprocess(images)
@@ -110,6 +110,43 @@ def test_numbers_without_a_unit_are_refused(kind, dtype):
     if kind in FITTED:
         with pytest.raises(ValueError, match=f"uint8 images or floats, not {dtype}"):
             kind(SHAPE).fit(images)
+
+
+@pytest.mark.parametrize("kind", [FullScale, *FITTED])
+@pytest.mark.parametrize("wrong", [2.0, 255.0, -0.1, math.nan])
+def test_images_of_floats_outside_0_to_1_are_refused_in_fit_and_in_forward(kind, wrong):
+    images = random_images(10)
+    floats = images / 255
+    floats[3, 1, 2, 2] = wrong
+    with pytest.raises(ValueError, match=r"must lie between 0 and 1.*divide by 255"):
+        kind(SHAPE).fit(images)(floats)
+    if kind in FITTED:
+        with pytest.raises(ValueError, match="must lie between 0 and 1"):
+            kind(SHAPE).fit(floats)
+
+
+@pytest.mark.parametrize("kind", [FullScale, *FITTED])
+def test_a_single_image_passes_and_another_shape_is_refused(kind):
+    images = random_images(10)
+    fitted = kind(SHAPE).fit(images)
+    assert torch.equal(fitted(images[0]), fitted(images[:1])[0])
+    for shape in ((2, 1, 5, 4), (2, 3, 5, 5), (4,)):
+        with pytest.raises(ValueError, match=rf"{kind.__name__} of inputs of shape \(3, 5, 4\)"):
+            fitted(torch.zeros(shape, dtype=torch.uint8))
+
+
+def test_images_of_one_pixel_and_of_none():
+    pixels = torch.tensor([[[[0]]], [[[255]]]], dtype=torch.uint8)
+    assert ChannelStandardize((1, 1, 1)).fit(pixels)(pixels).flatten().tolist() == [-1, 1]
+    with pytest.raises(ValueError, match="takes images"):
+        MeanImage((3, 0, 4))
+
+
+def test_polar_refuses_complex_points_and_other_shapes():
+    for wrong in (torch.ones(3, 2, dtype=torch.complex64), torch.ones(2, 3)):
+        with pytest.raises(ValueError, match="Polar"):
+            Polar((2,))(wrong)
+    assert Polar((2,))(torch.tensor([3, 4])).tolist() == pytest.approx([5, math.atan2(4, 3)])
 
 
 @pytest.mark.parametrize("kind", [FullScale, *FITTED, Polar])

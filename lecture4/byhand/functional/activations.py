@@ -10,13 +10,22 @@ import math
 import torch
 from torch.autograd import Function
 
-from lecture4.byhand.functional._torch_options import at_least_float32, supports_only
+from lecture4.byhand.functional._torch_options import (
+    FLOATS,
+    INTEGERS,
+    REALS,
+    at_least_float32,
+    masked,
+    supports_only,
+    takes,
+)
 
 
 class _ReLU(Function):
     """f(x) = max(0, x).   f′(x) = 1 where x > 0, else 0; torch chooses 0 at the kink, x = 0.
 
-    Saves y, which the next layer keeps anyway, and not x: y > 0 where x > 0.
+    Saves y, which the next layer keeps anyway, and not x: y > 0 where x > 0. torch lets ∂L/∂y pass
+    where x is NaN; the mask ⌈min(y, 1)⌉ of 0 and 1 is NaN there.
     """
 
     @staticmethod
@@ -28,9 +37,10 @@ class _ReLU(Function):
     @staticmethod
     def backward(ctx, dy):
         (y,) = ctx.saved_tensors
-        return dy * y.sign()  # dy * (x > 0), but a product with bools takes over twice as long
+        return masked(y.clamp(max=1).ceil(), dy)
 
 
+@takes(input=FLOATS + INTEGERS)
 @supports_only(inplace=False)
 def relu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
     """f(x) = max(0, x).
@@ -58,6 +68,7 @@ class _LeakyReLU(Function):
         return torch.where(x > 0, dy, ctx.alpha * dy), None
 
 
+@takes(input=FLOATS)
 @supports_only(inplace=False)
 def leaky_relu(
     input: torch.Tensor, negative_slope: float = 0.01, inplace: bool = False
@@ -91,6 +102,7 @@ class _Sigmoid(Function):
         return dy * y * (1 - y)
 
 
+@takes(input=REALS)
 def sigmoid(input: torch.Tensor) -> torch.Tensor:
     """σ(x) = 1 / (1 + e⁻ˣ)."""
     return _Sigmoid.apply(input)
@@ -114,6 +126,7 @@ class _Tanh(Function):
         return dy * (1 - y * y)
 
 
+@takes(input=REALS)
 def tanh(input: torch.Tensor) -> torch.Tensor:
     """tanh(x) = (eˣ − e⁻ˣ) / (eˣ + e⁻ˣ) = 2σ(2x) − 1.
 
@@ -142,6 +155,7 @@ class _GELU(Function):
         return dy * (cumulative + x * density)
 
 
+@takes(input=FLOATS)
 @supports_only(approximate="none")
 def gelu(input: torch.Tensor, approximate: str = "none") -> torch.Tensor:
     """f(x) = x Φ(x): x, weighted by the probability P(Z ≤ x) of a normal Z.

@@ -14,8 +14,11 @@ import torch
 from torch.autograd import Function
 
 from lecture4.byhand.functional._torch_options import (
+    FLOATS,
+    INTEGERS,
     at_least_float32,
     supports_only,
+    takes,
     to_autocast,
 )
 from lecture4.byhand.functional.windows import Size, Windows, memory_format
@@ -64,6 +67,7 @@ class _Conv2d(Function):
         return dx, dweight, dbias, None
 
 
+@takes(input=FLOATS + INTEGERS, weight=FLOATS + INTEGERS, bias=FLOATS + INTEGERS)
 @supports_only(groups=1)
 def conv2d(
     input: torch.Tensor,
@@ -94,22 +98,24 @@ def conv2d(
         Maps (N, O, H', W') with H' = ⌊(H + 2P − D(F − 1) − 1)/S⌋ + 1, see ``output_size``.
 
     Raises:
-        ValueError: shapes do not fit each other, or a setting is out of range or not supported.
+        ValueError: shapes or dtypes do not fit each other, or a setting is out of range or not
+            supported.
     """
     _check_shapes(input, weight, bias)
     if input.ndim == 3:
         return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation).squeeze(0)
     windows = Windows.over(input.shape[2:], tuple(weight.shape[2:]), stride, padding, dilation)
-    return _Conv2d.apply(*to_autocast(input, weight, bias), windows)
+    return _Conv2d.apply(*to_autocast("conv2d", input, weight, bias), windows)
 
 
 def _check_shapes(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
     fits = input.ndim in (3, 4) and weight.ndim == 4 and input.shape[-3] == weight.shape[1]
+    fits = fits and 0 not in weight.shape[:2]
     if not fits or (bias is not None and bias.shape != weight.shape[:1]):
         raise ValueError(
             f"conv2d takes input (N, C, H, W) or (C, H, W), weight (O, C, F, F) and bias (O,) or "
-            f"None, not input {tuple(input.shape)}, weight {tuple(weight.shape)} and bias "
-            f"{None if bias is None else tuple(bias.shape)}"
+            f"None with C, O ≥ 1, not input {tuple(input.shape)}, weight {tuple(weight.shape)} and "
+            f"bias {None if bias is None else tuple(bias.shape)}"
         )
 
 
@@ -153,7 +159,7 @@ def _parts(
     """A few images of x at a time, (N, C, H, W), and their places in z, (N, H', W', O)."""
     per_image = prod(windows.size) * prod(windows.kernel_size) * x.shape[1]
     n = max(1, AT_ONCE // max(1, per_image))
-    yield from zip(x.split(n), z.permute(0, 2, 3, 1).split(n), strict=True)
+    return zip(x.split(n), z.permute(0, 2, 3, 1).split(n), strict=True)
 
 
 def _empty_maps(x: torch.Tensor, channels: int, windows: Windows) -> torch.Tensor:

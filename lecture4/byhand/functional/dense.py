@@ -5,7 +5,7 @@ import math
 import torch
 from torch.autograd import Function
 
-from lecture4.byhand.functional._torch_options import to_autocast
+from lecture4.byhand.functional._torch_options import FLOATS, INTEGERS, takes, to_autocast
 
 
 class _Linear(Function):
@@ -30,6 +30,7 @@ class _Linear(Function):
         return dx, dweight, dbias
 
 
+@takes(input=FLOATS + INTEGERS, weight=FLOATS + INTEGERS, bias=FLOATS + INTEGERS)
 def linear(
     input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
@@ -41,14 +42,14 @@ def linear(
         bias: b (K,), or None.
 
     Raises:
-        ValueError: the shapes do not fit each other.
+        ValueError: shapes or dtypes do not fit each other.
 
     Source: the lecture, "Softmax Classifier", s = f(x; W).
     """
     _check_shapes(input, weight, bias)
     if weight.ndim == 1:
         return linear(input, weight.unsqueeze(0)).squeeze(-1)
-    return _Linear.apply(*to_autocast(input, weight, bias))
+    return _Linear.apply(*to_autocast("linear", input, weight, bias))
 
 
 def _check_shapes(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> None:

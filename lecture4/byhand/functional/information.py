@@ -12,7 +12,7 @@ import math
 import torch
 from torch.autograd import Function
 
-from lecture4.byhand.functional._torch_options import found
+from lecture4.byhand.functional._torch_options import FLOATS, at_least_float32, found
 
 
 class _CrossEntropy(Function):
@@ -39,8 +39,8 @@ def entropy(p: torch.Tensor, base: float = math.e) -> torch.Tensor:
     Raises:
         ValueError: p is not of floats, has a negative number (on the CPU), or the base is not > 1.
     """
-    _check(base, p=p)
-    return _CrossEntropy.apply(p, p) / math.log(base)
+    _check("entropy", base, p=p)
+    return _in_units_of(base, _CrossEntropy, p, p.view_as(p))  # torch.compile takes no p twice
 
 
 def cross_entropy(p: torch.Tensor, q: torch.Tensor, base: float = math.e) -> torch.Tensor:
@@ -51,23 +51,26 @@ def cross_entropy(p: torch.Tensor, q: torch.Tensor, base: float = math.e) -> tor
     Raises:
         ValueError: as for ``entropy``, or p and q differ in K.
     """
-    _check(base, p=p, q=q)
-    return _CrossEntropy.apply(*torch.broadcast_tensors(p, q)) / math.log(base)
+    _check("cross_entropy", base, p=p, q=q)
+    return _in_units_of(base, _CrossEntropy, p, q)
 
 
 class _KLDivergence(Function):
-    """D = Σ pₖ log(pₖ/qₖ).   ∂D/∂pₖ = log(pₖ/qₖ) + 1,   ∂D/∂qₖ = −pₖ/qₖ (0 where pₖ = 0)."""
+    """D = Σ pₖ log(pₖ/qₖ).   ∂D/∂pₖ = log(pₖ/qₖ) + 1,   ∂D/∂qₖ = −pₖ/qₖ (0 where pₖ = 0).
+
+    Computed as log pₖ − log qₖ, since pₖ/qₖ may overflow.
+    """
 
     @staticmethod
     def forward(ctx, p, q):
         ctx.save_for_backward(p, q)
-        return torch.where(p == 0, 0, p * (p / q).log()).sum(-1)
+        return torch.where(p == 0, 0, p * (p.log() - q.log())).sum(-1)
 
     @staticmethod
     def backward(ctx, dd):
         p, q = ctx.saved_tensors
         dd = dd.unsqueeze(-1)
-        return dd * ((p / q).log() + 1), -dd * torch.where(p == 0, 0, p / q)
+        return dd * (p.log() - q.log() + 1), -dd * torch.where(p == 0, 0, p / q)
 
 
 def kl_divergence(p: torch.Tensor, q: torch.Tensor, base: float = math.e) -> torch.Tensor:
@@ -76,19 +79,27 @@ def kl_divergence(p: torch.Tensor, q: torch.Tensor, base: float = math.e) -> tor
     Raises:
         ValueError: as for ``cross_entropy``.
     """
-    _check(base, p=p, q=q)
-    return _KLDivergence.apply(*torch.broadcast_tensors(p, q)) / math.log(base)
+    _check("kl_divergence", base, p=p, q=q)
+    return _in_units_of(base, _KLDivergence, p, q)
 
 
-def _check(base: float, **distributions: torch.Tensor) -> None:
+def _in_units_of(base: float, measure: type[Function], p: torch.Tensor, q: torch.Tensor):
+    """A measure of p and q, summed in float32 at least: nats / log base."""
+    wide = torch.broadcast_tensors(at_least_float32(p), at_least_float32(q))
+    return (measure.apply(*wide) / math.log(base)).to(torch.promote_types(p.dtype, q.dtype))
+
+
+def _check(operation: str, base: float, **distributions: torch.Tensor) -> None:
     if not 1 < base < math.inf:
         raise ValueError(f"base={base} must be a number > 1, such as 2 for bits")
     for name, p in distributions.items():
-        negative = found(p < 0)
-        if p.ndim == 0 or not p.is_floating_point() or negative:
+        floats = p.ndim > 0 and p.dtype in FLOATS
+        negative = floats and found(p < 0)
+        if not floats or negative:
             raise ValueError(
-                f"{name} must hold probabilities along its last dimension, floats ≥ 0, not "
-                f"{p.dtype} of shape {tuple(p.shape)}" + (f" with {p.min():g}" if negative else "")
+                f"{operation}: {name} must hold probabilities along its last dimension, floats "
+                f"≥ 0, not {p.dtype} of shape {tuple(p.shape)}"
+                + (f" with {p.min():g}" if negative else "")
             )
     shapes = [tuple(p.shape) for p in distributions.values()]
     if len({shape[-1] for shape in shapes}) > 1:

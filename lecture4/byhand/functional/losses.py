@@ -8,16 +8,21 @@ L = −log 1/4, and ∂L/∂s = p − y = (1/4 − 1, 1/8, 5/8).
 Source: the lecture, "Softmax Classifier", "Cross Entropy" and "Put all together".
 """
 
+import math
+
 import torch
 from torch.autograd import Function
 
 from lecture4.byhand.functional._torch_options import (
-    check_class_weights,
+    FLOATS,
+    at_least_float32,
+    check_classes,
     class_dim,
     class_indices,
     holds_probabilities,
+    loss_dtype,
     supports_only,
-    to_float32,
+    takes,
 )
 from lecture4.byhand.functional.scores import log_probabilities
 
@@ -34,7 +39,8 @@ class _CrossEntropy(Function):
         ctx.save_for_backward(s, y)
         ctx.dim = dim
         log_p = log_probabilities(s, dim)
-        return -torch.where(y == 0, 0, y * log_p).sum(dim)  # 0 · log 0 = 0
+        impossible = (y == 0) & (log_p == -math.inf)
+        return -torch.where(impossible, 0, y * log_p).sum(dim)  # 0 · log 0 = 0
 
     @staticmethod
     def backward(ctx, dl):
@@ -45,7 +51,7 @@ class _CrossEntropy(Function):
 
 
 class _Sum(Function):
-    """L = Σₙ Lₙ / N.   ∂L/∂Lₙ = 1/N, and 0 where nothing counts, N = 0. Without N it is 1."""
+    """L = Σₙ Lₙ / N.   ∂L/∂Lₙ = 1/N. Without N it is 1."""
 
     @staticmethod
     def forward(ctx, losses, n):
@@ -54,11 +60,10 @@ class _Sum(Function):
 
     @staticmethod
     def backward(ctx, dl):
-        if ctx.n is not None:
-            dl = torch.where(ctx.n == 0, 0, dl / ctx.n)
-        return dl.expand(ctx.shape), None
+        return (dl if ctx.n is None else dl / ctx.n).expand(ctx.shape), None
 
 
+@takes(input=FLOATS, weight=FLOATS)
 @supports_only(size_average=None, reduce=None)
 def cross_entropy(
     input: torch.Tensor,
@@ -76,8 +81,8 @@ def cross_entropy(
 
     Args:
         input: scores s (K,), (N, K) or (N, K, d₁, ...).
-        target: class indices, int64 (), (N,) or (N, d₁, ...); or probabilities y, shaped as
-            ``input``.
+        target: class indices, int64 or uint8 (), (N,) or (N, d₁, ...); or probabilities y, shaped
+            as ``input``.
         weight: of each class, (K,): yₖ counts wₖ times.
         size_average: deprecated in torch, refused here.
         ignore_index: targets of this index have no loss, and do not count in the mean.
@@ -87,36 +92,43 @@ def cross_entropy(
         label_smoothing: α; y becomes (1 − α) y + α/K.
 
     Raises:
-        ValueError: shapes do not fit each other, or an argument is out of range.
+        ValueError: shapes or dtypes do not fit each other, or an argument is out of range.
         IndexError: a target on the CPU is not a class.
 
     Source: the lecture, as above; smoothing: Szegedy et al. 2016, arXiv:1512.00567, section 7.
     """
-    s, dim = to_float32(input), class_dim(input)
-    y, n = _distributions(s, target, weight, ignore_index, label_smoothing)
-    return _reduced(_CrossEntropy.apply(s, y, dim), n, reduction)
+    check_classes("cross_entropy", input, weight)
+    dtype, s = loss_dtype(input, target), at_least_float32(input)
+    y, counted, n = _distributions(s, target, weight, ignore_index, label_smoothing)
+    losses = torch.where(counted, _CrossEntropy.apply(s, y, class_dim(s)), 0)
+    return _reduced(losses, n, reduction).to(dtype)
 
 
-def _distributions(s, target, weight, ignore_index, alpha) -> tuple[torch.Tensor, torch.Tensor]:
-    """The distribution y (N, K, ...) that each target stands for, and N to divide the sum by."""
+def _distributions(s, target, weight, ignore_index, alpha) -> tuple[torch.Tensor, ...]:
+    """The distribution y (N, K, ...) of each target, whether it counts, and N to divide by."""
     if not 0 <= alpha <= 1:
         raise ValueError(f"label_smoothing={alpha} must lie between 0 and 1")
-    dim, counted = class_dim(s), None
+    dim = class_dim(s)
     if holds_probabilities(target, s):
         if ignore_index >= 0:
             raise ValueError(f"ignore_index={ignore_index} goes with class indices as target")
-        n = target.numel() // max(target.shape[dim], 1)
-        y, n = target, torch.full((), n, device=target.device)  # filled there: nothing is copied
-    else:
-        index, counted = class_indices("cross_entropy", s, target, ignore_index)
-        y = torch.zeros_like(s).scatter_(dim, index.unsqueeze(dim), 1)
-        n = _counts("cross_entropy", s, index, counted, weight).sum()
-    y = (1 - alpha) * y + alpha / max(s.shape[dim], 1)
-    if weight is not None:
-        check_class_weights("cross_entropy", weight, s)
-        weight = weight.view([-1 if d == dim else 1 for d in range(s.ndim)])
-        y = torch.where(y == 0, 0, y * weight)  # the weight of an absent class may be ∞
-    return y if counted is None else y * counted.unsqueeze(dim), n
+        y = (1 - alpha) * at_least_float32(target) + alpha / s.shape[dim]
+        y = y if weight is None else y * _per_class(weight, s)
+        n = target.numel() // s.shape[dim]
+        everyone = torch.ones((), dtype=torch.bool, device=s.device)
+        return y, everyone, torch.full((), n, device=s.device)  # filled there: nothing is copied
+    index, counted = class_indices("cross_entropy", s, target, ignore_index)
+    y = torch.zeros_like(s).scatter_(dim, index.unsqueeze(dim), 1)
+    y = (1 - alpha) * y + alpha / s.shape[dim]
+    if weight is not None:  # that of an absent class may be ∞
+        y = torch.where(y == 0, 0, y * _per_class(weight, s))
+    y = torch.where(counted.unsqueeze(dim), y, 0)
+    return y, counted, _counts(index, counted, weight).sum()
+
+
+def _per_class(weight: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+    """w (K,), shaped to multiply scores s (N, K, ...)."""
+    return at_least_float32(weight).view([-1 if d == class_dim(s) else 1 for d in range(s.ndim)])
 
 
 class _NegativeLogLikelihood(Function):
@@ -127,7 +139,7 @@ class _NegativeLogLikelihood(Function):
         ctx.save_for_backward(index, c)
         ctx.dim, ctx.shape = dim, log_p.shape
         picked = log_p.gather(dim, index).squeeze(dim)  # (N, K) -> (N,)
-        return -torch.where(c == 0, 0, c * picked)
+        return -c * picked
 
     @staticmethod
     def backward(ctx, dl):
@@ -136,6 +148,7 @@ class _NegativeLogLikelihood(Function):
         return dlog_p.scatter(ctx.dim, index, (-c * dl).unsqueeze(ctx.dim)), None, None, None
 
 
+@takes(input=FLOATS, weight=FLOATS)
 @supports_only(size_average=None, reduce=None)
 def nll_loss(
     input: torch.Tensor,
@@ -151,19 +164,18 @@ def nll_loss(
     Twin of ``torch.nn.functional.nll_loss``; ``input`` holds log p, (K,), (N, K) or (N, K, d₁, …).
     Other arguments and errors as for ``cross_entropy`` with class indices.
     """
-    log_p, dim = to_float32(input), class_dim(input)
+    check_classes("nll_loss", input, weight)
+    dtype, log_p, dim = loss_dtype(input), at_least_float32(input), class_dim(input)
     index, counted = class_indices("nll_loss", log_p, target, ignore_index)
-    counts = _counts("nll_loss", log_p, index, counted, weight)
+    counts = _counts(index, counted, weight)
     losses = _NegativeLogLikelihood.apply(log_p, index.unsqueeze(dim), counts.to(log_p.dtype), dim)
-    return _reduced(losses, counts.sum(), reduction)
+    losses = torch.where(counted, losses, 0)
+    return _reduced(losses, counts.sum(), reduction).to(dtype)
 
 
-def _counts(operation, scores, index, counted, weight) -> torch.Tensor:
+def _counts(index, counted, weight) -> torch.Tensor:
     """How much each target counts: the weight of its class, and 0 if it is ignored."""
-    if weight is None:
-        return counted
-    check_class_weights(operation, weight, scores)
-    return weight[index] * counted
+    return counted if weight is None else torch.where(counted, at_least_float32(weight)[index], 0)
 
 
 def _reduced(losses: torch.Tensor, n: torch.Tensor, reduction: str) -> torch.Tensor:

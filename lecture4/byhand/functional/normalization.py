@@ -10,7 +10,12 @@ import math
 import torch
 from torch.autograd import Function
 
-from lecture4.byhand.functional._torch_options import at_least_float32
+from lecture4.byhand.functional._torch_options import (
+    FLOATS,
+    at_least_float32,
+    check_same_dtype,
+    takes,
+)
 
 
 class _BatchNorm(Function):
@@ -55,6 +60,7 @@ class _BatchNorm(Function):
         return dx.to(x.dtype), dweight, dbias, None, None, None, None
 
 
+@takes(input=FLOATS, running_mean=FLOATS, running_var=FLOATS, weight=FLOATS, bias=FLOATS)
 def batch_norm(
     input: torch.Tensor,
     running_mean: torch.Tensor | None,
@@ -77,12 +83,14 @@ def batch_norm(
         momentum: m; running = (1 − m) · running + m · batch.
         eps: ε.
 
+    Statistics and parameters have the dtype of x, or float32 if x is float16 or bfloat16.
+
     Raises:
-        ValueError: shapes do not fit each other, there are no statistics to evaluate with, or
-            training has a single number per channel, or eps is negative, or 0 in training.
+        ValueError: shapes or dtypes do not fit each other, there are no statistics to evaluate
+            with, or training has a single number per channel, or eps is negative, or 0 in training.
     """
-    given = {"running_mean": running_mean, "running_var": running_var}
-    _check(input, training, eps, **given, weight=weight, bias=bias)
+    statistics = {"running_mean": running_mean, "running_var": running_var}
+    _check(input, training, eps, **statistics, weight=weight, bias=bias)
     mean, var = running_mean, running_var
     if training:
         mean, var = _moments(input.detach())
@@ -113,7 +121,11 @@ def _per_channel(v: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return v.view(-1, *[1] * (x.ndim - 2))
 
 
+_STATISTICS = {"running_mean", "running_var"}
+
+
 def _check(input: torch.Tensor, training: bool, eps: float, **per_channel: torch.Tensor | None):
+    parameters = {name: given for name, given in per_channel.items() if given is not None}
     for name, given in per_channel.items():
         if given is not None and given.shape != input.shape[1:2]:
             raise ValueError(
@@ -122,13 +134,16 @@ def _check(input: torch.Tensor, training: bool, eps: float, **per_channel: torch
             )
     if input.ndim < 2:
         raise ValueError(f"batch_norm takes input (N, C, ...), not {tuple(input.shape)}")
-    if eps < 0 or (training and eps == 0):
+    if not eps >= 0 or (training and eps == 0):
         raise ValueError(f"eps={eps} must be a number > 0")
+    if not all(given.dtype == at_least_float32(input[:0]).dtype for given in parameters.values()):
+        check_same_dtype("batch_norm", input=input, **parameters)
+    if any(parameters[name].requires_grad for name in parameters.keys() & _STATISTICS):
+        raise ValueError("batch_norm has no gradient for running_mean and running_var; detach them")
     if training and input.numel() == input.shape[1] > 0:
         raise ValueError(
             f"batch_norm in training needs more than one number per channel to have a variance, "
             f"and input {tuple(input.shape)} has one"
         )
-    statistics = per_channel["running_mean"], per_channel["running_var"]
-    if not training and any(given is None for given in statistics):
+    if not training and not parameters.keys() >= _STATISTICS:
         raise ValueError("batch_norm in evaluation needs running_mean and running_var")

@@ -12,8 +12,15 @@ from collections.abc import Sequence
 import torch
 from torch.autograd import Function
 
-from lecture4.byhand.functional._torch_options import at_least_float32, supports_only
-from lecture4.byhand.functional.windows import Size, Windows, pair
+from lecture4.byhand.functional._torch_options import (
+    FLOATS,
+    INTEGERS,
+    at_least_float32,
+    checks_values,
+    supports_only,
+    takes,
+)
+from lecture4.byhand.functional.windows import Size, Windows, is_whole, pair
 
 
 class _MaxPool2d(Function):
@@ -28,8 +35,8 @@ class _MaxPool2d(Function):
                             3 (4)  yes        0        0
                             4 (2)  no         0        0
 
-    Windows may overlap: a pixel sums its shares of all windows that it is part of. An infinite
-    ∂L/∂y makes the gradient of its whole window NaN, as 0 · ∞.
+    Windows may overlap: a pixel sums its shares of all windows that it is part of. NaN is the
+    maximum of its window, and in torch the last one of several takes ∂L/∂y.
     """
 
     @staticmethod
@@ -41,15 +48,17 @@ class _MaxPool2d(Function):
     @staticmethod
     def backward(ctx, dy):
         (x,) = ctx.saved_tensors
-        padded, y = ctx.windows.padded(x, math.nan), _largest(x, ctx.windows)  # NaN equals nothing
-        dx, left = ctx.windows.zeros(dy), dy
-        for _, _, pixels in ctx.windows.cells():
-            share = _where_equal(padded[pixels], y, left)
-            dx[pixels] += share
-            left = left - share
-        return ctx.windows.cropped(dx), None
+        windows, y = ctx.windows, _largest(x, ctx.windows)
+        dx = _shared_by_products(x, y, dy, windows) if checks_values(dy) else None
+        if dx is None:
+            dx, left = windows.zeros(dy), dy
+            for pixels, takes in _maxima(x, y, windows):
+                dx[pixels] += torch.where(takes, left, 0)
+                left = torch.where(takes, 0, left)
+        return windows.cropped(dx), None
 
 
+@takes(input=FLOATS + INTEGERS)
 @supports_only(return_indices=False)
 def max_pool2d(
     input: torch.Tensor,
@@ -95,9 +104,25 @@ def _largest(x: torch.Tensor, windows: Windows) -> torch.Tensor:
     return y
 
 
-def _where_equal(x_k: torch.Tensor, y: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """``values`` where x_k = y, else 0; a product in place is faster than torch.where."""
-    return x_k.clone().eq_(y).mul_(values)
+def _maxima(x: torch.Tensor, y: torch.Tensor, windows: Windows) -> list[tuple[tuple, torch.Tensor]]:
+    """Each cell of the windows, and where it is the maximum; then from the last where it is NaN."""
+    cells = [pixels for _, _, pixels in windows.cells()]
+    padded = windows.padded(x, math.nan)  # NaN equals nothing
+    equal = [(pixels, padded[pixels] == y) for pixels in cells]
+    padded = windows.padded(x)
+    return equal + [(pixels, padded[pixels].isnan()) for pixels in reversed(cells)]
+
+
+def _shared_by_products(
+    x: torch.Tensor, y: torch.Tensor, dy: torch.Tensor, windows: Windows
+) -> torch.Tensor | None:
+    """∂L/∂x (padded), several times as fast as by ``torch.where``; None if anything is NaN or ∞."""
+    padded, dx, left = windows.padded(x, math.nan), windows.zeros(dy), dy
+    for _, _, pixels in windows.cells():
+        share = padded[pixels].clone().eq_(y).mul_(left)
+        dx[pixels] += share
+        left = left - share
+    return None if left.any() else dx  # NaN is no one's maximum, and ∞ − ∞ is NaN
 
 
 class _AvgPool2d(Function):
@@ -107,7 +132,9 @@ class _AvgPool2d(Function):
     def forward(ctx, x, windows, n):
         ctx.windows, ctx.n = windows, n
         padded = windows.padded(at_least_float32(x))
-        return (sum(padded[pixels] for _, _, pixels in windows.cells()) / n).to(x.dtype)
+        total = sum(padded[pixels] for _, _, pixels in windows.cells())
+        rounding = None if x.is_floating_point() else "trunc"
+        return torch.div(total, n, rounding_mode=rounding).to(x.dtype)
 
     @staticmethod
     def backward(ctx, dy):
@@ -117,6 +144,7 @@ class _AvgPool2d(Function):
         return ctx.windows.cropped(dx), None, None
 
 
+@takes(input=(*FLOATS, torch.int64))
 def avg_pool2d(
     input: torch.Tensor,
     kernel_size: Size,
@@ -142,7 +170,8 @@ def avg_pool2d(
         Maps (N, C, H', W').
 
     Raises:
-        ValueError: the input is not of maps, or a setting is out of range.
+        ValueError: the input is not of maps of floats or int64 (whose means round towards 0), or a
+            setting is out of range.
     """
     if input.ndim == 3:
         return avg_pool2d(
@@ -150,6 +179,8 @@ def avg_pool2d(
             divisor_override,
         ).squeeze(0)  # fmt: skip
     windows = _windows("avg_pool2d", input, kernel_size, stride, padding, 1, ceil_mode)
+    if divisor_override is not None and not is_whole(divisor_override):
+        raise ValueError(f"divisor_override must be a whole number, not {divisor_override!r}")
     if divisor_override == 0:
         raise ValueError("divisor_override=0 divides by zero; leave it out, or choose another")
     n = divisor_override or _cell_counts(windows, count_include_pad, at_least_float32(input[:0]))
@@ -173,13 +204,18 @@ def _cell_counts(windows: Windows, count_include_pad: bool, like: torch.Tensor) 
 
 
 def _windows(operation, input, kernel_size, stride, padding, dilation, ceil_mode) -> Windows:
-    if input.ndim != 4:
+    if input.ndim != 4 or input.shape[1] == 0:
         raise ValueError(
-            f"{operation} takes maps (N, C, H, W) or (C, H, W), not {tuple(input.shape)}"
+            f"{operation} takes maps (N, C, H, W) or (C, H, W) with C ≥ 1, not {tuple(input.shape)}"
         )
     if isinstance(stride, Sequence) and not stride:  # torch's own way to leave it out
         stride = None
-    for f, p, d in zip(pair(kernel_size), pair(padding), pair(dilation), strict=True):
+    for f, p, d in zip(
+        pair(kernel_size, "kernel_size"),
+        pair(padding, "padding"),
+        pair(dilation, "dilation"),
+        strict=True,
+    ):
         if 2 * p > d * (f - 1) + 1:
             raise ValueError(
                 f"padding={padding} is more than half of kernel_size={kernel_size}, so that a "

@@ -9,11 +9,16 @@ Source: the lecture, "SGD", ∇L(W) = (1/N) Σᵢ ∇Lᵢ + λ ∇R(W).
 """
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch.autograd import Function
 
-from lecture4.byhand.functional._torch_options import supports_only
+from lecture4.byhand.functional._torch_options import (
+    at_least_float32,
+    check_tensor,
+    supports_only,
+)
 
 
 class _L2Penalty(Function):
@@ -30,8 +35,12 @@ class _L2Penalty(Function):
 
 
 def l2_penalty(weights: Sequence[torch.Tensor]) -> torch.Tensor:
-    """R(W) = Σ w² over all numbers of the weights, tensors of any shape: a scalar."""
-    return _L2Penalty.apply(*weights)
+    """R(W) = Σ w² over all numbers of the weights, tensors of any shape: a scalar.
+
+    Raises:
+        ValueError: a weight is not of floats.
+    """
+    return _penalty("l2_penalty", _L2Penalty, weights)
 
 
 class _L1Penalty(Function):
@@ -48,8 +57,23 @@ class _L1Penalty(Function):
 
 
 def l1_penalty(weights: Sequence[torch.Tensor]) -> torch.Tensor:
-    """R(W) = Σ |w| over all numbers of the weights, tensors of any shape: a scalar."""
-    return _L1Penalty.apply(*weights)
+    """R(W) = Σ |w| over all numbers of the weights, tensors of any shape: a scalar.
+
+    Raises:
+        ValueError: a weight is not of floats.
+    """
+    return _penalty("l1_penalty", _L1Penalty, weights)
+
+
+def _penalty(operation: str, penalty: type[Function], weights: Sequence[torch.Tensor]):
+    """R(W), summed in float32 at least; 0 of no weights."""
+    weights = list(weights)
+    if not weights:
+        return torch.zeros(())
+    for w in weights:
+        check_tensor(operation, "weights", w)
+    dtype = reduce(torch.promote_types, (w.dtype for w in weights))
+    return penalty.apply(*(at_least_float32(w) for w in weights)).to(dtype)
 
 
 class _Dropout(Function):
@@ -76,7 +100,8 @@ def dropout(
     generator. E[y] = x, so evaluation needs no other scale.
 
     Raises:
-        ValueError: p does not lie between 0 and 1, or ``inplace`` is true, which is not supported.
+        ValueError: p does not lie between 0 and 1, numbers to draw for are not floats, or
+            ``inplace`` is true, which is not supported.
 
     Source: Srivastava et al. 2014, section 10, where p is the probability of keeping a unit.
     """
@@ -84,6 +109,7 @@ def dropout(
         raise ValueError(f"p={p} must be a probability, from 0 to 1")
     if not training or p == 0:
         return input
+    check_tensor("dropout", "input", input)
     if p == 1:
         return _Dropout.apply(input, torch.zeros_like(input))
     return _Dropout.apply(input, torch.empty_like(input).bernoulli_(1 - p) / (1 - p))

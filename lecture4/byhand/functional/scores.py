@@ -6,7 +6,7 @@ Source: the lecture, "Softmax Classifier".
 import torch
 from torch.autograd import Function
 
-from lecture4.byhand.functional._torch_options import implicit_dim, softmax_input
+from lecture4.byhand.functional._torch_options import at_least_float32, implicit_dim, softmax_input
 
 
 class _Softmax(Function):
@@ -38,9 +38,13 @@ def softmax(
         input: scores s, any shape.
         dim: the dimension of the classes; leaving it out is deprecated in torch, and here.
         dtype: to compute in and return; None keeps the dtype of ``input``.
+
+    Raises:
+        ValueError: ``dtype`` is not of floats, or it is None and ``input`` is not of floats.
     """
+    s = softmax_input("softmax", input, dtype)
     dim = implicit_dim("softmax", input) if dim is None else dim
-    return _Softmax.apply(softmax_input(input, dtype), dim)
+    return _Softmax.apply(at_least_float32(s), dim).to(s.dtype)
 
 
 class _LogSoftmax(Function):
@@ -67,10 +71,11 @@ def log_softmax(
 ) -> torch.Tensor:
     """log P(Y = k) = s_k − log Σⱼ exp(s_j), finite also where P rounds to zero.
 
-    Twin of ``torch.nn.functional.log_softmax``; arguments as for ``softmax``.
+    Twin of ``torch.nn.functional.log_softmax``; arguments and errors as for ``softmax``.
     """
+    s = softmax_input("log_softmax", input, dtype)
     dim = implicit_dim("log_softmax", input) if dim is None else dim
-    return _LogSoftmax.apply(softmax_input(input, dtype), dim)
+    return _LogSoftmax.apply(at_least_float32(s), dim).to(s.dtype)
 
 
 def log_probabilities(s: torch.Tensor, dim: int) -> torch.Tensor:

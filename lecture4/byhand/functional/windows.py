@@ -45,8 +45,11 @@ def output_size(
 
     Source: the lecture, "Dimension"; Dumoulin & Visin 2016, arXiv:1603.07285, relationships 6, 15.
     """
+    n = _whole("input size", n, 1)
+    kernel_size, dilation = _whole("kernel_size", kernel_size, 1), _whole("dilation", dilation, 1)
+    stride = None if stride is None else _whole("stride", stride, 1)
+    padding = _whole("padding", padding, 0)
     s, p = kernel_size if stride is None else stride, padding
-    _check_range(n, kernel_size, s, p, dilation)
     f = dilation * (kernel_size - 1) + 1
 
     size = (n + 2 * p - f) // s + 1
@@ -57,7 +60,7 @@ def output_size(
     return size
 
 
-def pair(size: Size) -> Sizes:
+def pair(size: Size, name: str = "a size") -> Sizes:
     """A size for height and width: 3 -> (3, 3), [3, 5] -> (3, 5).
 
     Raises:
@@ -65,9 +68,20 @@ def pair(size: Size) -> Sizes:
     """
     sides = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else (size,)
     sides = sides * 2 if len(sides) == 1 else sides
-    if len(sides) != 2 or any(isinstance(s, bool) or not isinstance(s, Integral) for s in sides):
-        raise ValueError(f"a size must be a whole number or two of them, not {size!r}")
+    if len(sides) != 2 or not all(is_whole(side) for side in sides):
+        raise ValueError(f"{name} must be a whole number or two of them, not {size!r}")
     return int(sides[0]), int(sides[1])
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number, NumPy's included; true and false are not."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _whole(name: str, value: int, smallest: int) -> int:
+    if not is_whole(value) or value < smallest:
+        raise ValueError(f"{name} must be a whole number ≥ {smallest}, not {value!r}")
+    return int(value)
 
 
 @dataclass(frozen=True)
@@ -105,14 +119,14 @@ class Windows:
         ``padding`` may also be ``valid``, which is 0, or ``same``, which keeps the size of the map;
         an odd one goes to the right and the bottom.
         """
-        kernel_size, dilation = pair(kernel_size), pair(dilation)
-        stride = kernel_size if stride is None else pair(stride)
+        kernel_size, dilation = pair(kernel_size, "kernel_size"), pair(dilation, "dilation")
+        stride = kernel_size if stride is None else pair(stride, "stride")
         same = padding == "same"
         if same and stride != (1, 1):
             raise ValueError(f"padding='same' keeps the size of a map at stride=1, not {stride}")
         if same:
             padding = [d * (f - 1) // 2 for f, d in zip(kernel_size, dilation, strict=True)]
-        padding = pair(0 if padding == "valid" else padding)  # type: ignore[arg-type]
+        padding = pair(0 if padding == "valid" else padding, "padding")  # type: ignore[arg-type]
         sizes, beyond = [], []
         for n, f, s, p, d in zip(map_size, kernel_size, stride, padding, dilation, strict=True):
             sizes.append(n if same else output_size(n, f, s, p, dilation=d, ceil_mode=ceil_mode))
@@ -159,18 +173,6 @@ def memory_format(maps: torch.Tensor) -> torch.memory_format:
     """The memory format of maps: ``channels_last``, or else contiguous."""
     last = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format
-
-
-def _check_range(n: int, kernel_size: int, stride: int, padding: int, dilation: int) -> None:
-    for name, value, smallest in (
-        ("input size", n, 1),
-        ("kernel_size", kernel_size, 1),
-        ("stride", stride, 1),
-        ("padding", padding, 0),
-        ("dilation", dilation, 1),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-            raise ValueError(f"{name} must be a whole number ≥ {smallest}, not {value!r}")
 
 
 def _check_fit(

@@ -1,8 +1,10 @@
 """The first lines of every update: evaluate the closure, iterate over the gradients."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
+
+from lecture4.byhand.functional._torch_options import check_tensor
 
 
 def evaluate(closure: Callable | None) -> torch.Tensor | None:
@@ -11,15 +13,14 @@ def evaluate(closure: Callable | None) -> torch.Tensor | None:
         return None if closure is None else closure()
 
 
-def gradients(group: dict) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def gradients(group: dict) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Each parameter w of a group that has a gradient, with g, or −g if the group maximizes.
 
     Raises:
-        ValueError: a gradient is sparse or a parameter complex.
+        ValueError: a parameter is not of floats, or a gradient is sparse.
     """
-    for w in group["params"]:
-        if w.grad is None:
-            continue
-        if w.grad.is_sparse or w.is_complex():
-            raise ValueError("sparse gradients and complex parameters are not supported by hand")
-        yield w, -w.grad if group["maximize"] else w.grad
+    found = [w for w in group["params"] if w.grad is not None]
+    for w in found:
+        check_tensor("an optimizer by hand", "parameters", w)
+        check_tensor("an optimizer by hand", "gradients", w.grad)
+    return [(w, -w.grad if group["maximize"] else w.grad) for w in found]

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch.optim import Optimizer
 
+from lecture4.byhand.functional._torch_options import check_tensor
+
 
 class Search(Optimizer, ABC):
     """Tries one candidate W for each batch and keeps it if its loss is smaller.
@@ -21,9 +23,10 @@ class Search(Optimizer, ABC):
         super().__init__(params, {"lr": lr})
 
     def add_param_group(self, param_group: dict) -> None:
-        """Freeze the parameters, and add them."""
+        """Freeze the parameters, and add them; raise ValueError if one is not of floats."""
         super().add_param_group(param_group)
         for w in self.param_groups[-1]["params"]:
+            check_tensor(type(self).__name__, "parameters", w)
             w.requires_grad_(False)
 
     @torch.no_grad()

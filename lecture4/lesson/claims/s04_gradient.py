@@ -154,8 +154,11 @@ def difference(x: Tensor, y: Tensor, weight: Tensor, at: Tensor, h: float, metho
     for i in at:
         e = torch.zeros_like(weight)
         e.view(-1)[i] = 1
-        forward = method == "forward"
-        slopes.append((loss(weight + h * e) - here) / h if forward else slope(loss, weight, e, h))
+        ahead = loss(weight + h * e)
+        if method == "forward":
+            slopes.append((ahead - here) / h)
+        else:  # slope(), but that refuses an h that is lost in rounding
+            slopes.append((ahead - loss(weight - h * e)) / (2 * h))
     return torch.tensor(slopes, dtype=torch.float64)
 
 

@@ -120,19 +120,19 @@ def test_a_net_under_autocast_has_nearly_its_gradients_without():
 def test_to_autocast_keeps_none_float64_and_whole_numbers():
     for tensor in (randn(2), randint(3, 2)):
         with torch.autocast("cpu", LOW):
-            assert to_autocast(tensor, None, tensor) == [tensor, None, tensor]
+            assert to_autocast("linear", tensor, None, tensor) == [tensor, None, tensor]
 
 
 def test_to_autocast_takes_any_wider_float_to_the_precision_of_autocast():
     tensors = [randn(2).to(dtype) for dtype in (FULL, torch.float16, LOW)]
     for low in (torch.float16, LOW):
         with torch.autocast("cpu", low):
-            assert [t.dtype for t in to_autocast(*tensors)] == [low] * 3
+            assert [t.dtype for t in to_autocast("linear", *tensors)] == [low] * 3
 
 
 def test_without_autocast_to_autocast_leaves_the_tensors_alone():
     tensor = randn(2).half()
-    assert all(t is tensor for t in to_autocast(tensor, tensor))
+    assert all(t is tensor for t in to_autocast("linear", tensor, tensor))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,8 @@ def test_without_autocast_to_autocast_leaves_the_tensors_alone():
     ],
 )
 def test_tensors_of_two_dtypes_are_refused(call):
-    with pytest.raises(ValueError, match=r"one dtype, not torch\.float\d\d, torch\.float"):
+    message = r"(linear|conv2d) takes tensors of one dtype, not torch\.float\d\d of input, "
+    with pytest.raises(ValueError, match=message):
         call()
 
 
