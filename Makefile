@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo lecture browser test test-all schema lint format bench clean
+.PHONY: help install install-dev demo lecture browser test test-all test-oldest schema lint format bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
@@ -43,6 +43,9 @@ test: $(DEV) ## run the tests that are not marked slow; PYTEST_ARGS=… goes to 
 test-all: $(DEV) ## run every test
 	$(PYTEST) $(PYTEST_ARGS)
 
+test-oldest: ## run make test's tests in .venv-oldest, with every lower bound of pyproject.toml
+	PIP_CONSTRAINT=$(CURDIR)/tests/lower-bounds.txt $(MAKE) test VENV=.venv-oldest
+
 schema: $(CORE) ## write conf/schema/*.json, from which an editor knows the keys of conf/
 	$(BIN)/python -m lecture4.commands.schema
 
@@ -63,5 +66,5 @@ bench: $(DEV) ## measure speed against plain PyTorch and the usual pipeline
 	$(BIN)/python benchmarks/image_folder.py
 
 clean: ## remove .venv and caches; outputs and data stay
-	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from lecture4.data import cifar10_lies_in
+from lecture4.data import PUBLISHED
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,7 +30,7 @@ def with_cifar10(description: str, **more: dict) -> argparse.Namespace:
     """Parse options and ``--root``; exit with a sentence if it does not hold CIFAR-10."""
     root = {"default": os.environ.get("CIFAR10_ROOT", "data"), "help": "folder of CIFAR-10"}
     options = arguments(description, root=root, **more)
-    if not cifar10_lies_in(options.root):
+    if not PUBLISHED["cifar10"].lies_in(options.root):
         sys.exit(
             f"error: CIFAR-10 is not in {options.root}; name its folder by --root or CIFAR10_ROOT, "
             "or download it: python train.py model=softmax"
@@ -64,7 +64,7 @@ def compare(
         pair = ours(), theirs()
         ratios.append(pair[0] / pair[1])
         rates = " / ".join(f"{rate:10,.0f}" for rate in pair)
-        print(f"  {name} round {number}: {rates} {unit} = {ratios[-1]:.3f}")
+        print(f"  {name} round {number}: {rates} {unit} = {ratios[-1]:.3f}", flush=True)
     median = statistics.median(ratios)
     print(
         f"{name}: median {median:.3f} (min {min(ratios):.3f}, max {max(ratios):.3f}, n = {rounds}; "

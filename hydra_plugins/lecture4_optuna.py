@@ -41,7 +41,7 @@ class OptunaSweeper(Sweeper):
     setup = GridSweeper.setup
 
     def sweep(self, arguments: list[str]) -> list[Any]:
-        """Work on the study, beside ``sweep.workers - 1`` processes that do the same.
+        """Work on the study, beside ``sweep.workers - 1`` processes if there is work for them.
 
         Raises:
             ValueError: a setting is not accepted.
@@ -64,9 +64,11 @@ class OptunaSweeper(Sweeper):
         if config.sweep.workers > 1:  # before torch is imported
             threads = max(os.cpu_count() // config.sweep.workers, 1)
             os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-        workers = [self._start_worker(folder, n) for n in range(1, config.sweep.workers)]
+        trials = self.study.take(self.n_trials, self.n_jobs)
+        others = min(config.sweep.workers - 1, self.study.left(self.n_trials)) if trials else 0
+        workers = [self._start_worker(folder, n) for n in range(1, others + 1)]
         try:
-            done = self._work()
+            done = self._work(trials)
         except BaseException:
             for worker in workers:
                 worker.terminate()
@@ -74,7 +76,8 @@ class OptunaSweeper(Sweeper):
         finally:
             for worker in workers:
                 worker.wait()
-        return done + self._work()  # on what a worker that was killed left
+        # what a worker that was killed left
+        return done + self._work(self.study.take(self.n_trials, self.n_jobs))
 
     def _choices(self, space: Mapping[str, Any]) -> Iterator[list[str]]:
         """A job for every choice, to be composed now, not when it is drawn."""
@@ -82,10 +85,10 @@ class OptunaSweeper(Sweeper):
             for value in getattr(distribution, "choices", None) or [distribution.low]:
                 yield [*self.fixed, f"{key}={value}"]
 
-    def _work(self) -> list[Any]:
-        """Ask, launch and tell, until no trial is left."""
+    def _work(self, trials: dict[int, list[str]]) -> list[Any]:
+        """Launch trials, tell and ask for more, until none is left."""
         returned: list[Any] = []
-        while trials := self.study.take(self.n_trials, self.n_jobs):
+        while trials:
             batch = [
                 [*self.fixed, *drawn, f"hydra.sweep.subdir={number}"]
                 for number, drawn in trials.items()
@@ -95,6 +98,7 @@ class OptunaSweeper(Sweeper):
                 _ = result.return_value  # raises the job's error
                 self.study.tell(number)
             returned += results
+            trials = self.study.take(self.n_trials, self.n_jobs)
         return returned
 
     def _start_worker(self, folder: Path, number: int) -> subprocess.Popen:

@@ -115,3 +115,16 @@ def test_the_extras_bring_the_packages_that_functions_import():
     missing = {path: not_from(every, imported(tree, True)) for path, tree in code().items()}
     assert not {path: names for path, names in missing.items() if names}
     assert imported(ast.parse("def f():\n    import optuna"), True) == {"optuna"}
+
+
+def bounds(requirements: list[str]) -> dict[str, str]:
+    """The lower bound, or the pin, of each distribution."""
+    found = [Requirement(text) for text in requirements if "lecture4[" not in text]
+    return {r.name: s.version for r in found for s in r.specifier if s.operator in (">=", "==")}
+
+
+def test_the_oldest_environment_has_every_lower_bound():
+    extras = [r for listed in PROJECT["optional-dependencies"].values() for r in listed]
+    pins = (ROOT / "tests" / "lower-bounds.txt").read_text().splitlines()
+    assert all("==" in pin for pin in pins)
+    assert bounds(pins) == bounds([*PROJECT["dependencies"], *extras])

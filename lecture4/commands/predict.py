@@ -1,6 +1,8 @@
 """``predict.py``: classify images with a trained run, test it again, or export it."""
 
 import argparse
+import sys
+from pathlib import Path
 
 from lecture4.commands.errors import Parser, plain_errors
 
@@ -17,7 +19,8 @@ def main() -> None:
     """Parse the command line, then classify, evaluate or export."""
     with plain_errors():
         options = read_arguments()
-        from lecture4.runs.classify import run  # imports torch, which --help does not need
+        find_files(options)
+        from lecture4.runs.classify import run  # imports torch
 
         run(**vars(options))
 
@@ -45,6 +48,25 @@ def read_arguments() -> argparse.Namespace:
     if (options.evaluate and options.form == "csv") or (options.export and options.form):
         raise ValueError(f"{instead} does not support --{options.form}")
     return options
+
+
+def find_files(options: argparse.Namespace) -> None:
+    """Replace the folders among ``options.images`` by their images, before torch is imported.
+
+    Raises:
+        ValueError: the run, an image or the place of an export does not exist.
+        OSError: a folder cannot be read.
+    """
+    from lecture4.runs import locate  # imports rich, which --help does not need
+    from lecture4.support.console import printable
+    from lecture4.support.image_files import summary
+
+    locate.find_checkpoint(options.run)
+    if options.export:
+        locate.check_export(Path(options.export))
+    options.images, left_out = locate.list_images(options.images)
+    if left_out:
+        print(f"left out {printable(summary(left_out))}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

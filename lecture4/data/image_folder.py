@@ -1,4 +1,4 @@
-"""Images in folders, root/{train,test}/CLASS/*.png, *.jpg, …: which files count, and the splits."""
+"""Images in folders, root/{train,test}/CLASS/*.png, *.jpg, …: classes and splits."""
 
 import os
 import sys
@@ -12,13 +12,9 @@ from lecture4.data.dataset import Dataset, stratified_split
 from lecture4.data.decode import RESIZES
 from lecture4.data.image_cache import decoded_images
 from lecture4.support.console import printable
+from lecture4.support.image_files import find_images, is_hidden, summary
 from lecture4.support.processes import rank
 
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".avif"),
-    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".jp2", ".j2k"),
-)
-NOT_DATA = ("__MACOSX", "@eaDir", "lost+found")  # folders that systems add
 VALIDATION = ("valid", "val", "validation")  # folders below root
 
 Example = tuple[str, int]  # path and label
@@ -75,51 +71,6 @@ def load_image_folder(
     return Dataset(class_names, *splits, source, val_count=len(val))
 
 
-def find_images(folder: str | os.PathLike) -> tuple[list[str], Counter[str]]:
-    """List the image files below a folder, sorted, and count what is left out, by reason.
-
-    Regular files with one of ``SUFFIXES`` count, also by links. Links to folders are followed, but
-    no folder is read twice. Left out are names that start with a dot, ``NOT_DATA``, other suffixes
-    and special files.
-
-    Raises:
-        ValueError: there is no image.
-        OSError: a folder cannot be read.
-    """
-    paths, folders = [], [os.fspath(folder)]
-    left_out: Counter[str] = Counter()
-    seen = {os.fspath(parent) for parent in Path(folder).resolve().parents}
-    while folders:
-        here = folders.pop()
-        if (real := os.path.realpath(here)) in seen:
-            left_out["linked folders that were read before"] += 1
-            continue
-        seen.add(real)
-        for name in os.listdir(here):
-            path, suffix = os.path.join(here, name), os.path.splitext(name)[1].lower()
-            if _is_hidden(name):
-                left_out["hidden"] += 1
-            elif os.path.isdir(path):
-                folders.append(path)
-            elif suffix not in SUFFIXES:
-                left_out[suffix or "without a suffix"] += 1
-            elif os.path.exists(path) and not os.path.isfile(path):
-                left_out["pipes or devices"] += 1
-            else:  # also a dangling link, which reading will name
-                paths.append(path)
-    if not paths:
-        others = f" (left out: {summary(left_out)})" if left_out else ""
-        raise ValueError(
-            f"{folder} holds no image{others}; accepted suffixes are {', '.join(SUFFIXES)}"
-        )
-    return sorted(paths, key=_order), left_out
-
-
-def summary(left_out: Counter[str]) -> str:
-    """What was left out: ``2 hidden, 1 .txt``."""
-    return ", ".join(f"{n} {reason}" for reason, n in left_out.most_common())
-
-
 def _find_examples(
     root: Path, val_root: str | os.PathLike | None, test_size: int | float
 ) -> tuple[list[str], list[Example], list[Example], list[Example]]:
@@ -163,7 +114,7 @@ def _files_by_class(folder: Path, left_out: Counter[str]) -> dict[str, list[str]
         )
     files: dict[str, list[str]] = {}
     for name in sorted(os.listdir(folder), key=lambda name: (_class_name(name), name)):
-        if _is_hidden(name):
+        if is_hidden(name):
             left_out["hidden"] += 1
         elif not (folder / name).is_dir():
             left_out["outside of a class"] += 1
@@ -181,14 +132,6 @@ def _files_by_class(folder: Path, left_out: Counter[str]) -> dict[str, list[str]
 def _class_name(folder: str) -> str:
     """Text in NFC, the same on all systems; a byte that is not UTF-8 is written as ``\\\\xff``."""
     return unicodedata.normalize("NFC", os.fsencode(folder).decode("utf-8", "backslashreplace"))
-
-
-def _order(path: str) -> tuple[str, str]:
-    return unicodedata.normalize("NFC", path), path
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name in NOT_DATA
 
 
 def _validation_folder(root: Path, val_root: str | os.PathLike | None) -> Path | None:

@@ -5,8 +5,7 @@ import json
 import os
 import sys
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -15,7 +14,6 @@ import torch
 from rich.table import Table
 
 from lecture4.data.decode import try_image
-from lecture4.data.image_folder import find_images, summary
 from lecture4.runs.predictor import Predictor, dataset_of, load
 from lecture4.support.console import image_bar, make_console, make_table, printable
 from lecture4.support.places import located
@@ -37,7 +35,7 @@ def run(
 
     Args:
         run: a run's directory, or a ``.ckpt`` file.
-        images: files and folders to classify.
+        images: files to classify, see ``lecture4.runs.locate.list_images``.
         root: the dataset's folder for ``evaluate``; None for the run's.
         form: output format, ``json`` or ``csv``; None for a table.
         evaluate: measure on the test set instead.
@@ -45,7 +43,7 @@ def run(
 
     Raises:
         SystemExit: with code 1, if a file could not be read or the reader closed the pipe.
-        ValueError: the run or its data cannot be read, or there are no images.
+        ValueError: the run or its data cannot be read, or the model takes no images.
     """
     _compute_as_in_training()
     predictor = load(run)
@@ -87,12 +85,9 @@ def _print_results(results: dict[str, Any], form: str | None) -> None:
     make_console().print(table)
 
 
-def _classify(predictor: Predictor, inputs: Sequence[str], form: str | None) -> bool:
+def _classify(predictor: Predictor, paths: Sequence[str], form: str | None) -> bool:
     """Classify images and print the classes; return whether every file could be read."""
-    pixels = predictor.pixels  # a model of points fails here, before files are searched
-    paths, left_out = list_images(inputs)
-    if left_out:
-        print(f"left out {printable(summary(left_out))}", file=sys.stderr)
+    pixels = predictor.pixels
     terminal = make_console(stderr=True)
     broken: list[str] = []
 
@@ -113,29 +108,6 @@ def _classify(predictor: Predictor, inputs: Sequence[str], form: str | None) -> 
     elif found:
         make_console().print(render(found, predictor.class_names))
     return not broken
-
-
-def list_images(inputs: Iterable[str]) -> tuple[list[str], Counter[str]]:
-    """List files as given, with any suffix, and the images below folders, sorted.
-
-    Returns:
-        The paths, and the number of files left out below folders, by reason.
-
-    Raises:
-        ValueError: a path does not exist, or a folder holds no image.
-    """
-    paths: list[str] = []
-    left_out: Counter[str] = Counter()
-    for given in inputs:
-        if os.path.isdir(given):
-            below, others = find_images(given)
-            paths += below
-            left_out.update(others)
-        elif os.path.exists(given):
-            paths.append(given)
-        else:
-            raise ValueError(f"{printable(given) or 'an empty name'} does not exist")
-    return paths, left_out
 
 
 def read_batches(

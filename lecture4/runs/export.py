@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from lecture4.byhand.nn import with_layers
+from lecture4.runs.locate import check_export
 from lecture4.runs.predictor import Predictor
 from lecture4.support.console import printable
 from lecture4.support.files import write_atomically
@@ -36,12 +37,8 @@ def write_model(predictor: Predictor, path: str | os.PathLike) -> str:
         OSError: it cannot be written.
     """
     path = Path(path)
+    check_export(path)
     formats = {".onnx": _onnx, ".pt2": _pt2}
-    if path.suffix not in formats:
-        raise ValueError(f"{printable(path)}: a model is exported as .onnx or .pt2")
-    if path.is_dir() or not path.parent.is_dir():
-        trouble = "is a folder" if path.is_dir() else "is in a folder that does not exist"
-        raise ValueError(f"{printable(path)} {trouble}; give a file to write")
     own = nn.Sequential(copy.deepcopy(predictor.pipeline), nn.Softmax(1)).eval()
     own.to("cpu", torch.float32)
     inputs = [_examples(n, predictor.input_shape) for n in (1, 2, 7)]

@@ -13,6 +13,7 @@ from lecture4.data import PUBLISHED, SOURCES, Dataset
 from lecture4.data.decode import RESIZES
 from lecture4.data.views import TEST_TIMES, check_views, score_views
 from lecture4.models.pipeline import Pipeline
+from lecture4.runs.locate import find_checkpoint
 from lecture4.support.console import printable
 from lecture4.support.places import located, named
 from lecture4.training import formulas
@@ -153,30 +154,6 @@ def load(path: str | os.PathLike) -> Predictor:
             test_time=known("test_time", card["test_time"], TEST_TIMES),
             source=card["source"],
         )
-
-
-def find_checkpoint(path: str | os.PathLike) -> Path:
-    """A ``.ckpt`` file itself; of a run's directory, ``best.ckpt``, or else ``last.ckpt``.
-
-    Raises:
-        ValueError: there is none.
-    """
-    path = Path(path)
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        what = "is not a file" if path.exists() else "does not exist"
-        raise ValueError(f"{printable(path)} {what}; give a run's directory or a .ckpt file in it")
-    for folder in (path / "checkpoints", path):
-        for name in ("best.ckpt", "last.ckpt"):
-            if (folder / name).is_file():
-                return folder / name
-    runs = sorted({p.parent.parent.name for p in path.glob("*/checkpoints/*.ckpt")})
-    hint = f"give one of the runs in it: {', '.join(runs)}" if runs else "it is not a run"
-    raise ValueError(
-        f"{printable(path)} has no checkpoints/best.ckpt and no checkpoints/last.ckpt; "
-        f"{printable(hint)}"
-    )
 
 
 def dataset_of(predictor: Predictor, root: str | os.PathLike | None = None) -> Dataset:

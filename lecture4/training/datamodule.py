@@ -8,7 +8,7 @@ from lecture4.data.dataset import Dataset
 from lecture4.data.randomness import generator
 
 CHUNK = 16  # batches per call of training_step
-CHUNK_BYTES = 2**26  # limit on the inputs of a chunk, which may make it smaller
+MOST_BYTES = 2**24  # of raw inputs fetched at once: a chunk in training, a batch in validation
 
 
 class DataModule(pl.LightningDataModule):
@@ -25,7 +25,7 @@ class DataModule(pl.LightningDataModule):
             none; unused if the dataset has validation examples of its own.
         batch_size: of the global training batch; None for all of the training split at once
             (gradient descent). Larger values are capped at the size of the split.
-        eval_batch_size: in validation and test.
+        eval_batch_size: in validation and test; fewer, if the inputs take more than ``MOST_BYTES``.
         num_workers: worker processes that fetch; 0 fetches in this process, which is faster.
         train_share: fraction of the training batches in an epoch, in (0, 1].
         device: ``auto`` keeps the dataset on the training GPU if it takes at most half of the free
@@ -54,7 +54,8 @@ class DataModule(pl.LightningDataModule):
         self.dataset = dataset
         self.train_index, self.val_index = dataset.split(val_size, seed)
         self.batch_size = min(batch_size or len(self.train_index), len(self.train_index))
-        self.eval_batch_size = eval_batch_size
+        self._of_input = dataset.train_inputs.nbytes // len(dataset.train_inputs)  # bytes
+        self.eval_batch_size = max(1, min(eval_batch_size, MOST_BYTES // self._of_input))
         self.num_workers = num_workers
         self.train_share = train_share
         self.device = device
@@ -96,15 +97,13 @@ class DataModule(pl.LightningDataModule):
         return Loader(rows, sampler, *self._fetching(rows))
 
     def _shuffled(self, device: torch.device | str = "cpu") -> Shuffled:
-        inputs = self.dataset.train_inputs
-        of_batch = inputs.nbytes * self.batch_size // len(inputs)
         return Shuffled(
             self.train_index.to(device),
             self.batch_size,
             *self._process(),
             seed=self.seed,
             share=self.train_share,
-            chunk=max(1, min(CHUNK, CHUNK_BYTES // of_batch)),
+            chunk=max(1, min(CHUNK, MOST_BYTES // (self._of_input * self.batch_size))),
             every_n_steps=self.every_n_steps,
         )
 

@@ -58,19 +58,32 @@ class TrainingRecord:
 
 
 class EvaluationRecord:
-    """Scores of a validation or test split, batch by batch."""
+    """Scores of a validation or test split.
+
+    Batches are copied to three tensors that grow. Small tensors kept one by one would lie between
+    the images of freed batches, and malloc could not give that memory back: up to the whole split.
+    """
 
     def __init__(self):
-        self._batches: list[tuple[torch.Tensor, ...]] = []
+        self._kept: list[torch.Tensor] = []  # indices, labels and scores, with room for more
+        self._examples = 0
 
     def add(self, index: torch.Tensor, labels: torch.Tensor, scores: torch.Tensor) -> None:
         """Add a batch: example indices (N,), labels (N,) and scores (N, K), at least in float32."""
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        self._batches.append((index, labels, scores))
+        batch = index, labels, scores
+        first, self._examples = self._examples, self._examples + len(index)
+        if not self._kept or self._examples > len(self._kept[0]):
+            room = [part.new_empty(2 * self._examples, *part.shape[1:]) for part in batch]
+            for kept, larger in zip(self._kept, room, strict=False):  # none at first
+                larger[:first] = kept[:first]
+            self._kept = room
+        for part, kept in zip(batch, self._kept, strict=True):
+            kept[first : self._examples] = part
 
     def gather(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Concatenate the indices, labels and scores of all processes, on the CPU."""
-        own = [torch.cat(parts).cpu() for parts in zip(*self._batches, strict=True)]
+        own = [kept[: self._examples].cpu() for kept in self._kept]
         index, labels, scores = (torch.cat(p) for p in zip(*gather_from_ranks(own), strict=True))
         return index, labels, scores
 

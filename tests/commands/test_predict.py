@@ -402,18 +402,24 @@ def test_export_prints_one_line(run, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["model.pt2"]
 
 
-def test_help_answers_before_torch_is_imported():
+def test_help_and_files_that_are_missing_answer_before_torch_is_imported(tmp_path):
+    (tmp_path / "best.ckpt").touch()
     code = (
-        "import sys; sys.argv = ['predict.py', '--help']\n"
-        "import predict\n"
-        "try:\n    predict.main()\n"
-        "except SystemExit: print([m for m in ('torch', 'PIL', 'rich') if m in sys.modules])"
+        "import sys, predict\n"
+        "for words in eval(sys.argv[1]):\n"
+        "    sys.argv = ['predict.py', *words]\n"
+        "    try:\n        predict.main()\n"
+        "    except SystemExit: print([m for m in ('torch', 'PIL', 'rich') if m in sys.modules])"
     )
+    no, run = str(tmp_path / "no"), str(tmp_path)
+    commands = [["--help"], [no, no], [run, no], [run, run], [run, "--export", f"{no}/x.onnx"]]
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-c", code, repr(commands)],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
     assert "--evaluate" in done.stdout
-    assert done.stdout.endswith("[]\n")
+    assert done.stdout.splitlines()[-5:] == ["[]", *["['rich']"] * 4]
+    assert done.stderr.count("error: ") == 4
 
 
 def test_models_data_and_prediction_do_without_lightning_and_hydra():

@@ -1,6 +1,4 @@
-import os
 import shutil
-import unicodedata
 
 import numpy as np
 import pytest
@@ -8,7 +6,6 @@ import torch
 from PIL import Image
 
 from lecture4.data import load_image_folder
-from lecture4.data.image_folder import find_images
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -75,53 +72,6 @@ def test_suffixes_in_capitals_hidden_files_and_others(root, capsys):
     assert len(others) == 1  # where the images are kept
 
 
-def test_which_files_count(tmp_path):
-    """Each kind of entry, and whether it is an image."""
-    folder, outside = tmp_path / "images", tmp_path / "outside"
-    counted = [
-        *("a.png", "b.JPG", "c.jpeg", "d.jfif", "e.gif", "f.bmp", "g.webp", "h.TIFF", "i.avif"),
-        *("deep/er/j.png", "folder.png/k.png", "e\u0301.png", "\u00e9.png", "\udcff.png"),
-    ]
-    for name in counted:
-        save(plain(), folder / name, format="PNG")
-    save(plain(), outside / "l.png")
-    (folder / "linked.png").symlink_to(outside / "l.png")
-    (folder / "gone.png").symlink_to(outside / "gone")  # reading it says so
-    (folder / "linked folder").symlink_to(outside)
-    for name in (".hidden.png", ".ipynb_checkpoints/0.png", "__MACOSX/0.png", "@eaDir/0.png"):
-        save(plain(), folder / name)
-    for name in ("notes.txt", "LICENSE", "photo.heic", "video.mp4"):
-        (folder / name).write_text("no image")
-    os.mkfifo(folder / "pipe.png")
-    (folder / "null.png").symlink_to("/dev/null")
-    (folder / "deep" / "up").symlink_to(folder)
-    (folder / "deep" / "higher").symlink_to(tmp_path)
-    (folder / "self").symlink_to(folder / "self")
-    (outside / "back").symlink_to(folder)
-    paths, left_out = find_images(folder)
-    names = [os.path.relpath(path, folder) for path in paths]
-    assert sorted(names) == sorted([*counted, "linked.png", "gone.png", "linked folder/l.png"])
-    assert dict(left_out) == {
-        **{"hidden": 4, ".txt": 1, ".heic": 1, ".mp4": 1, "without a suffix": 2},
-        **{"pipes or devices": 2, "linked folders that were read before": 3},
-    }
-
-
-def test_a_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
-    listdir = os.listdir
-
-    def refuse(path):
-        if str(path).endswith("secret"):  # root may read any
-            raise PermissionError(13, "Permission denied", str(path))
-        return listdir(path)
-
-    (tmp_path / "secret").mkdir()
-    save(plain(), tmp_path / "a.png")
-    monkeypatch.setattr(os, "listdir", refuse)
-    with pytest.raises(PermissionError, match="secret"):
-        find_images(tmp_path)
-
-
 def test_class_names_are_the_same_text_on_all_systems(root):
     """NFC and NFD of one name are one class, and a byte that is not UTF-8 is written in ASCII."""
     for split, folder in (("train", "caf\u00e9"), ("train", "cafe\u0301"), ("test", "cafe\u0301")):
@@ -132,16 +82,6 @@ def test_class_names_are_the_same_text_on_all_systems(root):
     dataset = load_image_folder(root, 4)
     assert dataset.class_names == ["caf\\xe9", "café", "cat", "dog", "猫 a"]
     assert torch.bincount(dataset.train_labels).tolist() == [1, 2, 3, 3, 1]
-
-
-def test_the_order_of_files_does_not_depend_on_how_a_system_writes_accents(tmp_path):
-    def names(form):
-        for name in ("f.png", "\u00e9.png", "z.png", "e.png"):
-            save(plain(), tmp_path / form / unicodedata.normalize(form, name))
-        paths, _ = find_images(tmp_path / form)
-        return [unicodedata.normalize("NFC", os.path.basename(path)) for path in paths]
-
-    assert names("NFC") == names("NFD") == ["e.png", "f.png", "z.png", "\u00e9.png"]
 
 
 def test_only_the_first_process_reports(root, monkeypatch, capsys):

@@ -14,7 +14,7 @@ from PIL import Image
 from running import SMALL, call
 
 from lecture4.data import cifar
-from lecture4.runs.predictor import dataset_of, find_checkpoint, load
+from lecture4.runs.predictor import dataset_of, load
 
 BLOCKS = "model.blocks=[{channels: 4, padding: 1, norm: batch, pool: {}},{channels: 4}]"
 BY_HAND = "formulas=byhand"
@@ -116,21 +116,6 @@ def test_probabilities_are_those_of_the_model(trained, checkpoint):
     torch.testing.assert_close(probabilities, scores.double().softmax(1), atol=1e-6, rtol=1e-5)
     assert probabilities.dtype == torch.float64
     assert predictor.class_names == dataset.class_names
-
-
-def test_a_run_is_its_best_epoch_or_else_its_last(trained, tmp_path):
-    run = shutil.copytree(trained, tmp_path / "sweep" / "0")
-    best, last = (run / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
-    assert find_checkpoint(run) == find_checkpoint(run / "checkpoints") == best
-    with pytest.raises(ValueError, match="give one of the runs in it: 0"):
-        find_checkpoint(tmp_path / "sweep")
-    best.unlink()
-    assert find_checkpoint(run) == last == find_checkpoint(last)
-    last.unlink()
-    with pytest.raises(ValueError, match="has no checkpoints/best.ckpt"):
-        find_checkpoint(run)
-    with pytest.raises(ValueError, match="does not exist"):
-        find_checkpoint(tmp_path / "no")
 
 
 def test_scores_that_are_not_numbers_are_not_probabilities(checkpoint, tmp_path):

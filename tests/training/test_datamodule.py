@@ -254,11 +254,15 @@ def test_a_chunk_ends_where_a_checkpoint_is_due(monkeypatch, every_n_steps, size
     assert indices(batch for chunk in chunks for batch in chunk) == indices(epoch(module()))
 
 
-def test_a_chunk_takes_a_bounded_amount_of_memory(monkeypatch):
-    monkeypatch.setattr("lecture4.training.datamodule.CHUNK_BYTES", 3 * 16 * 8)
-    assert [len(chunk) for chunk in module().train_dataloader()] == [3] * 4
-    monkeypatch.setattr("lecture4.training.datamodule.CHUNK_BYTES", 1)
-    assert [len(chunk) for chunk in module().train_dataloader()] == [1] * 12
+@pytest.mark.parametrize(
+    ("most_bytes", "chunks", "batches"),
+    [(3 * 16 * 8, [3] * 4, [25, 25, 7]), (1, [1] * 12, [1] * 57)],
+)
+def test_what_is_fetched_at_once_takes_bounded_memory(monkeypatch, most_bytes, chunks, batches):
+    monkeypatch.setattr("lecture4.training.datamodule.MOST_BYTES", most_bytes)
+    data = module(eval_batch_size=25)
+    assert [len(chunk) for chunk in data.train_dataloader()] == chunks
+    assert [len(labels) for _, labels, _ in data.test_dataloader()] == batches
 
 
 @pytest.mark.parametrize(("share", "steps"), [(1, 12), (0.5, 6), (0.26, 3), (0.01, 1)])

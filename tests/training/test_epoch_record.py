@@ -1,5 +1,7 @@
 """Losses, correct predictions and scores of an epoch's batches."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -59,3 +61,18 @@ def test_scores_are_gathered_batch_by_batch_in_float32_at_least():
     assert labels.tolist() == [0, 1, 2]
     assert scores.dtype == torch.float32
     assert scores.shape == (3, 3)
+
+
+def test_scores_of_many_batches_are_copied_in_order():
+    record, given = EvaluationRecord(), torch.arange(300).split([1, 7, 100, 3, 150, 39])
+    freed = []
+    for index in given:
+        scores = torch.stack([index, -index], 1).float()
+        record.add(index, index % 5, scores)
+        freed.append(weakref.ref(scores))
+    del scores
+    assert all(reference() is None for reference in freed)
+    index, labels, scores = record.gather()
+    assert torch.equal(index, torch.arange(300))
+    assert torch.equal(labels, index % 5)
+    assert torch.equal(scores, torch.stack([index, -index], 1).float())

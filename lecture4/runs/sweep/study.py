@@ -63,6 +63,12 @@ class Study:
         """Number of failed trials."""
         return sum(trial.state.name == "FAIL" for trial in self._drawn())
 
+    def left(self, n_trials: int) -> int:
+        """Number of trials beside the claimed ones: begun by others, or not drawn yet."""
+        drawn = self._drawn()
+        running = sum(trial.state.name == "RUNNING" for trial in drawn)
+        return running - len(self._claims) + max(n_trials - len(drawn), 0)
+
     def take(self, n_trials: int, at_most: int) -> dict[int, list[str]]:
         """Claim trials to run now: interrupted ones first, then new ones.
 

@@ -89,9 +89,11 @@ def test_the_same_command_finds_nothing_left_and_lists_what_others_train(pruned,
     fixed = [w for w in begin if not w.startswith(("optim.lr", "optim.weight_decay"))]
     with jobs.job_lock(other):
         code = sweep_here(monkeypatch, *fixed, "optim.lr=choice(0.02,0.03,0.05,1e-12)",
-                          "hydra.sweeper.n_trials=7", f"hydra.sweep.dir={folder}")  # fmt: skip
+                          "hydra.sweeper.n_trials=7", f"hydra.sweep.dir={folder}",
+                          "sweep.workers=3")  # fmt: skip
     assert code == 0
     assert states(folder) == before
+    assert not list(folder.glob("worker-*.log"))  # no process is started for nothing
     assert rows_of(folder)[-1]["status"] == "running"
 
 

@@ -35,8 +35,10 @@ def test_processes_share_the_trials_of_a_study(tmp_path):
     one, other = open_study(tmp_path), open_study(tmp_path)
     assert list(one.take(5, 2)) == [0, 1]
     assert list(other.take(5, 2)) == [2, 3]
+    assert (one.left(5), one.left(4)) == (3, 2)  # of them the other has two
     assert list(one.take(5, 2)) == [4]
     assert other.take(5, 2) == {}
+    assert (one.left(5), other.left(5)) == (2, 3)
     drawn = {t.params["optim.lr"] for t in study.open_study(tmp_path)[0].trials}
     assert len(drawn) == 5
 
