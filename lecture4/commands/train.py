@@ -51,7 +51,8 @@ def train(cfg: DictConfig) -> float | None:
     folder = run_directory()
     if cfg.resume is None:
         resume.forget_earlier_run(folder)
-    loggers = [build("logger", logger) for logger in (cfg.logger or {}).values()]
+    resume.check_data(folder, data.dataset, cfg.resume is not None)
+    loggers = [build("logger", logger) for logger in (cfg.get("logger") or {}).values()]
     trainer = make_trainer(
         dict(cfg.trainer),
         folder,

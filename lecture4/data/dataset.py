@@ -1,12 +1,14 @@
 """A dataset in memory, and its split into training and validation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from lecture4.data.randomness import generator
+
+SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,8 @@ class Dataset:
     Inputs are images, uint8 (N, C, H, W), or points, float32 (N, D); labels are int64 (N,), indices
     into ``class_names``. ``source`` recreates the dataset from plain values: ``name``, a key of
     ``lecture4.data.SOURCES``, and the arguments of that function. The last ``val_count`` training
-    examples are the validation split; with 0 it is split off from all of them.
+    examples are the validation split; with 0 it is split off from all of them. ``fingerprints`` of
+    the files of ``train`` and ``test`` tell whether they changed, where nothing else fixes them.
 
     Raises:
         ValueError: a label is not an index into ``class_names``. No later step checks labels on a
@@ -30,6 +33,7 @@ class Dataset:
     test_labels: torch.Tensor
     source: Mapping[str, Any] = field(default_factory=dict)
     val_count: int = 0
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         classes = len(self.class_names)
@@ -45,6 +49,43 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input: (C, H, W) or (D,)."""
         return tuple(self.train_inputs.shape[1:])
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What tells these data from others, as plain values, see ``difference``."""
+        return {
+            "class_names": list(self.class_names),
+            "train": {
+                "examples": len(self.train_labels),
+                "of them in a validation folder": self.val_count,
+                "files": self.fingerprints.get("train", ""),
+            },
+            "test": {
+                "examples": len(self.test_labels),
+                "files": self.fingerprints.get("test", ""),
+            },
+        }
+
+    def difference(self, earlier: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> str:
+        """What differs from the ``description`` of earlier data, in words; "" if nothing does.
+
+        Raises:
+            ValueError: ``earlier`` is no description.
+        """
+        now = self.description
+        try:
+            if earlier["class_names"] != now["class_names"]:
+                names = (", ".join(d["class_names"]) for d in (now, earlier))
+                return "the classes are {}, and were {}".format(*names)
+            for split in splits:
+                for key, value in now[split].items():
+                    if (was := earlier[split][key]) != value and key == "files":
+                        return f"names or sizes of the files for {split} are others"
+                    if was != value:
+                        return f"the {key} for {split} are {value:,}, and were {was:,}"
+        except (LookupError, TypeError, ValueError):
+            raise ValueError("the description of the run's data cannot be read") from None
+        return ""
 
     def split(self, val_size: int | float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Indices of the training and validation examples among ``train_inputs``.

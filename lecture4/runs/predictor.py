@@ -41,6 +41,7 @@ class Predictor:
         device: where to compute.
         eval_batch_size: batch size of the run's test.
         source: how to make the run's dataset again, see ``lecture4.data.Dataset``.
+        data: the description of that dataset; None if the checkpoint has none.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Predictor:
         device: str = "cpu",
         eval_batch_size: int = 500,
         source: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
     ):
         self.dtype, self.autocast = PRECISIONS[precision]
         self.pipeline = pipeline.to(device, self.dtype).eval()
@@ -62,6 +64,7 @@ class Predictor:
         self.device = torch.device(device)
         self.eval_batch_size = eval_batch_size
         self.source = dict(source or {})
+        self.data = data
 
     @property
     def pixels(self) -> tuple[int, int, str]:
@@ -142,6 +145,7 @@ def load(path: str | os.PathLike) -> Predictor:
             device="cuda" if card["device"] == "cuda" and torch.cuda.is_available() else "cpu",
             eval_batch_size=card["eval_batch_size"],
             source=card["source"],
+            data=card.get("data"),
         )
 
 

@@ -45,6 +45,7 @@ def card(classifier: nn.Module, datamodule: Any, precision: str) -> dict[str, An
         "device": classifier.device.type,
         "eval_batch_size": datamodule.eval_batch_size,
         "source": dict(datamodule.dataset.source),
+        "data": datamodule.dataset.description,
     }
 
 
