@@ -191,6 +191,11 @@ KNOWN: list[tuple[Any, str, Callable[[Any, re.Match], str]]] = [
         "optuna",
         lambda e, m: f"sweep=optuna needs an extra package: {_install('optuna')}",
     ),
+    (
+        TypeError,
+        r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'",
+        lambda e, m: f"{m[1]} has no setting {m[2]}; --help lists the settings",
+    ),
     (OSError, r"^\[Errno", lambda e, m: f"{e.filename}: {e.strerror}" if e.filename else str(e)),
     (
         LookupError | TypeError | AttributeError | AssertionError,
@@ -217,8 +222,8 @@ def _silence_libraries() -> None:
             lambda record: record.levelno >= logging.WARNING
         )
     for message in (
-        "Experiment logs directory .* exists",  # metrics.csv is in the run's directory
-        "Checkpoint directory .* exists",
+        "(?s)Experiment logs directory .* exists",  # metrics.csv is in the run's directory
+        "(?s)Checkpoint directory .* exists",
         "The .*dataloader.* does not have many workers",  # batches from memory need none
         "The number of training batches .* is smaller than the logging interval",
         ".*LeafSpec.* is deprecated",  # Lightning's use of torch

@@ -1,14 +1,12 @@
 """A dataset in memory, and its split into training and validation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from lecture4.data.randomness import generator
-
-SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -55,36 +53,34 @@ class Dataset:
         """What tells these data from others, as plain values, see ``difference``."""
         return {
             "class_names": list(self.class_names),
-            "train": {
-                "examples": len(self.train_labels),
-                "of them in a validation folder": self.val_count,
-                "files": self.fingerprints.get("train", ""),
-            },
-            "test": {
-                "examples": len(self.test_labels),
-                "files": self.fingerprints.get("test", ""),
-            },
+            "training_examples": len(self.train_labels) - self.val_count,
+            "validation_examples": self.val_count,
+            "training_files": self.fingerprints.get("train", ""),
+            "test_examples": len(self.test_labels),
+            "test_files": self.fingerprints.get("test", ""),
         }
 
-    def difference(self, earlier: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> str:
+    def difference(self, earlier: Mapping[str, Any], prefix: str = "") -> str:
         """What differs from the ``description`` of earlier data, in words; "" if nothing does.
+
+        Args:
+            earlier: the description.
+            prefix: of the keys that are compared.
 
         Raises:
             ValueError: ``earlier`` is no description.
         """
-        now = self.description
-        try:
-            if earlier["class_names"] != now["class_names"]:
-                names = (", ".join(d["class_names"]) for d in (now, earlier))
-                return "the classes are {}, and were {}".format(*names)
-            for split in splits:
-                for key, value in now[split].items():
-                    if (was := earlier[split][key]) != value and key == "files":
-                        return f"names or sizes of the files for {split} are others"
-                    if was != value:
-                        return f"the {key} for {split} are {value:,}, and were {was:,}"
-        except (LookupError, TypeError, ValueError):
-            raise ValueError("the description of the run's data cannot be read") from None
+        for key, now in self.description.items():
+            if not isinstance(earlier, Mapping) or type(earlier.get(key)) is not type(now):
+                raise ValueError("the description of the run's data cannot be read")
+            if not key.startswith(prefix) or (was := earlier[key]) == now:
+                continue
+            what = key.replace("_", " ")
+            if key.endswith("files"):
+                return f"names or sizes of the {what} differ"
+            if key == "class_names":
+                now, was = ", ".join(now), ", ".join(map(str, was))
+            return f"the {what} are {now}, and were {was}"
         return ""
 
     def split(self, val_size: int | float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -52,7 +52,7 @@ def run(
     if evaluate:
         with located(printable(run)):
             dataset = dataset_of(predictor, root)
-            other = predictor.data and dataset.difference(predictor.data, ["test"])
+            other = predictor.data and dataset.difference(predictor.data, "test")
         if other:
             text = f"{run}: the test set is not the one of the run: {other}"
             print(printable(text), file=sys.stderr)

@@ -165,6 +165,11 @@ def first_difference(recorded: Any, unresolved: Any, resolved: Any, place: str =
 
 
 def read_yaml(path: Path) -> Any:
+    """Read a file of plain values.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
     try:
         return yaml.safe_load(path.read_text("utf-8"))
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:

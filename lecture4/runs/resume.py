@@ -14,6 +14,7 @@ from lecture4.runs import recorded
 from lecture4.runs.recorded import PATHS, quoted
 from lecture4.support.conf import CONF
 from lecture4.support.files import write_atomically
+from lecture4.support.places import located
 from lecture4.support.processes import rank
 from lecture4.training.processes import in_sweep
 
@@ -59,7 +60,7 @@ def hydra_arguments(argv: list[str]) -> list[str]:
 
 
 def configuration(cfg: DictConfig) -> DictConfig:
-    """Compose the configuration of the run that ``cfg.resume`` names; else begin a run with ``cfg``.
+    """Compose the configuration of the run that ``cfg.resume`` names, or begin a run with ``cfg``.
 
     Args:
         cfg: as composed for this command. The settings ``BESIDE`` apply, if they were typed.
@@ -97,11 +98,8 @@ def _begun(cfg: DictConfig) -> DictConfig:
     """Refuse what could not be resumed, then make paths absolute, here and in the run's record."""
     hydra_cfg = HydraConfig.get()
     if rank() == 0 and hydra_cfg.output_subdir != ".hydra":
-        raise ValueError(
-            f"hydra.output_subdir={hydra_cfg.output_subdir} is not accepted; a run can be resumed "
-            f"from what it recorded in .hydra"
-        )
-    composed = recorded.check(list(hydra_cfg.overrides.task))
+        raise ValueError("hydra.output_subdir must be .hydra, or the run could not be resumed")
+    composed = recorded.check(_overrides())
     plain = OmegaConf.to_container(composed)
     if key := recorded.first_difference(OmegaConf.to_container(cfg), plain, plain):
         raise ValueError(
@@ -128,7 +126,9 @@ def check_data(folder: str, dataset: "Dataset", resumed: bool) -> None:
         write_atomically(path, json.dumps(dataset.description, indent=2) + "\n")
     if not resumed or not path.exists():  # a run of an earlier version
         return
-    if difference := dataset.difference(recorded.read_yaml(path)):
+    with located(str(path)):
+        difference = dataset.difference(recorded.read_yaml(path))
+    if difference:
         root = dataset.source.get("root", "memory")
         raise ValueError(
             f"the data in {root} are not those of the run: {difference}; restore them, say where "
@@ -167,15 +167,20 @@ def completed(cfg: DictConfig) -> float | None:
 
 def forget_earlier_run(folder: str) -> None:
     """Delete results and checkpoints that an earlier run left in this directory."""
-    left = ("results.json", EXTENSION, DATA, "checkpoints/best.ckpt", "checkpoints/last.ckpt")
+    left = ("results.json", EXTENSION, "checkpoints/best.ckpt", "checkpoints/last.ckpt")
     for name in left if rank() == 0 else ():
         (Path(folder) / name).unlink(missing_ok=True)
+
+
+def _overrides() -> list[str]:
+    """The overrides of this job as they were typed."""
+    return OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
 
 
 def _typed(cfg: DictConfig) -> list[str]:
     """The overrides of ``BESIDE`` that were typed; any other is an error."""
     typed = []
-    for word in HydraConfig.get().overrides.task:
+    for word in _overrides():
         key = word.partition("=")[0].lstrip("+~")
         if key in BESIDE and word[0] != "~":
             if "${" in word:

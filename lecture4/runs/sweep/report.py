@@ -62,7 +62,7 @@ def conclude(folder: Path, before: dict[Path, Any]) -> bool:
 
 
 def _rest(folder: Path) -> str:
-    """This command once more, to continue the sweep in its directory."""
+    """The command that continues the sweep in its directory."""
     words = [w for w in sys.argv if not w.startswith(("hydra.sweep.dir=", "sweep_resume="))]
     place = f"hydra.sweep.dir={quoted(os.path.abspath(folder))}"
     return command_line("python", *words, place, "sweep_resume=true")
