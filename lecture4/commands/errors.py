@@ -22,6 +22,7 @@ from hydra.errors import (
 
 from lecture4.commands.hints import FORMER, unknown_key
 from lecture4.runs import resume, sweep
+from lecture4.runs.recorded import quoted
 from lecture4.support import private
 from lecture4.support.processes import forget_stray_ranks, print_once, rank
 from lecture4.support.streams import tolerate_errors
@@ -149,6 +150,17 @@ def _unknown_choice(error: MissingConfigException, match: re.Match) -> str:
     return f"{group}={choice} is unknown; choose one of {', '.join(sorted(error.options))}"
 
 
+def _in_quotes(word: str) -> str:
+    key, equals, value = word.partition("=")
+    if not equals:
+        return ""
+    from lecture4.support.console import command_line
+
+    return (
+        f"; a text with other characters is quoted twice: {command_line(f'{key}={quoted(value)}')}"
+    )
+
+
 def _install(package: str) -> str:
     return f"pip install -e '.[{EXTRAS[package]}]'"
 
@@ -171,7 +183,9 @@ KNOWN: list[tuple[Any, str, Callable[[Any, re.Match], str]]] = [
     (
         OverrideParseException,
         "",
-        lambda e, m: f"{e.override} cannot be read as a setting, such as optim.lr=0.1",
+        lambda e, m: (
+            f"{e.override} cannot be read as a setting, such as optim.lr=0.1{_in_quotes(e.override)}"
+        ),
     ),
     (
         HydraException,

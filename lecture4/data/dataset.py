@@ -70,9 +70,12 @@ class Dataset:
         Raises:
             ValueError: ``earlier`` is no description.
         """
-        for key, now in self.description.items():
-            if not isinstance(earlier, Mapping) or type(earlier.get(key)) is not type(now):
-                raise ValueError("the description of the run's data cannot be read")
+        mine = self.description
+        if not isinstance(earlier, Mapping) or any(
+            type(earlier.get(key)) is not type(now) for key, now in mine.items()
+        ):
+            raise ValueError("the description of the run's data cannot be read")
+        for key, now in mine.items():
             if not key.startswith(prefix) or (was := earlier[key]) == now:
                 continue
             what = key.replace("_", " ")

@@ -86,10 +86,8 @@ def _fingerprint(examples: Sequence[Example], folders: Sequence[str]) -> str:
     """A hash of the label, the name below one of ``folders`` and the size of each file."""
     digest = hashlib.sha256()
     for path, label in examples:
-        name = path
-        for folder in folders:
-            name = name.removeprefix(folder)
-        name = unicodedata.normalize("NFC", name)
+        place = max((len(f) for f in folders if path.startswith(f"{f}{os.sep}")), default=0)
+        name = unicodedata.normalize("NFC", path[place:])
         digest.update(repr((label, name, os.path.getsize(path))).encode())
     return digest.hexdigest()[:32]
 

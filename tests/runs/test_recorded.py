@@ -109,7 +109,7 @@ BEGUN = [
     ["~logger.csv", "++optim.lr=0.5", "experiment=demo"],
     ["model=mlp", "model.hidden=[1, 2]", "data.root='a,b=[c]'"],
     ['data.root="new\nline"'],
-    ["data.root=é漢"],
+    ["data.root='é漢'"],
 ]
 
 
