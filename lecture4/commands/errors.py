@@ -184,7 +184,8 @@ KNOWN: list[tuple[Any, str, Callable[[Any, re.Match], str]]] = [
         OverrideParseException,
         "",
         lambda e, m: (
-            f"{e.override} cannot be read as a setting, such as optim.lr=0.1{_in_quotes(e.override)}"
+            f"{e.override} cannot be read as a setting, such as optim.lr=0.1"
+            f"{_in_quotes(e.override)}"
         ),
     ),
     (
