@@ -14,6 +14,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from lecture4.runs import recorded
 from lecture4.runs.sweep import jobs
 from lecture4.runs.sweep.study import check_validation
 from lecture4.training.settings import POSITIVE
@@ -56,6 +57,7 @@ class GridSweeper(Sweeper):
         """
         grid = self._grid([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
         self.validate_batch_is_legal(grid)
+        recorded.check(grid[0])  # for all: they differ in values alone
         for job in grid if self.refine else ():
             value = jobs.settings_of(job).get(self.refine)
             if not POSITIVE[0](value):

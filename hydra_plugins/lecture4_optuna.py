@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.plugins.sweeper import Sweeper
 
 from hydra_plugins.lecture4_grid import GridSweeper
-from lecture4.runs.resume import quoted
+from lecture4.runs import recorded
 from lecture4.runs.sweep import jobs
 from lecture4.runs.sweep.study import Study, check_validation
 
@@ -56,6 +56,7 @@ class OptunaSweeper(Sweeper):
         self.fixed = [word.input_line for word in last.values() if not word.is_sweep_override()]
         space = {key: _distribution(w) for key, w in last.items() if w.is_sweep_override()}
         self.validate_batch_is_legal([self.fixed, *self._choices(space)])
+        recorded.check(self.fixed)
         settings = {k: w.input_line.partition("=")[2] for k, w in last.items() if k not in APART}
         folder = Path(config.hydra.sweep.dir)
         self.study = Study(folder, space, settings, config.sweep.pruner, config.seed)
@@ -109,7 +110,7 @@ class OptunaSweeper(Sweeper):
             "sweep.workers=1",
             "sweep_resume=false",
             f"hydra.sweeper.n_trials={self.n_trials}",
-            f"hydra.sweep.dir={quoted(folder)}",
+            f"hydra.sweep.dir={recorded.quoted(os.path.abspath(folder))}",
             "~hydra.callbacks.sweep",  # the table is left to this process
         ]
         with open(folder / f"worker-{number}.log", "a") as log:

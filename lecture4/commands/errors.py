@@ -22,6 +22,7 @@ from hydra.errors import (
 
 from lecture4.commands.hints import FORMER, unknown_key
 from lecture4.runs import resume, sweep
+from lecture4.runs.recorded import quoted
 from lecture4.support import private
 from lecture4.support.processes import forget_stray_ranks, print_once, rank
 from lecture4.support.streams import tolerate_errors
@@ -149,6 +150,17 @@ def _unknown_choice(error: MissingConfigException, match: re.Match) -> str:
     return f"{group}={choice} is unknown; choose one of {', '.join(sorted(error.options))}"
 
 
+def _in_quotes(word: str) -> str:
+    key, equals, value = word.partition("=")
+    if not equals:
+        return ""
+    from lecture4.support.console import command_line
+
+    return (
+        f"; a text with other characters is quoted twice: {command_line(f'{key}={quoted(value)}')}"
+    )
+
+
 def _install(package: str) -> str:
     return f"pip install -e '.[{EXTRAS[package]}]'"
 
@@ -171,7 +183,10 @@ KNOWN: list[tuple[Any, str, Callable[[Any, re.Match], str]]] = [
     (
         OverrideParseException,
         "",
-        lambda e, m: f"{e.override} cannot be read as a setting, such as optim.lr=0.1",
+        lambda e, m: (
+            f"{e.override} cannot be read as a setting, such as optim.lr=0.1"
+            f"{_in_quotes(e.override)}"
+        ),
     ),
     (
         HydraException,
@@ -190,6 +205,11 @@ KNOWN: list[tuple[Any, str, Callable[[Any, re.Match], str]]] = [
         ModuleNotFoundError,
         "optuna",
         lambda e, m: f"sweep=optuna needs an extra package: {_install('optuna')}",
+    ),
+    (
+        TypeError,
+        r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'",
+        lambda e, m: f"{m[1]} has no setting {m[2]}; --help lists the settings",
     ),
     (OSError, r"^\[Errno", lambda e, m: f"{e.filename}: {e.strerror}" if e.filename else str(e)),
     (
@@ -217,8 +237,8 @@ def _silence_libraries() -> None:
             lambda record: record.levelno >= logging.WARNING
         )
     for message in (
-        "Experiment logs directory .* exists",  # metrics.csv is in the run's directory
-        "Checkpoint directory .* exists",
+        "(?s)Experiment logs directory .* exists",  # metrics.csv is in the run's directory
+        "(?s)Checkpoint directory .* exists",
         "The .*dataloader.* does not have many workers",  # batches from memory need none
         "The number of training batches .* is smaller than the logging interval",
         ".*LeafSpec.* is deprecated",  # Lightning's use of torch

@@ -41,6 +41,8 @@ def train(cfg: DictConfig) -> float | None:
 
     pl.seed_everything(cfg.seed, verbose=False)
     classifier, data = assemble(cfg)
+    folder = run_directory()
+    resume.check_data(folder, data.dataset, cfg.resume is not None)
     checkpoint = resume.last_checkpoint(cfg)
     if cfg.sanity and not checkpoint:
         from lecture4.training import sanity
@@ -48,10 +50,7 @@ def train(cfg: DictConfig) -> float | None:
         sanity.check(classifier, data)
     if cfg.trainer.compile:
         classifier.model.compile()
-    folder = run_directory()
-    if cfg.resume is None:
-        resume.forget_earlier_run(folder)
-    loggers = [build("logger", logger) for logger in (cfg.logger or {}).values()]
+    loggers = [build("logger", logger) for logger in (cfg.get("logger") or {}).values()]
     trainer = make_trainer(
         dict(cfg.trainer),
         folder,
@@ -62,6 +61,8 @@ def train(cfg: DictConfig) -> float | None:
         report,
         validates := len(data.val_index) > 0,
     )
+    if cfg.resume is None:
+        resume.forget_earlier_run(folder)
     try:
         trainer.fit(classifier, data, ckpt_path=checkpoint)
     except Pruned as stopped:

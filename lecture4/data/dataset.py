@@ -16,7 +16,8 @@ class Dataset:
     Inputs are images, uint8 (N, C, H, W), or points, float32 (N, D); labels are int64 (N,), indices
     into ``class_names``. ``source`` recreates the dataset from plain values: ``name``, a key of
     ``lecture4.data.SOURCES``, and the arguments of that function. The last ``val_count`` training
-    examples are the validation split; with 0 it is split off from all of them.
+    examples are the validation split; with 0 it is split off from all of them. ``fingerprints`` of
+    the files of ``train`` and ``test`` tell whether they changed, where nothing else fixes them.
 
     Raises:
         ValueError: a label is not an index into ``class_names``. No later step checks labels on a
@@ -30,6 +31,7 @@ class Dataset:
     test_labels: torch.Tensor
     source: Mapping[str, Any] = field(default_factory=dict)
     val_count: int = 0
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         classes = len(self.class_names)
@@ -45,6 +47,44 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input: (C, H, W) or (D,)."""
         return tuple(self.train_inputs.shape[1:])
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What tells these data from others, as plain values, see ``difference``."""
+        return {
+            "class_names": list(self.class_names),
+            "training_examples": len(self.train_labels) - self.val_count,
+            "validation_examples": self.val_count,
+            "training_files": self.fingerprints.get("train", ""),
+            "test_examples": len(self.test_labels),
+            "test_files": self.fingerprints.get("test", ""),
+        }
+
+    def difference(self, earlier: Mapping[str, Any], prefix: str = "") -> str:
+        """What differs from the ``description`` of earlier data, in words; "" if nothing does.
+
+        Args:
+            earlier: the description.
+            prefix: of the keys that are compared.
+
+        Raises:
+            ValueError: ``earlier`` is no description.
+        """
+        mine = self.description
+        if not isinstance(earlier, Mapping) or any(
+            type(earlier.get(key)) is not type(now) for key, now in mine.items()
+        ):
+            raise ValueError("the description of the run's data cannot be read")
+        for key, now in mine.items():
+            if not key.startswith(prefix) or (was := earlier[key]) == now:
+                continue
+            what = key.replace("_", " ")
+            if key.endswith("files"):
+                return f"names or sizes of the {what} differ"
+            if key == "class_names":
+                now, was = ", ".join(now), ", ".join(map(str, was))
+            return f"the {what} are {now}, and were {was}"
+        return ""
 
     def split(self, val_size: int | float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Indices of the training and validation examples among ``train_inputs``.

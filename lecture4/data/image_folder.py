@@ -1,9 +1,11 @@
 """Images in folders, root/{train,test}/CLASS/*.png, *.jpg, …: classes and splits."""
 
+import hashlib
 import os
 import sys
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -68,7 +70,22 @@ def load_image_folder(
         "val_root": str(Path(val_root).expanduser().absolute()) if val_root else None,
     }
     splits = images[:end], labels[:end], images[end:], labels[end:]
-    return Dataset(class_names, *splits, source, val_count=len(val))
+    folders = [str(root), str(_validation_folder(root, val_root) or root)]
+    fingerprints = {
+        "train": _fingerprint([*train, *val], folders),
+        "test": _fingerprint(test, folders),
+    }
+    return Dataset(class_names, *splits, source, len(val), fingerprints)
+
+
+def _fingerprint(examples: Sequence[Example], folders: Sequence[str]) -> str:
+    """A hash of the label, the name below one of ``folders`` and the size of each file."""
+    digest = hashlib.sha256()
+    for path, label in examples:
+        place = max((len(f) for f in folders if path.startswith(f"{f}{os.sep}")), default=0)
+        name = unicodedata.normalize("NFC", path[place:])
+        digest.update(repr((label, name, os.path.getsize(path))).encode())
+    return digest.hexdigest()[:32]
 
 
 def _find_examples(

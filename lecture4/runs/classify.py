@@ -51,6 +51,11 @@ def run(
     if evaluate:
         with located(printable(run)):
             dataset = dataset_of(predictor, root)
+            other = predictor.data and dataset.difference(predictor.data, "test")
+        if other:
+            text = f"{run}: the test set is not the one of the run: {other}"
+            print(printable(text), file=sys.stderr)
+        with located(printable(run)):
             results = predictor.evaluate(dataset)
         _print_results({"test_size": len(dataset.test_labels), **results}, form)
     elif export:

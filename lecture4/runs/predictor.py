@@ -44,6 +44,7 @@ class Predictor:
         eval_batch_size: batch size of the run's test.
         test_time: views of the run's test, see ``lecture4.data.views``.
         source: how to make the run's dataset again, see ``lecture4.data.Dataset``.
+        data: the description of that dataset; None if the checkpoint has none.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Predictor:
         eval_batch_size: int = 500,
         test_time: str = "none",
         source: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
     ):
         self.dtype, self.autocast = PRECISIONS[precision]
         self.pipeline = pipeline.to(device, self.dtype).eval()
@@ -68,6 +70,7 @@ class Predictor:
         check_views(test_time, self.input_shape)
         self.test_time = test_time
         self.source = dict(source or {})
+        self.data = data
 
     @property
     def pixels(self) -> tuple[int, int, str]:
@@ -153,6 +156,7 @@ def load(path: str | os.PathLike) -> Predictor:
             eval_batch_size=card["eval_batch_size"],
             test_time=known("test_time", card["test_time"], TEST_TIMES),
             source=card["source"],
+            data=card.get("data"),
         )
 
 

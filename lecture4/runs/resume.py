@@ -4,18 +4,26 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lecture4.runs import recorded
+from lecture4.runs.recorded import PATHS, quoted
+from lecture4.support.conf import CONF
 from lecture4.support.files import write_atomically
+from lecture4.support.places import located
 from lecture4.support.processes import rank
 from lecture4.training.processes import in_sweep
 
-BESIDE = ("trainer.max_epochs", "data.root")  # what may be given with resume=
+if TYPE_CHECKING:  # it imports torch, which errors of composition do not wait for
+    from lecture4.data import Dataset
+
+BESIDE = ("trainer.max_epochs", *PATHS)  # what may be given with resume=
 EXTENSION = "resumed.yaml"  # in RUN: overrides of BESIDE, as given when it was resumed
+DATA = "data.json"  # in RUN: what tells its data from others
 
 
 def hydra_arguments(argv: list[str]) -> list[str]:
@@ -32,6 +40,7 @@ def hydra_arguments(argv: list[str]) -> list[str]:
     run = given[-1].partition("=")[2]
     if len(run) > 1 and run[0] == run[-1] and run[0] in "\"'":
         run = run[1:-1].replace(f"\\{run[0]}", run[0])
+    run = os.path.expanduser(run)
     if Path(run).is_file():
         raise ValueError(f"resume={run} is a file; name the run's directory, the one with .hydra/")
     record = Path(run) / ".hydra" / "config.yaml"
@@ -40,28 +49,29 @@ def hydra_arguments(argv: list[str]) -> list[str]:
             f"resume={run} is not a run's directory: {record} does not exist; "
             f"python train.py without resume= begins a new run"
         )
-    path = quoted(run)
-    others = [word for word in argv if word not in given]
+    path = quoted(os.path.abspath(run))
+    # data.val_root is no setting of the data that conf/train.yaml chooses: ++ sets it all the same
+    others = [
+        f"++{word.lstrip('+')}" if word.lstrip("+").startswith(PATHS) else word
+        for word in argv
+        if word not in given
+    ]
     return [*others, f"resume={path}", f"hydra.run.dir={path}", "hydra.output_subdir=null"]
 
 
-def quoted(path: str | os.PathLike) -> str:
-    """The absolute path as the value of an override."""
-    return '"' + os.path.abspath(path).replace('"', '\\"') + '"'
-
-
 def configuration(cfg: DictConfig) -> DictConfig:
-    """Compose the configuration of the run that ``cfg.resume`` names; ``cfg`` if it names none.
+    """Compose the configuration of the run that ``cfg.resume`` names, or begin a run with ``cfg``.
 
     Args:
         cfg: as composed for this command. The settings ``BESIDE`` apply, if they were typed.
 
     Raises:
         ValueError: other settings were typed, fewer epochs were asked for than before, or the run's
-            overrides are refused or do not give the configuration that it recorded.
+            overrides are refused or do not give the configuration that it recorded. The run begins,
+            and could not be resumed.
     """
     if cfg.resume is None:
-        return cfg
+        return _begun(cfg) if HydraConfig.initialized() else cfg
     run = Path(cfg.resume)
     if in_sweep() or Path(HydraConfig.get().runtime.output_dir) != run:
         raise ValueError("resume is given alone, as in python train.py resume=RUN, without -m")
@@ -71,7 +81,7 @@ def configuration(cfg: DictConfig) -> DictConfig:
     recorded.compare(run / ".hydra" / "config.yaml", recorded.compose(words))
     earlier = recorded.read_overrides(run / EXTENSION, BESIDE) if (run / EXTENSION).exists() else []
     before = recorded.compose(words + earlier)
-    resumed = recorded.compose(words + earlier + typed)
+    resumed = recorded.compose(words + recorded.read_paths(run) + earlier + typed)
     epochs, least = resumed.trainer.max_epochs, before.trainer.max_epochs
     if type(epochs) is not int or epochs < least:
         raise ValueError(
@@ -82,6 +92,48 @@ def configuration(cfg: DictConfig) -> DictConfig:
         write_atomically(run / EXTENSION, yaml.safe_dump(earlier + typed))
     resumed.resume = cfg.resume
     return resumed
+
+
+def _begun(cfg: DictConfig) -> DictConfig:
+    """Refuse what could not be resumed, then make paths absolute, here and in the run's record."""
+    hydra_cfg = HydraConfig.get()
+    if rank() == 0 and hydra_cfg.output_subdir != ".hydra":
+        raise ValueError("hydra.output_subdir must be .hydra, or the run could not be resumed")
+    composed = recorded.check(_overrides())
+    plain = OmegaConf.to_container(composed)
+    if key := recorded.first_difference(OmegaConf.to_container(cfg), plain, plain):
+        raise ValueError(
+            f"{key} is not what conf/ gives; a run can be resumed with files of {CONF} alone, so "
+            f"copy yours there in place of --config-dir, --config-name or hydra.searchpath"
+        )
+    for key in PATHS:
+        if isinstance(path := OmegaConf.select(cfg, key), str) and path:
+            OmegaConf.update(cfg, key, recorded.absolute(path))
+    record = Path(hydra_cfg.runtime.output_dir) / ".hydra" / "config.yaml"
+    if rank() == 0 and record.exists():
+        write_atomically(record, OmegaConf.to_yaml(cfg))
+    return cfg
+
+
+def check_data(folder: str, dataset: "Dataset", resumed: bool) -> None:
+    """Record which data a new run in ``folder`` has; refuse to resume it with others.
+
+    Raises:
+        ValueError: says what differs.
+    """
+    path = Path(folder) / DATA
+    if not resumed and rank() == 0:
+        write_atomically(path, json.dumps(dataset.description, indent=2) + "\n")
+    if not resumed or not path.exists():  # a run of an earlier version
+        return
+    with located(str(path)):
+        difference = dataset.difference(recorded.read_yaml(path))
+    if difference:
+        root = dataset.source.get("root", "memory")
+        raise ValueError(
+            f"the data in {root} are not those of the run: {difference}; restore them, say where "
+            f"they are with data.root=, or begin a new run"
+        )
 
 
 def last_checkpoint(cfg: DictConfig) -> str | None:
@@ -120,18 +172,25 @@ def forget_earlier_run(folder: str) -> None:
         (Path(folder) / name).unlink(missing_ok=True)
 
 
+def _overrides() -> list[str]:
+    """The overrides of this job as they were typed."""
+    return OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+
+
 def _typed(cfg: DictConfig) -> list[str]:
     """The overrides of ``BESIDE`` that were typed; any other is an error."""
     typed = []
-    for word in HydraConfig.get().overrides.task:
+    for word in _overrides():
         key = word.partition("=")[0].lstrip("+~")
-        if key in BESIDE:
+        if key in BESIDE and word[0] != "~":
             if "${" in word:
                 raise ValueError(f"{word} is not accepted with resume=; give the value itself")
-            typed.append(word.lstrip("+"))
+            path = OmegaConf.select(cfg, key)
+            text = quoted(recorded.absolute(path)) if key in PATHS and isinstance(path, str) else ""
+            typed.append(f"{key}={text}" if text else word.lstrip("+"))
         elif key != "resume":
             raise ValueError(
                 f"resume={cfg.resume} takes its configuration from there; leave out {word} "
-                f"(only {' and '.join(BESIDE)} may be given)"
+                f"(only {', '.join(BESIDE[:-1])} and {BESIDE[-1]} may be given)"
             )
     return typed

@@ -1,5 +1,7 @@
 """Rich consoles, tables, progress bars and printable text."""
 
+import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +43,20 @@ def _cut(text: str, most: int) -> str:
 def printable(text: object) -> str:
     """Escape control characters, such as line breaks and escape codes in file names."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def command_line(*words: str) -> str:
+    """A command that bash reads as these words, also if they hold quotes or control characters."""
+    return " ".join(
+        shlex.quote(word) if word.isprintable() else f"$'{''.join(map(_in_bash, word))}'"
+        for word in words
+    )
+
+
+def _in_bash(c: str) -> str:
+    """A character inside of $'…'; of a name that is not UTF-8, its bytes."""
+    plain = c.isprintable() and c not in "\\'"
+    return c if plain else "".join(f"\\x{byte:02x}" for byte in os.fsencode(c))
 
 
 @contextmanager

@@ -46,6 +46,7 @@ def card(classifier: nn.Module, datamodule: Any, precision: str) -> dict[str, An
         "eval_batch_size": datamodule.eval_batch_size,
         "test_time": classifier.test_time,
         "source": dict(datamodule.dataset.source),
+        "data": datamodule.dataset.description,
     }
 
 

@@ -1,5 +1,6 @@
 """``formulas=torch`` or ``byhand``: look up layers, loss, optimizer and penalty by name."""
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,12 +34,18 @@ class Formulas:
         torch's fused kernel with formulas=torch, and none with formulas=byhand.
 
         Raises:
-            ValueError: the name is unknown, or ``fused`` is set with formulas by hand.
+            ValueError: the name or a setting is unknown, or ``fused`` is set with formulas by hand.
         """
         known = {**_optimizers(optim), **_optimizers(self.optim), "Muon": optim.Muon}
         if name not in known:
             raise ValueError(
                 f"optim.name={name} is unknown; formulas={self.name} has {', '.join(sorted(known))}"
+            )
+        accepted = inspect.signature(known[name]).parameters
+        if unknown := [key for key in settings if key not in accepted]:
+            raise ValueError(
+                f"optim.{unknown[0]} is not a setting of {name}; it takes "
+                f"{', '.join(list(accepted)[1:])}"  # after params
             )
         if "fused" in settings:
             if self.optim is not torch.optim and settings["fused"]:

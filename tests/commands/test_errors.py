@@ -38,6 +38,10 @@ def test_a_long_path_is_cut_in_its_middle_and_the_reason_stays():
     [
         (KeyError("weight"), "KeyError: 'weight'"),
         (TypeError("no int"), "TypeError: no int"),
+        (
+            TypeError("Trainer.__init__() got an unexpected keyword argument 'foo'"),
+            "Trainer has no setting foo; --help lists the settings",
+        ),
         (AssertionError("rank"), "AssertionError: rank"),
         (FileNotFoundError(2, "No such file", "a.png"), "a.png: No such file"),
         (OSError("the disk is full"), "the disk is full"),
@@ -76,6 +80,8 @@ def test_a_package_without_conf_says_to_clone(tmp_path):
          "model.hidden is not a setting of these choices; it belongs to model=mlp"),
         (["model.layers=byhand"], "model.layers is no longer a setting; formulas=torch or"),
         (["optim=[sgd"], "optim=[sgd cannot be read as a setting, such as optim.lr=0.1"),
+        (["data.root=é"], "data.root=é cannot be read as a setting, such as optim.lr=0.1; a text "
+         "with other characters is quoted twice: 'data.root=\"é\"'"),
         (["trainer=null"], "a group takes the name of a choice, as in model=mlp"),
         (["optim=3"], "a group takes the name of a choice, as in model=mlp"),
     ],

@@ -292,6 +292,23 @@ def test_images_are_read_as_in_training(job, tmp_path):
         _ = own.pixels
 
 
+def test_an_evaluation_says_that_the_test_images_are_others(job, tmp_path):
+    for split in ("train", "test"):
+        for name, colour in {"cat": "red", "dog": "white"}.items():
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(3):
+                Image.new("RGB", (8, 8), colour).save(tmp_path / split / name / f"{i}.png")
+    data = ["data=image_folder", f"data.root={tmp_path}"]
+    _, folder = job("model=softmax", "trainer.max_epochs=1", folder=tmp_path / "run", data=data)
+    shutil.copy(tmp_path / "train" / "cat" / "0.png", tmp_path / "train" / "cat" / "new.png")
+    assert "the test set is not" not in predict(folder, "--evaluate")[2]
+    shutil.copy(tmp_path / "test" / "cat" / "0.png", tmp_path / "test" / "cat" / "new.png")
+    code, out, err = predict(folder, "--evaluate", "--json")
+    assert (code, json.loads(out)["test_size"]) == (0, 7)
+    said = f"{folder}: the test set is not the one of the run: the test examples are 7, and were 6"
+    assert said in err
+
+
 def test_an_evaluation_does_without_the_folder_of_validation_images(job, tmp_path):
     for split in ("train", "test", "own"):
         for name, colour in {"cat": "red", "dog": "white"}.items():

@@ -117,6 +117,28 @@ def test_own_validation_examples_are_the_validation_split():
     assert all(map(torch.equal, split, expected))
 
 
+def test_a_difference_is_said_in_words():
+    labels = torch.tensor([0, 1, 1])
+    parts = torch.zeros(3, 1), labels, torch.zeros(3, 1), labels
+
+    def data(names=("a", "b"), val_count=0, **fingerprints):
+        return Dataset(list(names), *parts, val_count=val_count, fingerprints=fingerprints)
+
+    was = data(train="0", test="0").description
+    assert data(train="0", test="0").difference(was) == ""
+    told = "the class names are a, c, and were a, b"
+    assert data(("a", "c"), train="0", test="0").difference(was) == told
+    told = "the training examples are 2, and were 3"
+    assert data(val_count=1, train="0", test="0").difference(was) == told
+    told = "names or sizes of the training files differ"
+    assert data(train="1", test="1").difference(was) == told
+    told = "names or sizes of the test files differ"
+    assert data(train="1", test="1").difference(was, "test") == told
+    for odd in (None, 7, {}, {**was, "test_files": 3}):
+        with pytest.raises(ValueError, match="the description of the run's data cannot be read"):
+            data().difference(odd)
+
+
 @pytest.mark.parametrize("wrong", [-1, 2, 255])
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_a_label_that_is_no_class_is_refused_when_the_data_are_read(part, wrong):

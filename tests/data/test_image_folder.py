@@ -50,6 +50,24 @@ def test_reads_both_splits(root):
     assert tuple(dataset.train_inputs[3, :, 0, 0].tolist()) == GREEN
 
 
+def test_a_fingerprint_tells_names_and_sizes_and_not_the_place(root, tmp_path_factory):
+    first = load_image_folder(root, 4).fingerprints
+    moved = shutil.copytree(root, tmp_path_factory.mktemp("moved") / "here")
+    assert load_image_folder(moved, 4).fingerprints == first
+    (moved / "test" / "dog" / "1.png").rename(moved / "test" / "dog" / "2.png")
+    renamed = load_image_folder(moved, 4).fingerprints
+    assert renamed["train"] == first["train"]
+    assert renamed["test"] != first["test"]
+    save(plain(BLUE, (50, 50)), moved / "train" / "dog" / "0.png")
+    assert load_image_folder(moved, 4).fingerprints["train"] != first["train"]
+    for folder in (root, moved):  # a validation folder, inside of the root or not
+        shutil.copytree(root / "test", folder / "valid")
+    inside = load_image_folder(root, 4)
+    outside = load_image_folder(root, 4, val_root=moved / "valid")
+    assert inside.description == outside.description
+    assert inside.fingerprints["train"] != first["train"]
+
+
 def test_home_and_text_paths(root, monkeypatch):
     monkeypatch.setenv("HOME", str(root.parent))
     assert len(load_image_folder(f"~/{root.name}", 4).train_labels) == 6

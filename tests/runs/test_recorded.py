@@ -3,7 +3,9 @@
 import hydra
 import pytest
 import yaml
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 from running import CONF, compose
 
@@ -99,6 +101,49 @@ def test_hydra_itself_would_accept_them(as_in_a_job, tmp_path, word, key, hidden
     up = "/".join([".."] * len((CONF / "augment").parts[1:]))
     composed = recorded.compose([word.replace("PATH", f"{up}{tmp_path}")])
     assert OmegaConf.to_container(composed)[key] == hidden
+
+
+BEGUN = [
+    ["logger=wandb", "+logger.wandb.group=a", "++seed=3", "+trainer.log_every_n_steps=5"],
+    ["~logger"],
+    ["~logger.csv", "++optim.lr=0.5", "experiment=demo"],
+    ["model=mlp", "model.hidden=[1, 2]", "data.root='a,b=[c]'"],
+    ['data.root="new\nline"'],
+    ["data.root='é漢'"],
+]
+
+
+@pytest.mark.parametrize("words", BEGUN, ids=lambda words: words[0])
+def test_a_run_that_begins_is_composed_as_it_will_be_resumed(as_in_a_job, words):
+    assert recorded.check(words) == recorded.compose(words)
+
+
+@pytest.mark.parametrize(
+    "word", [*REFUSED, "~optim.momentum", "~optim", "~seed", "trainer={max_epochs: 1}"]
+)
+def test_what_could_not_be_resumed_is_refused_at_the_start(word):
+    with pytest.raises(ValueError, match="is not accepted; a run "):
+        recorded.check(["model=mlp", word])
+
+
+@pytest.mark.parametrize("word", ["+foo=1", "++foo.bar=1", "+data.root=x", "++data.train_sise=200",
+                                  "+penalty.foo=1", "+checkpoint.every=1"])  # fmt: skip
+def test_keys_that_nothing_reads_are_refused_at_the_start(word):
+    with pytest.raises(ConfigCompositionException, match="Could not override"):
+        recorded.check(["data=shapes", word])
+
+
+def test_the_command_s_own_hydra_is_left_as_it_was(as_in_a_job):
+    before = GlobalHydra.instance().hydra
+    recorded.check(["model=mlp"])
+    assert GlobalHydra.instance().hydra is before
+
+
+@pytest.mark.parametrize(
+    "text", ["a b", '"', "'", "\\", '\\"', "a\\\\", "${x}", "\\${x}", "$x", "\n", ""]
+)
+def test_a_quoted_text_is_read_as_it_is(text):
+    assert compose(f"data.root={recorded.quoted(text)}").data.root == text
 
 
 @pytest.mark.parametrize("text", ["", "7", "seed: 1", "- 7", "- '= ='", "- [a]"])

@@ -5,6 +5,7 @@ import math
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,8 +19,11 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 from PIL import Image
-from running import ROOT, SMALL, assert_same, call, clean_environment, command
+from running import ROOT, SMALL, assert_same, call, clean_environment, command, compose
 
+from lecture4.runs import resume
+from lecture4.runs.recorded import quoted
+from lecture4.support.console import command_line
 from lecture4.training.classifier import Classifier
 
 # dropout, augmentation, momentum and a schedule: all that a step may depend on
@@ -299,10 +303,10 @@ def spoil(run: Path, **changes) -> None:
 def refusal(*arguments: str) -> str:
     done = call(*arguments)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
-    assert len(done.stderr.splitlines()) <= 2
+    told = done.stderr[done.stderr.index("error: ") :]
+    assert len(told.splitlines()) <= 2
     assert "Traceback" not in done.stderr
-    return done.stderr
+    return told
 
 
 def test_other_settings_are_refused(run):
@@ -373,6 +377,115 @@ def change(checkpoint: Path, **changes) -> None:
         if "val/accuracy" in name:
             state.update(changes)
     torch.save(content, checkpoint)
+
+
+def words_of(command: str) -> list[str]:
+    """The arguments of the script in a command that is pasted into bash."""
+    shell = f"python() {{ printf '%s\\0' \"$@\"; }}\n{command}\n"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, check=True)
+    return [os.fsdecode(word) for word in done.stdout.split(b"\0")[1:-1]]
+
+
+@pytest.fixture
+def interrupted_at_once(monkeypatch):
+    def interrupt(self, *_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Classifier, "seed_step", interrupt)
+        yield patch
+
+
+@pytest.mark.parametrize(
+    "name", ['-a [te] rm [/x] it\'s "$HOME" = {x: 1}! é漢', "new\nline\t\x07\\"]
+)
+def test_the_command_that_resumes_can_be_pasted(tmp_path, interrupted_at_once, name):
+    softmax = [*SMALL, "model=softmax", "trainer.max_epochs=1", "trainer=cpu"]
+    done = call(*softmax, f"hydra.run.dir={quoted(name)}", cwd=tmp_path)
+    assert done.returncode == 130, done.stderr
+    command = done.stderr.partition("continue with ")[2].removesuffix("interrupted\n")
+    interrupted_at_once.undo()
+    resumed = call(*words_of(command), cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert results(tmp_path / name)["epochs"] == 1
+
+
+NAMES = [
+    *("-a b", "[te] rm", "[/x]", "it's", '"q"', "$HOME", "a=b!", "é漢", "a,b", "{x: 1}", "a\\"),
+    *("a\\'b", '\\"', "~t", "null", "'q'", "#a;b&c", "`id`", "*?", "new\nline", "tab\t\x07"),
+]  # fmt: skip
+
+
+def test_a_run_s_directory_may_have_any_name(tmp_path):
+    """From the command that is printed, through bash and hydra_arguments, to what Hydra reads."""
+    folders = [tmp_path / name for name in NAMES]
+    for folder in folders:
+        (folder / ".hydra").mkdir(parents=True)
+        (folder / ".hydra" / "config.yaml").touch()
+    pasted = words_of(command_line("python", "train.py", *(f"resume={f}" for f in folders)))
+    for folder, word in zip(folders, pasted, strict=True):
+        cfg = compose(*resume.hydra_arguments([word]))
+        assert (cfg.resume, cfg.hydra.run.dir) == (str(folder), str(folder))
+
+
+def test_ctrl_c_prints_a_command_that_bash_runs(tmp_path):
+    folder = tmp_path / "it's [b] $HOME = \" !"
+    process = subprocess.Popen(
+        [sys.executable, "-u", os.path.relpath(ROOT / "train.py", tmp_path), *SMALL,
+         "model=softmax", "trainer=cpu", "trainer.max_epochs=100000",
+         f"hydra.run.dir={quoted(folder.name)}"],
+        cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("epoch "):
+            break
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate()
+    assert process.returncode == 130
+    command = told.partition("continue with ")[2].removesuffix("interrupted\n").strip()
+    shell = f'python() {{ {shlex.quote(sys.executable)} "$@"; }}\n{command} data.root=x optim.lr=1'
+    done = subprocess.run(
+        ["bash", "-c", shell], cwd=tmp_path, env=clean_environment(), capture_output=True, text=True
+    )
+    assert f"resume={folder} takes its configuration from there" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["+foo=1"], "foo is not a setting"),
+        (["seed=${oc.env:SEED,3}"], "seed=${oc.env:SEED,3} is not accepted; a run that can be"),
+        (["hydra.output_subdir=null"], "hydra.output_subdir must be .hydra"),
+        (["--config-dir=mine", "optim=mine"], "optim=mine is unknown; choose one of adam"),
+        (["--config-dir=mine", "--config-name=other"], "seed is not what conf/ gives"),
+        (["-m", "+foo=1", "seed=1,2"], "foo is not a setting"),
+    ],
+)
+def test_what_could_not_be_resumed_is_refused_at_once(run, tmp_path, words, told):
+    (tmp_path / "mine" / "optim").mkdir(parents=True)
+    (tmp_path / "mine" / "optim" / "mine.yaml").write_text("name: SGD\nlr: 1\n")
+    (tmp_path / "mine" / "other.yaml").write_text("defaults: [train, _self_]\nseed: 7\n")
+    before = (run / "results.json").read_bytes()
+    places = [f"hydra.run.dir={run}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    flags = [word for word in words if word.startswith("-")]
+    others = [word for word in words if word not in flags]
+    done = call(*flags, *SMALL, "model=softmax", *others, *places, cwd=tmp_path)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+    assert (run / "results.json").read_bytes() == before
+    assert not list((tmp_path / "sweep").glob("*"))
+
+
+@pytest.mark.parametrize("words", [["~logger"], ["~logger.tensorboard", "++seed=3"]])
+def test_what_is_accepted_at_the_start_is_resumed(tmp_path, words):
+    softmax = [*SMALL, "model=softmax", "trainer.max_epochs=1", "trainer=cpu"]
+    done = call(*softmax, *words, f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    done = call(f"resume={tmp_path}", "trainer.max_epochs=2")
+    assert done.returncode == 0, done.stderr
+    assert results(tmp_path)["epochs"] == 2
 
 
 @pytest.mark.parametrize("name", ["x/..", "figures"])
@@ -486,24 +599,171 @@ def test_yaml_that_builds_objects_does_not(run, tmp_path):
     assert not (tmp_path / "touched").exists()
 
 
-def test_data_that_has_moved(tmp_path):
-    run, there, moved = (tmp_path / name for name in ("run", "there", "moved to"))
+COLOURS = {"cat": (255, 0, 0), "dog": (0, 0, 255)}
+PETS = ["data=image_folder", "data.image_size=8", "model=softmax", "trainer=cpu"]
+
+
+def draw_pets(folder: Path, shade: int = 0, number: int = 6) -> Path:
+    """Images of two classes, for training and test."""
     for split in ("train", "test"):
-        for name, colour in (("cat", "red"), ("dog", "blue")):
-            (there / split / name).mkdir(parents=True)
-            for number in range(4):
-                Image.new("RGB", (8, 8), colour).save(there / split / name / f"{number}.png")
-    first = ["data=image_folder", f"data.root={there}", "model=softmax", "trainer.max_epochs=1"]
-    done = call(*first, f"hydra.run.dir={run}")
+        for name, colour in COLOURS.items():
+            (folder / split / name).mkdir(parents=True)
+            for i in range(number):
+                image = Image.new("RGB", (8, 8), tuple(max(c - 8 * i - shade, 0) for c in colour))
+                image.save(folder / split / name / f"{i}.png")
+    return folder
+
+
+def card(run: Path) -> dict:
+    """The description of the classifier in a run's last checkpoint."""
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["classifier"]
+
+
+@pytest.mark.parametrize("chdir", ["false", "true"])
+def test_a_run_means_the_same_from_anywhere(tmp_path, chdir):
+    here, there = tmp_path / "A", tmp_path / "B"
+    draw_pets(here / "pets")
+    draw_pets(there / "pets", shade=90)
+    draw_pets(there / "cached")
+    two = [*PETS, "trainer.max_epochs=1", "data.root=pets", "data.cache=cached",
+           f"hydra.job.chdir={chdir}"]  # fmt: skip
+    done = call(*two, "hydra.run.dir=run", cwd=here)
     assert done.returncode == 0, done.stderr
-    there.rename(moved)
-    done = call(f"resume={run}", "trainer.max_epochs=2", f"data.root='{moved}'")
+    config = OmegaConf.load(here / "run" / ".hydra" / "config.yaml")
+    assert (config.data.root, config.data.cache) == (str(here / "pets"), str(here / "cached"))
+    done = call("resume=../A/run", "trainer.max_epochs=2", cwd=there)
+    assert done.returncode == 0, done.stderr
+    assert results(here / "run")["epochs"] == 2
+    assert card(here / "run")["source"]["root"] == str(here / "pets")
+    done = call(*two, "hydra.run.dir=run", "trainer.max_epochs=2", cwd=here)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_environment_is_read_when_a_run_begins(tmp_path):
+    (tmp_path / "a file").touch()
+    done = call("model=softmax", "hydra.run.dir=run", cwd=tmp_path, CIFAR10_ROOT="a file")
+    assert done.returncode == 1
+    config = OmegaConf.load(tmp_path / "run" / ".hydra" / "config.yaml")
+    assert config.data.root == str(tmp_path / "a file")
+    assert str(tmp_path / "a file") in refusal(f"resume={tmp_path / 'run'}")
+
+
+def test_the_jobs_of_a_sweep_record_their_paths(tmp_path):
+    here, there = tmp_path / "A", tmp_path / "B"
+    draw_pets(here / "pets")
+    draw_pets(there / "pets", shade=90)
+    sweep = ["-m", *PETS, "trainer.max_epochs=1", "data.root=pets", "seed=1,2",
+             "hydra.sweep.dir=../sweep", "hydra.job.chdir=true"]  # fmt: skip
+    done = call(*sweep, cwd=there)
+    assert done.returncode == 0, done.stderr
+    done = call("resume=0", "trainer.max_epochs=2", cwd=tmp_path / "sweep")
+    assert done.returncode == 0, done.stderr
+    assert card(tmp_path / "sweep" / "0")["source"]["root"] == str(there / "pets")
+    for folder, new in ((there, []), (here, ["r2-0", "r2-1"])):  # other pets are other jobs
+        done = call(*sweep, "sweep_resume=true", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        assert sorted(p.name for p in (tmp_path / "sweep").glob("r*")) == new
+
+
+def test_paths_of_runs_of_an_earlier_version(tmp_path):
+    draw_pets(tmp_path / "A" / "pets")
+    done = call(*PETS, "trainer.max_epochs=1", "data.root=pets", "hydra.run.dir=run",
+                cwd=tmp_path / "A")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "A" / "run"
+    recorded = run / ".hydra" / "config.yaml"
+    recorded.write_text(recorded.read_text().replace(f"root: {tmp_path / 'A'}/", "root: "))
+    (run / "data.json").unlink()
+    done = call(f"resume={run}", "trainer.max_epochs=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert card(run)["source"]["root"] == str(tmp_path / "A" / "pets")
+    (run / ".hydra" / "hydra.yaml").write_text("hydra: {}")
+    assert "does not name the directory of the run" in refusal(f"resume={run}")
+
+
+@pytest.fixture(scope="module")
+def run_on_pets(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pets")
+    draw_pets(folder / "pets")
+    done = call(*PETS, "trainer.max_epochs=1", "data.root=pets", "hydra.run.dir=run", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def pets(run_on_pets, tmp_path) -> Path:
+    """A folder with a run, ``run``, and its images, ``pets``, to be changed."""
+    return Path(shutil.copytree(run_on_pets, tmp_path / "pets and run"))
+
+
+def add(pets: Path, name: str = "train/cat/new.png") -> None:
+    shutil.copy(pets / "train" / "cat" / "0.png", pets / name)
+
+
+CHANGES = {
+    "the training examples are 13, and were 12": add,
+    "the test examples are 13, and were 12": lambda pets: add(pets, "test/cat/new.png"),
+    "the training examples are 11, and were 12": lambda p: (p / "train/cat/0.png").unlink(),
+    "names or sizes of the training files differ": lambda pets: (
+        pets / "train" / "cat" / "0.png"
+    ).rename(pets / "train" / "cat" / "7.png"),
+    "names or sizes of the test files differ": lambda pets: Image.new("RGB", (90, 90), "red").save(
+        pets / "test" / "cat" / "0.png"
+    ),
+    "the class names are bird, dog, and were cat, dog": lambda pets: [
+        (pets / split / "cat").rename(pets / split / "bird") for split in ("train", "test")
+    ],
+}
+
+
+@pytest.mark.parametrize("told", CHANGES)
+def test_data_that_differ_from_the_run_s_are_refused(pets, told):
+    CHANGES[told](pets / "pets")
+    before = card(pets / "run")
+    said = refusal(f"resume={pets / 'run'}", "trainer.max_epochs=2", f"data.root='{pets}/pets'")
+    assert f"are not those of the run: {told}; " in said
+    assert card(pets / "run") == before
+
+
+def test_data_are_compared_before_the_first_checkpoint_too(pets):
+    for name in ("last", "best"):
+        (pets / "run" / "checkpoints" / f"{name}.ckpt").unlink()
+    (pets / "run" / "results.json").unlink()
+    add(pets / "pets")
+    assert "13, and were 12" in refusal(f"resume={pets / 'run'}", f"data.root='{pets}/pets'")
+
+
+def test_an_odd_description_of_the_data(pets):
+    for text in ("", "7", "{}", '{"class_names": ["cat", "dog"], "train": 7}'):
+        (pets / "run" / "data.json").write_text(text)
+        said = refusal(f"resume={pets / 'run'}", f"data.root='{pets}/pets'", "trainer.max_epochs=2")
+        assert "data.json" in said
+        assert "cannot be read" in said
+
+
+def test_data_that_has_moved(pets):
+    run, moved = pets / "run", pets / "moved to"
+    shutil.copytree(pets / "pets", moved / "pets")
+    done = call(f"resume={run}", "trainer.max_epochs=2", "data.root=pets", cwd=moved)
     assert done.returncode == 0, done.stderr
     assert results(run)["epochs"] == 2
+    assert card(run)["source"]["root"] == str(moved / "pets")
     (run / "results.json").unlink()
-    done = call(f"resume={run}")  # it remembers both
+    done = call(f"resume={run}", cwd=pets)  # it remembers both
     assert done.returncode == 0, done.stderr
     assert results(run)["epochs"] == 2
+    assert card(run)["source"]["root"] == str(moved / "pets")
+
+
+def test_a_validation_folder_that_has_moved(pets):
+    valid = shutil.copytree(pets / "pets" / "test", pets / "valid")
+    own = [*PETS, "trainer.max_epochs=1", "data.root=pets", "data.val_root=valid"]
+    done = call(*own, "hydra.run.dir=own", cwd=pets)
+    assert done.returncode == 0, done.stderr
+    Path(valid).rename(pets / "moved")
+    assert str(valid) in refusal(f"resume={pets / 'own'}", "trainer.max_epochs=2")
+    done = call("resume=own", "trainer.max_epochs=2", "data.val_root=moved", cwd=pets)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture

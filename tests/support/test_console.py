@@ -1,9 +1,12 @@
 import io
+import os
 import re
+import subprocess
 
 import pytest
 
 from lecture4.support.console import (
+    command_line,
     image_bar,
     make_console,
     make_table,
@@ -69,6 +72,15 @@ def test_the_bar_shows_images_per_second_and_time_left_on_a_terminal(monkeypatch
                 step()
     assert re.search(r"40/40.* images, .*\d.* images/s, .*0:00:00.* left", terminal.getvalue())
     assert pipe.getvalue().strip() == ""
+
+
+def test_bash_reads_a_command_as_its_words():
+    words = ["a b", "it's", '"', "$HOME", "`id`", "!x", "\\", "", "\n", "\t'\x1b\\", "é", "\udcff"]
+    done = subprocess.run(
+        ["bash", "-c", command_line("printf", "%s\\0", *words)], capture_output=True, check=True
+    )
+    assert [os.fsdecode(word) for word in done.stdout.split(b"\0")[:-1]] == words
+    assert command_line("python", "train.py", "resume=/a/b") == "python train.py resume=/a/b"
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,12 @@ def test_an_unknown_name_lists_the_known():
         find("numpy")
 
 
+def test_an_unknown_setting_lists_the_known():
+    told = "optim.momentun is not a setting of SGD; it takes lr, momentum, dampening"
+    with pytest.raises(ValueError, match=told):
+        find("torch").optimizer("SGD", lr=0.1, momentun=0.9)
+
+
 @pytest.mark.parametrize("name", ["torch", "byhand"])
 def test_formulas_have_the_layers_and_optimizers_of_their_name(name):
     found = find(name)

@@ -73,6 +73,7 @@ def failed(report):
 MODELS = {
     "softmax": partial(SoftmaxClassifier, SHAPE, 10),
     "mlp": partial(MLP, SHAPE, 10, dropout=0.2),
+    "much dropout": partial(MLP, SHAPE, 10, dropout=0.9),
     "sigmoid": partial(MLP, SHAPE, 10, activation="sigmoid", init="xavier"),
     "too small": partial(MLP, SHAPE, 10, [50], activation="tanh", init="small"),
     "convnet": CONVNET,

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from lecture4.runs.recorded import PATHS, read_paths
 from lecture4.support.files import write_atomically
 
 # settings that change how a job is run, not what it computes
@@ -94,6 +95,9 @@ def settings_of(overrides: Iterable[str]) -> dict[str, Any]:
 def identity(overrides: Iterable[str]) -> Identity:
     """A key that is equal for the same settings in any order and notation (1e-3, 0.001)."""
     settings = settings_of(overrides)
+    for key in settings.keys() & set(PATHS):
+        if isinstance(settings[key], str):
+            settings[key] = os.path.abspath(os.path.expanduser(settings[key]))
     return tuple(sorted((k, as_text(v)) for k, v in settings.items() if k not in APART))
 
 
@@ -165,10 +169,21 @@ def _load_job(record: Path) -> Job | None:
     path = record.parent.parent
     try:
         overrides = yaml.safe_load(record.read_text())
-        kept = tuple(o for o in overrides if not settings_of([o]).keys() & set(APART))
+        kept = [o for o in overrides if not settings_of([o]).keys() & set(APART)]
     except (OSError, yaml.YAMLError, HydraException, TypeError, ValueError):
         return None
-    return Job(path, kept, load_results(path))
+    if settings_of(kept).keys() & set(PATHS):
+        kept = _with_absolute_paths(kept, path)
+    return Job(path, tuple(kept), load_results(path))
+
+
+def _with_absolute_paths(overrides: list[str], run: Path) -> list[str]:
+    """The overrides with the paths that the job recorded, which mean the same from anywhere."""
+    try:
+        recorded = {word.partition("=")[0]: word for word in read_paths(run)}
+    except (LookupError, TypeError, ValueError):  # it was killed while it began
+        return overrides
+    return [recorded.get(word.partition("=")[0].lstrip("+"), word) for word in overrides]
 
 
 def load_results(path: Path) -> dict[str, Any]:

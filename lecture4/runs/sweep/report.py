@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import statistics
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lecture4.runs.recorded import quoted
 from lecture4.runs.sweep.jobs import Job, as_text, attempts, distinct, groups, swept_keys
+from lecture4.support.console import command_line
 from lecture4.support.files import write_atomically
 
 FINE = ("completed", "pruned", "running")  # by another process that works on the study
@@ -51,7 +54,7 @@ def conclude(folder: Path, before: dict[Path, Any]) -> bool:
         say(f"{path.relative_to(folder)} {job.status}: {job.reason}")
     say(f"{folder}: {', '.join(written)}")
     if odd:
-        say(f"python train.py -m … hydra.sweep.dir={folder} sweep_resume=true runs the rest")
+        say(f"{_rest(folder)} runs the rest")
     return any(job.status not in FINE for job in new)
 
 
@@ -75,6 +78,13 @@ def draw(jobs: Sequence[Job], folder: Path) -> list[str]:
         return ["sweep.png"]
     figures.frontier(done).savefig(folder / "frontier.png", dpi=150)
     return ["sweep.png", "frontier.png"]
+
+
+def _rest(folder: Path) -> str:
+    """The command that continues the sweep in its directory."""
+    words = [w for w in sys.argv if not w.startswith(("hydra.sweep.dir=", "sweep_resume="))]
+    place = f"hydra.sweep.dir={quoted(os.path.abspath(folder))}"
+    return command_line("python", *words, place, "sweep_resume=true")
 
 
 def table(jobs: Sequence[Job], folder: Path) -> list[dict[str, str]]:

@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-import shlex
+import sys
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from lecture4.models import layer_rows
-from lecture4.support.console import make_console, make_table
+from lecture4.support.console import command_line, make_console, make_table
 from lecture4.support.files import write_atomically
 from lecture4.training import figures
 from lecture4.training.callbacks.progress import Progress
@@ -69,7 +69,7 @@ class Results(pl.Callback):
         saved = f"{last} and metrics.csv are saved" if last.exists() else "nothing was saved yet"
         make_console(stderr=True).print(
             f"interrupted {'while testing' if trainer.testing else epoch}; {saved}; "
-            f"continue with python train.py resume={shlex.quote(str(self.folder))}",
+            f"continue with {command_line('python', sys.argv[0], f'resume={self.folder}')}",
             soft_wrap=True,
         )
 

@@ -1,6 +1,7 @@
 """The table of a sweep, as text, CSV and Markdown."""
 
 import csv
+import shlex
 
 from sweeping import write_job
 
@@ -21,6 +22,20 @@ def test_ranked_by_validation_never_by_test(tmp_path):
     lines = list(csv.DictReader(report.as_csv(ran).splitlines()))
     assert [line["optim"] for line in lines] == ["adam", "sgd", "adamw"]
     assert [line["rank"] for line in lines] == ["1", "2", ""]
+
+
+def test_the_command_that_runs_the_rest_can_be_pasted(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "it's [a] $HOME"
+    write_job(folder, "0", ["optim.lr=0.1"], status="failed", reason="diverged")
+    typed = ["train.py", "-m", "optim.lr=0.1,1", "hydra.sweep.dir=x", "model.hidden=[1, 2]"]
+    monkeypatch.setattr("sys.argv", typed)
+    assert report.conclude(folder, {})
+    command = capsys.readouterr().out.splitlines()[-1].removesuffix(" runs the rest")
+    assert shlex.split(command) == [
+        *("python", "train.py", "-m", "optim.lr=0.1,1", "model.hidden=[1, 2]"),
+        f'hydra.sweep.dir="{folder}"',
+        "sweep_resume=true",
+    ]
 
 
 def test_seeds_of_one_configuration_are_one_row(tmp_path):
