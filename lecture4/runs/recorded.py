@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from lecture4.support.conf import CONF
+from lecture4.support.files import write_atomically
 
 NOT_COMPARED = ("data.root", "formulas")  # a resumed run may take them from elsewhere
 FOLDERS = (".hydra", "checkpoints", "figures", "tensorboard")  # to which a run writes
@@ -116,6 +117,19 @@ def _read_yaml(path: Path) -> Any:
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} cannot be read ({reason})") from error
+
+
+def write(folder: Path, cfg: DictConfig) -> None:
+    """Record the configuration of a run, and the overrides if they are known, in ``.hydra/``.
+
+    Hydra would write these files before the run's directory is locked.
+    """
+    record, its = folder / ".hydra", HydraConfig.get()
+    record.mkdir(exist_ok=True)
+    write_atomically(record / "config.yaml", OmegaConf.to_yaml(cfg))
+    if not OmegaConf.is_missing(its.job, "config_name"):  # as without Hydra's part in a notebook
+        write_atomically(record / "hydra.yaml", OmegaConf.to_yaml(HydraConfig.instance().cfg))
+        write_atomically(record / "overrides.yaml", OmegaConf.to_yaml(its.overrides.task))
 
 
 def refuse_links(run: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -19,7 +20,7 @@ EXTENSION = "resumed.yaml"  # in RUN: overrides of BESIDE, as given when it was 
 
 
 def hydra_arguments(argv: list[str]) -> list[str]:
-    """Make Hydra work in RUN and leave the record in RUN/.hydra alone, if ``argv`` has resume=RUN.
+    """Make Hydra work in RUN, if ``argv`` has resume=RUN.
 
     Raises:
         ValueError: RUN is not a run's directory.
@@ -42,7 +43,7 @@ def hydra_arguments(argv: list[str]) -> list[str]:
         )
     path = quoted(run)
     others = [word for word in argv if word not in given]
-    return [*others, f"resume={path}", f"hydra.run.dir={path}", "hydra.output_subdir=null"]
+    return [*others, f"resume={path}", f"hydra.run.dir={path}"]
 
 
 def quoted(path: str | os.PathLike) -> str:
@@ -92,8 +93,8 @@ def last_checkpoint(cfg: DictConfig) -> str | None:
     return str(path) if path.exists() else None
 
 
-def completed(cfg: DictConfig) -> float | None:
-    """If the resumed run has nothing left to do, say so and return its validation accuracy.
+def completed(cfg: DictConfig) -> dict[str, Any] | None:
+    """If the resumed run has nothing left to do, say so and return its results.
 
     Raises:
         ValueError: its results cannot be read.
@@ -105,19 +106,20 @@ def completed(cfg: DictConfig) -> float | None:
         if results["status"] != "completed" or results["epochs"] < cfg.trainer.max_epochs:
             return None
         reached = f"{results['epochs']} epochs, test accuracy {results['test_accuracy']:.2%}"
-        accuracy = float(results["val_accuracy"])
+        float(results["val_accuracy"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} cannot be read as the results of a run") from error
     if rank() == 0:
         print(f"{cfg.resume} is complete: {reached}; a larger trainer.max_epochs trains on")
-    return accuracy
+    return results
 
 
 def forget_earlier_run(folder: str) -> None:
-    """Delete results and checkpoints that an earlier run left in this directory."""
+    """Delete results, figures and checkpoints that an earlier run left in this directory."""
     left = ("results.json", EXTENSION, "checkpoints/best.ckpt", "checkpoints/last.ckpt")
-    for name in left if rank() == 0 else ():
-        (Path(folder) / name).unlink(missing_ok=True)
+    paths = [*(Path(folder) / name for name in left), *Path(folder).glob("figures/*.png")]
+    for path in paths if rank() == 0 else ():
+        path.unlink(missing_ok=True)
 
 
 def _typed(cfg: DictConfig) -> list[str]:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import Logger
 from torch import distributed, nn
 
 from lecture4.data import randomness
 from lecture4.data.batches import Batch
+from lecture4.support.outputs import Outputs
 from lecture4.training.checkpoint import card
 from lecture4.training.dropout import convert_dropout
 from lecture4.training.epoch_record import EvaluationRecord, TrainingRecord, gather_from_ranks
@@ -154,6 +156,10 @@ class Classifier(pl.LightningModule):
 
     test_step = validation_step
 
+    def predict_step(self, batch: torch.Tensor | Batch | list[torch.Tensor]) -> torch.Tensor:
+        """Scores (N, K) of inputs, or of a batch whose first part are inputs."""
+        return self(batch if isinstance(batch, torch.Tensor) else batch[0])
+
     def on_train_start(self) -> None:
         """Draw dropout masks over the global batch; set the rates by this run's schedule."""
         if self.trainer.world_size > 1:
@@ -191,7 +197,12 @@ class Classifier(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Compute the metrics of the test set and keep its scores."""
         self.test_scores = self._measure("test")
-        self._write({name: self.metrics[name] for name in ("test/loss", "test/accuracy")})
+        outputs = Outputs()  # the results do not depend on them
+        for logger in self.loggers:
+            row = {name: self.metrics[name] for name in ("test/loss", "test/accuracy")}
+            name = f"the test's row of {type(logger).__name__}"
+            outputs.write(name, functools.partial(self._log, logger, row))
+        outputs.report()
 
     def _measure(self, split: str) -> torch.Tensor:
         """Add loss and accuracy of ``split`` to the metrics; return its scores (N, K), in order."""
@@ -209,9 +220,12 @@ class Classifier(pl.LightningModule):
         )
 
     def _write(self, row: dict[str, float]) -> None:
-        for logger in self.loggers:  # not self.log: it rounds to float32
-            logger.log_metrics(row, step=self.global_step)
-            logger.save()  # so that a killed run keeps its rows
+        for logger in self.loggers:
+            self._log(logger, row)
+
+    def _log(self, logger: Logger, row: dict[str, float]) -> None:
+        logger.log_metrics(row, step=self.global_step)  # not self.log: it rounds to float32
+        logger.save()  # so that a killed run keeps its rows
 
     def configure_optimizers(self):
         """Create the optimizer and its learning-rate schedule over the run's steps."""

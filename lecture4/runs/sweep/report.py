@@ -11,6 +11,7 @@ from typing import Any
 
 from lecture4.runs.sweep.jobs import Job, as_text, attempts, distinct, groups, swept_keys
 from lecture4.support.files import write_atomically
+from lecture4.support.outputs import Outputs
 
 FINE = ("completed", "pruned", "running")  # by another process that works on the study
 
@@ -28,34 +29,48 @@ def conclude(folder: Path, before: dict[Path, Any]) -> bool:
     tried = attempts(folder)
     ran = distinct(tried)
     if not ran:
-        raise ValueError(f"no job left a record in {folder}; hydra.output_subdir must not be null")
-    from lecture4.runs.sweep import figures, study
+        raise ValueError(f"no job left a record in {folder}")
     from lecture4.support.console import make_console
 
     if "ray" in sys.modules:
         sys.modules["ray"].shutdown()  # else output of its workers would follow the table
-    rows = table(ran, folder)
-    write_atomically(folder / "sweep.csv", as_csv(ran))
-    write_atomically(folder / "sweep.md", as_markdown(rows))
-    settings, scores = [job.settings for job in ran], [job.score for job in ran]
-    figure = figures.accuracy_by_choice(settings, scores, swept_keys(ran))
-    figure.savefig(folder / "sweep.png", dpi=150)
-    written = ["sweep.csv", "sweep.md", "sweep.png"]
-    if (folder / study.JOURNAL).exists() and (shares := study.importance(folder)):
-        figures.importance(shares).savefig(folder / "importance.png", dpi=150)
-        written.append("importance.png")
-
-    console = make_console()
+    console, outputs = make_console(), Outputs()
     say = partial(console.print, soft_wrap=True)
-    console.print(_render(rows))
+    rows = table(ran, folder)
+    outputs.write("the table", lambda: console.print(_render(rows)))
     new = [j for j in tried if j.path not in before or before[j.path] != j.results]
     odd = {job.path: job for job in [*ran, *new] if job.status not in FINE}
     for path, job in odd.items():
         say(f"{path.relative_to(folder)} {job.status}: {job.reason}")
-    say(f"{folder}: {', '.join(written)}")
+    outputs.report(folder)
+    say(f"{folder}: {', '.join(_write(folder, ran, rows))}")
     if odd:
         say(f"python train.py -m … hydra.sweep.dir={folder} sweep_resume=true runs the rest")
     return any(job.status not in FINE for job in new)
+
+
+def _write(folder: Path, ran: Sequence[Job], rows: Sequence[dict]) -> list[str]:
+    """Write the table and the figures of a sweep; return the names of those that were written."""
+    from lecture4.runs.sweep import figures, study
+    from lecture4.training.figures import save
+
+    def choices():
+        settings, scores = [job.settings for job in ran], [job.score for job in ran]
+        return figures.accuracy_by_choice(settings, scores, swept_keys(ran))
+
+    def importance() -> bool:
+        if shares := study.importance(folder):
+            save(lambda: figures.importance(shares), folder / "importance.png")
+        return bool(shares)
+
+    outputs = Outputs()
+    outputs.write("sweep.csv", lambda: write_atomically(folder / "sweep.csv", as_csv(ran)))
+    outputs.write("sweep.md", lambda: write_atomically(folder / "sweep.md", as_markdown(rows)))
+    outputs.write("sweep.png", lambda: save(choices, folder / "sweep.png"))
+    if (folder / study.JOURNAL).exists():
+        outputs.write("importance.png", importance)
+    outputs.report(folder)
+    return outputs.written
 
 
 def table(jobs: Sequence[Job], folder: Path) -> list[dict[str, str]]:
