@@ -100,9 +100,9 @@ def test_an_error_names_the_choice_that_hydra_recorded():
 def test_the_error_of_a_part_is_not_wrapped_in_hydras(here):
     (here / "cifar-10-batches-py").mkdir()
     (here / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"truncated")
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = hydra.compose("train", ["data=cifar10", f"data.root={here}"])
     with pytest.raises(ValueError, match="data_batch_1"):
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = hydra.compose("train", ["data=cifar10", f"data.root={here}"])
         train(cfg, "run")
 
 

@@ -3,11 +3,13 @@
 import functools
 import json
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from running import SMALL, call
+from running import ROOT, SMALL, call, clean_environment
 
 from lecture4.support.files import write_atomically
 from lecture4.training.callbacks import Records, Results
@@ -192,3 +194,41 @@ def test_any_other_error_after_the_results_is_told(tmp_path, monkeypatch):
     done = call(*SHORT, f"hydra.run.dir={folder}")
     assert done.returncode == 0
     assert done.stderr == f"{folder} is complete, but the GPU has gone\n"
+
+
+FULL = """
+import runpy, sys
+sys.path.insert(0, {root!r})
+from lecture4.training.callbacks import Records
+
+def fill_and_work(self, *arguments, work=Records.on_test_end):
+    with open({filler!r}, "wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            work(self, *arguments)
+
+Records.on_test_end = fill_and_work
+runpy.run_path({root!r} + "/train.py", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full(tmp_path):
+    """TensorBoard's thread prints nothing of its own."""
+    disk, script = tmp_path / "disk", tmp_path / "full.py"
+    disk.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=False)
+    if made.returncode:
+        pytest.skip("no disk can be made here; that takes root")
+    try:
+        script.write_text(FULL.format(root=str(ROOT), filler=str(disk / "filler")))
+        done = subprocess.run(
+            [sys.executable, script, *SHORT, f"hydra.run.dir={disk / 'run'}"],
+            env=clean_environment(), capture_output=True, text=True,
+        )  # fmt: skip
+        told = "the record of TensorBoard could not be written: No space left on device"
+        assert_complete(done, disk / "run", told)
+    finally:
+        subprocess.run(["umount", disk], check=True)
