@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lecture4.runs import recorded
 from lecture4.runs.sweep import jobs
@@ -53,10 +53,10 @@ class GridSweeper(Sweeper):
         """Run the grid of ``arguments``, then the refinement.
 
         Raises:
-            ValueError: a value of ``refine`` is not a number > 0.
+            ValueError: a value of ``refine`` is not a number > 0, or two jobs have one directory.
         """
         grid = self._grid([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
-        self.validate_batch_is_legal(grid)
+        self._check(grid)
         recorded.check(grid[0])  # for all: they differ in values alone
         for job in grid if self.refine else ():
             value = jobs.settings_of(job).get(self.refine)
@@ -72,8 +72,25 @@ class GridSweeper(Sweeper):
         OmegaConf.save(self.config, folder / "multirun.yaml")
         done = self._launch(grid, number=0)
         if self.refine:
-            done += self._launch(list(self._around_the_best(grid)), number=len(done))
+            finer = list(self._around_the_best(grid))
+            self._check(finer, number=len(done))
+            done += self._launch(finer, number=len(done))
         return done
+
+    def _check(self, grid: Sequence[list[str]], number: int = 0) -> None:
+        """Compose every job before the first runs, and refuse two in one directory."""
+        folder = Path(self.config.hydra.sweep.dir)
+        taken = {job.path: job.identity for job in jobs.attempts(folder) if job.score is not None}
+        for n, job in enumerate(grid, number):
+            cfg = self.hydra_context.config_loader.load_sweep_config(self.config, job)
+            with open_dict(cfg):
+                cfg.hydra.job.num = cfg.hydra.job.id = n
+            path = folder / cfg.hydra.sweep.subdir
+            if taken.setdefault(path, jobs.identity(job)) != jobs.identity(job):
+                raise ValueError(
+                    f"hydra.sweep.subdir gives several jobs the directory {path}, where each would "
+                    f"replace the results of the one before; include ${{hydra.job.num}} in it"
+                )
 
     def _grid(self, words: Sequence[str]) -> list[list[str]]:
         """The jobs: every combination of the values in ``words``."""

@@ -54,7 +54,7 @@ def job(tmp_path):
     """Run train.py's main function in this process: ``job("model=mlp")`` -> (metric, folder)."""
     from hydra.core.hydra_config import HydraConfig
 
-    from lecture4.commands.train import train
+    from lecture4.commands import train
 
     def run(*overrides: str, folder: Path = tmp_path / "run", data: list = SMALL):
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def job(tmp_path):
         cfg.hydra.runtime.output_dir = str(folder)
         HydraConfig.instance().set_config(cfg)
         del cfg.hydra  # Hydra, too, keeps it from the job
-        return train(cfg), folder
+        return train.run(cfg, folder).get("val_accuracy"), folder
 
     yield run
     HydraConfig.instance().cfg = None

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from lecture4.commands.hints import FORMER, unknown_key
 from lecture4.runs import resume, sweep
 from lecture4.runs.recorded import quoted
 from lecture4.support import private
+from lecture4.support.outputs import Outputs
 from lecture4.support.processes import forget_stray_ranks, print_once, rank
 from lecture4.support.streams import tolerate_errors
 from lecture4.training.processes import in_sweep
@@ -54,8 +56,10 @@ class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
         # With HYDRA_FULL_ERROR=1, Hydra raises errors instead of printing them.
         os.environ.setdefault("LECTURE4_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
         os.environ["HYDRA_FULL_ERROR"] = "1"
+        if threading.excepthook is threading.__excepthook__:
+            threading.excepthook = _print_unless_raised
         tolerate_errors()
-        _silence_libraries()
+        silence_libraries()
 
     def __exit__(self, kind, error: BaseException | None, trace) -> bool:
         if isinstance(error, KeyboardInterrupt):
@@ -73,7 +77,9 @@ class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
         _report(error)
         if not in_sweep():
             sys.exit(1)
-        sweep.record(run_directory(), "failed", sentence(error))
+        outputs, told = Outputs(), sentence(error)
+        outputs.write("results.json", lambda: sweep.record(run_directory(), "failed", told))
+        outputs.report(run_directory())
         return True
 
 
@@ -116,11 +122,9 @@ def read_arguments() -> None:
     check_flags()
     forget_stray_ranks()
     arguments = resume.hydra_arguments(sys.argv[1:])
-    if rank():
-        arguments.append("hydra.output_subdir=null")
-        if not any(word.startswith("hydra.run.dir=") for word in arguments):
-            # or Hydra would create a second run directory; rank 0 broadcasts its own
-            arguments.append(f"hydra.run.dir={tempfile.gettempdir()}")
+    if rank() and not any(word.startswith("hydra.run.dir=") for word in arguments):
+        # or Hydra would create a second run directory; rank 0 broadcasts its own
+        arguments.append(f"hydra.run.dir={tempfile.gettempdir()}")
     sys.argv[1:] = arguments
 
 
@@ -227,15 +231,13 @@ def run_directory() -> str:
     return HydraConfig.get().runtime.output_dir
 
 
-def _silence_libraries() -> None:
+def silence_libraries() -> None:
     """Silence library messages about deliberate choices."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # ⌊ and − as ? in other encodings
     for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(f"{name}.utilities.rank_zero").addFilter(
-            lambda record: record.levelno >= logging.WARNING
-        )
+        logging.getLogger(f"{name}.utilities.rank_zero").addFilter(_is_warning)
     for message in (
         "(?s)Experiment logs directory .* exists",  # metrics.csv is in the run's directory
         "(?s)Checkpoint directory .* exists",
@@ -245,3 +247,13 @@ def _silence_libraries() -> None:
         "Glyph .* missing from font",  # in class names
     ):
         warnings.filterwarnings("ignore", message=message)
+
+
+def _print_unless_raised(thread: Any) -> None:
+    """Print a thread's error, unless it is of a file: TensorBoard's writer raises it once more."""
+    if not issubclass(thread.exc_type, OSError):
+        threading.__excepthook__(thread)
+
+
+def _is_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING

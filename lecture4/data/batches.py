@@ -115,17 +115,24 @@ class Loader(DataLoader):
     """A DataLoader that takes a fifth of DataLoader's time without worker processes.
 
     Args:
-        rows: the dataset.
+        dataset: the rows.
         sampler: yields the index of each batch, or of each chunk of batches.
         num_workers: processes that fetch; 0 fetches in this process.
         pin_memory: copy batches to pinned memory, for rows outside the GPU.
+        shuffle, batch_sampler: unused; ``Trainer.predict`` copies a loader with them.
     """
 
     def __init__(
-        self, rows: Rows, sampler: InOrder, num_workers: int = 0, pin_memory: bool = False
+        self,
+        dataset: Rows,
+        sampler: InOrder,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        shuffle: bool = False,
+        batch_sampler: None = None,
     ):
         super().__init__(
-            rows,
+            dataset,
             sampler=sampler,
             batch_size=None,  # the sampler yields whole batches
             collate_fn=_unchanged,

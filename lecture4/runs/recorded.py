@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from lecture4.support.conf import CONF
+from lecture4.support.files import write_atomically
 
 PATHS = ("data.root", "data.val_root", "data.cache")  # recorded absolute when a run begins
 NOT_COMPARED = (*PATHS, "formulas")  # a resumed run may take them from elsewhere
@@ -214,6 +215,24 @@ def quoted(text: str | os.PathLike) -> str:
     """A text as the value of an override."""
     escaped = re.sub(r"(\\*)\$\{", r"\1\1\\${", os.fspath(text))  # no interpolation
     return QuotedString(escaped, Quote.double).with_quotes()
+
+
+def write(folder: Path, cfg: DictConfig) -> None:
+    """Record the configuration of a run, and the overrides if they are known, in ``.hydra/``.
+
+    Hydra would write these files before the run's directory is locked.
+    """
+    record, its = folder / ".hydra", HydraConfig.get()
+    record.mkdir(exist_ok=True)
+    write_atomically(record / "config.yaml", OmegaConf.to_yaml(cfg))
+    if overrides_known():
+        write_atomically(record / "hydra.yaml", OmegaConf.to_yaml(HydraConfig.instance().cfg))
+        write_atomically(record / "overrides.yaml", OmegaConf.to_yaml(its.overrides.task))
+
+
+def overrides_known() -> bool:
+    """Whether this job has overrides to record; it has none without Hydra's part in a notebook."""
+    return not OmegaConf.is_missing(HydraConfig.get().job, "config_name")
 
 
 def refuse_links(run: Path) -> None:

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -27,7 +27,7 @@ DATA = "data.json"  # in RUN: what tells its data from others
 
 
 def hydra_arguments(argv: list[str]) -> list[str]:
-    """Make Hydra work in RUN and leave the record in RUN/.hydra alone, if ``argv`` has resume=RUN.
+    """Make Hydra work in RUN, if ``argv`` has resume=RUN.
 
     Raises:
         ValueError: RUN is not a run's directory.
@@ -56,7 +56,7 @@ def hydra_arguments(argv: list[str]) -> list[str]:
         for word in argv
         if word not in given
     ]
-    return [*others, f"resume={path}", f"hydra.run.dir={path}", "hydra.output_subdir=null"]
+    return [*others, f"resume={path}", f"hydra.run.dir={path}"]
 
 
 def configuration(cfg: DictConfig) -> DictConfig:
@@ -95,23 +95,22 @@ def configuration(cfg: DictConfig) -> DictConfig:
 
 
 def _begun(cfg: DictConfig) -> DictConfig:
-    """Refuse what could not be resumed, then make paths absolute, here and in the run's record."""
-    hydra_cfg = HydraConfig.get()
-    if rank() == 0 and hydra_cfg.output_subdir != ".hydra":
-        raise ValueError("hydra.output_subdir must be .hydra, or the run could not be resumed")
-    composed = recorded.check(_overrides())
-    plain = OmegaConf.to_container(composed)
-    if key := recorded.first_difference(OmegaConf.to_container(cfg), plain, plain):
-        raise ValueError(
-            f"{key} is not what conf/ gives; a run can be resumed with files of {CONF} alone, so "
-            f"copy yours there in place of --config-dir, --config-name or hydra.searchpath"
-        )
+    """Refuse what could not be resumed, then make paths absolute.
+
+    In a notebook the overrides may be unknown; such a run cannot be resumed.
+    """
+    if recorded.overrides_known():
+        if rank() == 0 and HydraConfig.get().output_subdir is not None:
+            raise ValueError("hydra.output_subdir is not accepted; a run's record is in .hydra")
+        plain = OmegaConf.to_container(recorded.check(_overrides()))
+        if key := recorded.first_difference(OmegaConf.to_container(cfg), plain, plain):
+            raise ValueError(
+                f"{key} is not what conf/ gives; a run can be resumed with files of {CONF} alone, "
+                f"so copy yours there in place of --config-dir, --config-name or hydra.searchpath"
+            )
     for key in PATHS:
         if isinstance(path := OmegaConf.select(cfg, key), str) and path:
             OmegaConf.update(cfg, key, recorded.absolute(path))
-    record = Path(hydra_cfg.runtime.output_dir) / ".hydra" / "config.yaml"
-    if rank() == 0 and record.exists():
-        write_atomically(record, OmegaConf.to_yaml(cfg))
     return cfg
 
 
@@ -144,7 +143,7 @@ def last_checkpoint(cfg: DictConfig) -> str | None:
     return str(path) if path.exists() else None
 
 
-def completed(cfg: DictConfig) -> dict | None:
+def completed(cfg: DictConfig) -> dict[str, Any] | None:
     """If the resumed run has nothing left to do, say so and return its results.
 
     Raises:
@@ -166,10 +165,11 @@ def completed(cfg: DictConfig) -> dict | None:
 
 
 def forget_earlier_run(folder: str) -> None:
-    """Delete results and checkpoints that an earlier run left in this directory."""
+    """Delete results, figures and checkpoints that an earlier run left in this directory."""
     left = ("results.json", EXTENSION, "checkpoints/best.ckpt", "checkpoints/last.ckpt")
-    for name in left if rank() == 0 else ():
-        (Path(folder) / name).unlink(missing_ok=True)
+    paths = [*(Path(folder) / name for name in left), *Path(folder).glob("figures/*.png")]
+    for path in paths if rank() == 0 else ():
+        path.unlink(missing_ok=True)
 
 
 def _overrides() -> list[str]:

@@ -143,10 +143,11 @@ def build(group: str, settings: DictConfig, *args: Any, **keywords: Any) -> Any:
         return instantiate(settings, *args, _convert_="all", **keywords)
     except InstantiationException as error:
         cause = error.__cause__
-        if not isinstance(cause, ValueError | TypeError) or not HydraConfig.initialized():
-            raise  # not an error in the settings: a network, a file, a missing package
-        choices = HydraConfig.get().runtime.choices
-        place = f"{group}={choices.get(group)}"
-        if group in ("model", "preprocess", "augment"):
-            place += f" with data={choices.get('data')}"
+        if not isinstance(cause, ValueError | TypeError):
+            # not an error in the settings: a network, a file, a missing package
+            raise cause or error from None
+        choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+        place = f"{group}={choices[group]}" if group in choices else group
+        if group in ("model", "preprocess", "augment") and "data" in choices:
+            place += f" with data={choices['data']}"
         raise ValueError(f"{place}: {cause}") from cause

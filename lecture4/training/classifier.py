@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import Logger
 from torch import distributed, nn
 
 from lecture4.byhand.optim import NoAverage
 from lecture4.data import randomness
 from lecture4.data.batches import Batch
 from lecture4.data.views import score_views
+from lecture4.support.outputs import Outputs
 from lecture4.training.checkpoint import card
 from lecture4.training.dropout import convert_dropout
 from lecture4.training.epoch_record import EvaluationRecord, TrainingRecord, gather_from_ranks
@@ -176,6 +178,10 @@ class Classifier(pl.LightningModule):
         self.evaluation.add(index, labels, plain)
         self.views.add(index, labels, mean)
 
+    def predict_step(self, batch: torch.Tensor | Batch | list[torch.Tensor]) -> torch.Tensor:
+        """Scores (N, K) of inputs, or of a batch whose first part are inputs."""
+        return self(batch if isinstance(batch, torch.Tensor) else batch[0])
+
     def on_train_start(self) -> None:
         """Draw dropout masks over the global batch; set the rates by this run's schedule."""
         if self.trainer.world_size > 1:
@@ -236,7 +242,11 @@ class Classifier(pl.LightningModule):
             self._measure("test_time", self.views)
             names.append("test_time/accuracy")
         self.evaluation, self.views = EvaluationRecord(), EvaluationRecord()
-        self._write({name: self.metrics[name] for name in names})
+        row, outputs = {name: self.metrics[name] for name in names}, Outputs()
+        for logger in self.loggers:  # the results do not depend on them
+            name = f"the test's row of {type(logger).__name__}"
+            outputs.write(name, functools.partial(self._log, logger, row))
+        outputs.report()
 
     def _measure(self, split: str, record: EvaluationRecord) -> torch.Tensor:
         """Add loss and accuracy of ``split`` to the metrics; return its scores (N, K), in order."""
@@ -253,9 +263,12 @@ class Classifier(pl.LightningModule):
         )
 
     def _write(self, row: dict[str, float]) -> None:
-        for logger in self.loggers:  # not self.log: it rounds to float32
-            logger.log_metrics(row, step=self.global_step)
-            logger.save()  # so that a killed run keeps its rows
+        for logger in self.loggers:
+            self._log(logger, row)
+
+    def _log(self, logger: Logger, row: dict[str, float]) -> None:
+        logger.log_metrics(row, step=self.global_step)  # not self.log: it rounds to float32
+        logger.save()  # so that a killed run keeps its rows
 
     def configure_optimizers(self):
         """Create the optimizer and its learning-rate schedule over the run's steps."""

@@ -80,7 +80,7 @@ class DataModule(pl.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled batches of the training split, in chunks."""
         rows = self._rows("train")
-        return ResumableLoader(rows, self._shuffled(rows.labels.device), *self._fetching(rows))
+        return ResumableLoader(rows, self._shuffled(rows.labels.device), **self._fetching(rows))
 
     def val_dataloader(self) -> Loader:
         """The validation split in order."""
@@ -90,11 +90,13 @@ class DataModule(pl.LightningDataModule):
         """The test set in order."""
         return self._in_order("test", torch.arange(len(self.dataset.test_labels)))
 
+    predict_dataloader = test_dataloader
+
     def _in_order(self, part: str, index: torch.Tensor) -> Loader:
         rows = self._rows(part)
         index = index.to(rows.labels.device)
         sampler = InOrder(index, self.eval_batch_size, *self._process())
-        return Loader(rows, sampler, *self._fetching(rows))
+        return Loader(rows, sampler=sampler, **self._fetching(rows))  # named, for Trainer.predict
 
     def _shuffled(self, device: torch.device | str = "cpu") -> Shuffled:
         return Shuffled(
@@ -125,11 +127,11 @@ class DataModule(pl.LightningDataModule):
                 return self._resident[part]
         return Rows(inputs, labels)
 
-    def _fetching(self, rows: Rows) -> tuple[int, bool]:
+    def _fetching(self, rows: Rows) -> dict:
         """Number of workers, and whether to pin memory: neither for rows on the GPU."""
         if rows.labels.device.type != "cpu":
-            return 0, False
-        return self.num_workers, self._trains_on().type == "cuda"
+            return {"num_workers": 0, "pin_memory": False}
+        return {"num_workers": self.num_workers, "pin_memory": self._trains_on().type == "cuda"}
 
     def _trains_on(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")

@@ -1,14 +1,30 @@
 """Figures of a run: each takes numbers and returns a matplotlib figure."""
 
+import io
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lecture4.support.files import write_atomically
+
 TRAIN, VAL = "#1f77b4", "#d95f02"  # distinguishable by colour-blind readers
+
+
+def save(draw: Callable[[], Figure], path: Path) -> None:
+    """Draw a figure and write it as PNG, atomically.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    content = io.BytesIO()
+    draw().savefig(content, dpi=150)
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, content.getvalue())
 
 
 def curves(history: Sequence[Mapping]) -> Figure:

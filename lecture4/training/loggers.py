@@ -10,9 +10,11 @@
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 from filelock import FileLock
@@ -87,9 +89,10 @@ class MLflow(MLFlowLogger):
     """MLflow; several processes may create its database at the same time.
 
     Args:
-        tracking_uri: a server, or ``sqlite:///`` and the path of a file.
+        tracking_uri: of a server or database; None: ``mlruns.db`` in ``folder``.
+        folder: of ``mlruns.db``, and of ``mlruns/`` for the figures.
         experiment_name: the experiment that lists the runs.
-        artifact_location: folder of the figures; None: MLflow's default.
+        artifact_location: URI of the figures; None: MLflow's default with a ``tracking_uri``.
         options: further arguments of Lightning's ``MLFlowLogger``.
     """
 
@@ -97,16 +100,20 @@ class MLflow(MLFlowLogger):
 
     def __init__(
         self,
-        tracking_uri: str,
+        tracking_uri: str | None,
+        folder: str | os.PathLike,
         experiment_name: str,
         artifact_location: str | None = None,
         **options: Any,
     ):
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # read when mlflow is imported
+        # read when mlflow is imported; its errors are raised, too
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # no warning if git is missing
-        kind, _, path = tracking_uri.partition(":///")
-        with FileLock(f"{path}.lock") if kind == "sqlite" else nullcontext():
+        if tracking_uri is None:
+            tracking_uri = sqlite_uri(Path(folder, "mlruns.db"))
+            artifact_location = artifact_location or Path(folder, "mlruns").absolute().as_uri()
+        with _creation(tracking_uri):
             super().__init__(
                 experiment_name,
                 tracking_uri=tracking_uri,
@@ -133,6 +140,33 @@ class MLflow(MLFlowLogger):
         """End the run after its test or an error; Lightning would end it after training."""
         if self.outcome:
             super().finalize(self.outcome.upper())
+
+
+def sqlite_uri(path: Path) -> str:
+    """The address of an SQLite file, as SQLAlchemy reads it.
+
+    SQLAlchemy neither escapes nor decodes a path. One that it would read otherwise, such as with a
+    question mark, becomes a URI that SQLite itself decodes.
+    """
+    from sqlalchemy.engine import URL, make_url
+
+    path = path.absolute()
+    plain = URL.create("sqlite", database=str(path))
+    if make_url(str(plain)) == plain:
+        return str(plain)
+    # MLflow would create folders for the parts of a URI that begins with sqlite:///
+    return str(URL.create("sqlite+pysqlite", database=path.as_uri(), query={"uri": "true"}))
+
+
+def _creation(tracking_uri: str) -> AbstractContextManager:
+    """The lock under which an SQLite database is created; nothing for other addresses."""
+    if not tracking_uri.startswith("sqlite"):
+        return nullcontext()
+    from sqlalchemy.engine import make_url
+
+    database = make_url(tracking_uri).database or ""
+    path = url2pathname(urlsplit(database).path) if database.startswith("file:") else database
+    return FileLock(f"{path}.lock") if path not in ("", ":memory:") else nullcontext()
 
 
 def flatten(tree: Mapping | Sequence, prefix: str = "") -> dict[str, Any]:

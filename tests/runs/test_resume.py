@@ -89,7 +89,6 @@ PLACES = [
     ("row", 1),  # a row of metrics.csv without its checkpoint
     ("checkpoint", 3),  # half of it is written: the epoch's first, after two within it
     ("test", 0),
-    ("figures", 0),
 ]
 
 
@@ -117,6 +116,21 @@ def test_a_killed_run_ends_as_if_it_had_not_been(never_killed, killed_and_resume
     assert_same_end(never_killed, folder)
     assert hydra_record(folder) == record
     assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+@pytest.mark.slow
+def test_a_run_killed_before_its_figures_is_complete(never_killed, tmp_path):
+    folder = tmp_path / "run"
+    kill("figures", 0, folder, *RUN)
+    assert results(folder) == results(never_killed)
+    assert (folder / "metrics.csv").read_text() == (never_killed / "metrics.csv").read_text()
+    done = call(f"resume={folder}")
+    assert done.returncode == 0
+    assert "is complete: 3 epochs" in done.stdout
+    assert not (folder / "figures").exists()
+    (folder / "results.json").unlink()  # as docs/resume.md says
+    assert call(f"resume={folder}").returncode == 0
+    assert_same_end(never_killed, folder)
 
 
 @pytest.mark.slow

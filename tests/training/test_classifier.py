@@ -2,12 +2,14 @@
 
 import copy
 import json
+import pickle
 from functools import partial
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
 
 from lecture4.byhand.optim import EMA, Lookahead, NoAverage
 from lecture4.data import make_shapes, stratified_split
@@ -326,3 +328,59 @@ def test_test_metrics_do_not_depend_on_the_batches(job):
     for name in ("test_accuracy", "val_accuracy"):
         assert results[0][name] == results[1][name]
     assert results[0]["test_loss"] == pytest.approx(results[1]["test_loss"], rel=1e-6)
+
+
+MODELS = {
+    "softmax": ["model=softmax"],
+    "byhand": ["model=mlp", "model.hidden=[8]", "model.dropout=0.1", "formulas=byhand",
+               "optim=adam", "penalty=l2", "penalty.strength=1e-3"],
+    "convnet": ["model.blocks=[{channels: 4, norm: batch, pool: {}}]", "augment=flip_crop"],
+    "search": ["model=softmax", "optim=random_search"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def trained(request):
+    """A classifier, its data, and the Trainer that fitted it for an epoch."""
+    from running import SMALL, compose
+
+    from lecture4.training.assemble import assemble
+
+    cfg = compose(*SMALL, *MODELS[request.param], "trainer.accelerator=cpu", "trainer.max_epochs=1")
+    module, data = assemble(cfg)
+    trainer = bare_trainer(dict(cfg.trainer), [], logger=False, enable_checkpointing=False)
+    before = copies(module)
+    trainer.fit(module, data)
+    return module, data, trainer, before
+
+
+def copies(module: Classifier) -> list[Classifier]:
+    by_value = pytest.importorskip("cloudpickle").dumps(module)
+    return [pickle.loads(pickle.dumps(module)), pickle.loads(by_value), copy.deepcopy(module)]
+
+
+def test_a_classifier_can_be_copied_before_and_after_training(trained):
+    module, data, trainer, before = trained
+    inputs = data.dataset.test_inputs
+    for copied in copies(module):
+        assert torch.equal(copied.eval()(inputs), module.eval()(inputs))
+    for copied in before:  # and the copy can be trained
+        trainer = bare_trainer(
+            {"accelerator": "cpu", "precision": "32-true", "max_epochs": 1},
+            [], logger=False, enable_checkpointing=False,
+        )  # fmt: skip
+        trainer.fit(copied.train(), DataModule(dataset=data.dataset, val_size=60))
+
+
+@pytest.mark.parametrize("kind", ["inputs", "pairs", "loader", "data module"])
+def test_a_trainer_predicts_scores(trained, kind):
+    module, data, trainer, _ = trained
+    inputs, labels = data.dataset.test_inputs, data.dataset.test_labels
+    loader = {
+        "inputs": lambda: DataLoader(inputs, batch_size=25),
+        "pairs": lambda: DataLoader(TensorDataset(inputs, labels), batch_size=25),
+        "loader": data.test_dataloader,
+        "data module": lambda: data,
+    }[kind]()
+    scores = torch.cat(trainer.predict(module, loader))
+    torch.testing.assert_close(scores, module.eval()(inputs), rtol=1e-4, atol=1e-5)

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
-from lecture4.runs.sweep.jobs import Job, attempts, job_lock
+from lecture4.runs.sweep.jobs import Job, attempts
 from lecture4.runs.sweep.report import conclude
 from lecture4.runs.sweep.study import JOURNAL, check_validation, reporter
 from lecture4.training.processes import check_sweep, in_sweep
@@ -54,12 +54,6 @@ def summarize() -> Iterator[None]:
         raise
     if Watch.begun and conclude(*Watch.begun):
         sys.exit(1)
-
-
-def hold_trial() -> AbstractContextManager:
-    """Hold the lock of this job's directory, if it is a trial of a study."""
-    folder = _trial()
-    return job_lock(folder) if folder else nullcontext()
 
 
 def join_study(cfg: DictConfig) -> Callable[[int, float], bool] | None:

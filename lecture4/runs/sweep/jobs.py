@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from lecture4.runs.lock import held
 from lecture4.runs.recorded import PATHS, read_paths
 from lecture4.support.files import write_atomically
 
@@ -146,15 +146,11 @@ def swept_keys(jobs: Sequence[Job]) -> list[str]:
     return [k for k in keys if len({as_text(job.settings.get(k)) for job in jobs}) > 1]
 
 
-def record(folder: str | Path, status: str, reason: str) -> None:
+def record(folder: str | Path, status: str, reason: str) -> dict[str, Any]:
     """Write results.json for a failed or pruned job, so that the sweep's table has the reason."""
     results = {"status": status, "reason": reason}
     write_atomically(Path(folder) / "results.json", json.dumps(results, indent=2) + "\n")
-
-
-def job_lock(folder: Path) -> FileLock:
-    """The lock that a trial of a study holds on its directory while it trains."""
-    return FileLock(folder / ".job.lock")
+    return results
 
 
 def as_text(value: Any) -> str:
@@ -197,20 +193,9 @@ def load_results(path: Path) -> dict[str, Any]:
                 results["val_accuracy"] = float(results["val_accuracy"])
         return results
     except FileNotFoundError:
-        return {"status": "running", "reason": "another process trains it"} if _held(path) else {}
+        return {"status": "running", "reason": "another process trains it"} if held(path) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {"status": "unfinished", "reason": f"{path / 'results.json'} cannot be read"}
-
-
-def _held(path: Path) -> bool:
-    lock = job_lock(path)
-    try:
-        if os.path.exists(lock.lock_file):
-            lock.acquire(timeout=0)
-            lock.release()
-    except Timeout:
-        return True
-    return False
 
 
 def _number(path: Path) -> list:

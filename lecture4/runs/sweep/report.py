@@ -14,6 +14,7 @@ from lecture4.runs.recorded import quoted
 from lecture4.runs.sweep.jobs import Job, as_text, attempts, distinct, groups, swept_keys
 from lecture4.support.console import command_line
 from lecture4.support.files import write_atomically
+from lecture4.support.outputs import Outputs
 
 FINE = ("completed", "pruned", "running")  # by another process that works on the study
 
@@ -31,53 +32,24 @@ def conclude(folder: Path, before: dict[Path, Any]) -> bool:
     tried = attempts(folder)
     ran = distinct(tried)
     if not ran:
-        raise ValueError(f"no job left a record in {folder}; hydra.output_subdir must not be null")
-    from lecture4.runs.sweep import figures, study
+        raise ValueError(f"no job left a record in {folder}")
     from lecture4.support.console import make_console
 
     if "ray" in sys.modules:
         sys.modules["ray"].shutdown()  # else output of its workers would follow the table
-    rows = table(ran, folder)
-    write_atomically(folder / "sweep.csv", as_csv(ran))
-    write_atomically(folder / "sweep.md", as_markdown(rows))
-    written = ["sweep.csv", "sweep.md", *draw(ran, folder)]
-    if (folder / study.JOURNAL).exists() and (shares := study.importance(folder)):
-        figures.importance(shares).savefig(folder / "importance.png", dpi=150)
-        written.append("importance.png")
-
-    console = make_console()
+    console, outputs = make_console(), Outputs()
     say = partial(console.print, soft_wrap=True)
-    console.print(_render(rows))
+    rows = table(ran, folder)
+    outputs.write("the table", lambda: console.print(_render(rows)))
     new = [j for j in tried if j.path not in before or before[j.path] != j.results]
     odd = {job.path: job for job in [*ran, *new] if job.status not in FINE}
     for path, job in odd.items():
         say(f"{path.relative_to(folder)} {job.status}: {job.reason}")
-    say(f"{folder}: {', '.join(written)}")
+    outputs.report(folder)
+    say(f"{folder}: {', '.join(_write(folder, ran, rows))}")
     if odd:
         say(f"{_rest(folder)} runs the rest")
     return any(job.status not in FINE for job in new)
-
-
-def draw(jobs: Sequence[Job], folder: Path) -> list[str]:
-    """Draw sweep.png and frontier.png; return their names.
-
-    sweep.png shows validation accuracy, or test accuracy if no job has a validation split.
-    """
-    from lecture4.runs.sweep import figures
-
-    settings, scores = [job.settings for job in jobs], [job.score for job in jobs]
-    split = "validation"
-    if not any(score is not None for score in scores):
-        split, scores = "test", [job.results.get("test_accuracy") for job in jobs]
-    figures.accuracy_by_choice(settings, scores, swept_keys(jobs), split).savefig(
-        folder / "sweep.png", dpi=150
-    )
-    costs = ("train_seconds", "train_flops")
-    done = [job.results for job in jobs if all(job.results.get(cost) for cost in costs)]
-    if not done:
-        return ["sweep.png"]
-    figures.frontier(done).savefig(folder / "frontier.png", dpi=150)
-    return ["sweep.png", "frontier.png"]
 
 
 def _rest(folder: Path) -> str:
@@ -85,6 +57,41 @@ def _rest(folder: Path) -> str:
     words = [w for w in sys.argv if not w.startswith(("hydra.sweep.dir=", "sweep_resume="))]
     place = f"hydra.sweep.dir={quoted(os.path.abspath(folder))}"
     return command_line("python", *words, place, "sweep_resume=true")
+
+
+def _write(folder: Path, ran: Sequence[Job], rows: Sequence[dict]) -> list[str]:
+    """Write the table and the figures of a sweep; return the names of those that were written."""
+    from lecture4.runs.sweep import figures, study
+    from lecture4.training.figures import save
+
+    def choices():
+        settings, scores = [job.settings for job in ran], [job.score for job in ran]
+        split = "validation"
+        if not any(score is not None for score in scores):
+            split, scores = "test", [job.results.get("test_accuracy") for job in ran]
+        return figures.accuracy_by_choice(settings, scores, swept_keys(ran), split)
+
+    def frontier() -> bool:
+        costs = ("train_seconds", "train_flops")
+        done = [job.results for job in ran if all(job.results.get(cost) for cost in costs)]
+        if done:
+            save(lambda: figures.frontier(done), folder / "frontier.png")
+        return bool(done)
+
+    def importance() -> bool:
+        if shares := study.importance(folder):
+            save(lambda: figures.importance(shares), folder / "importance.png")
+        return bool(shares)
+
+    outputs = Outputs()
+    outputs.write("sweep.csv", lambda: write_atomically(folder / "sweep.csv", as_csv(ran)))
+    outputs.write("sweep.md", lambda: write_atomically(folder / "sweep.md", as_markdown(rows)))
+    outputs.write("sweep.png", lambda: save(choices, folder / "sweep.png"))
+    outputs.write("frontier.png", frontier)
+    if (folder / study.JOURNAL).exists():
+        outputs.write("importance.png", importance)
+    outputs.report(folder)
+    return outputs.written
 
 
 def table(jobs: Sequence[Job], folder: Path) -> list[dict[str, str]]:

@@ -12,7 +12,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lecture4.runs.sweep.jobs import attempts, job_lock, load_results
+from lecture4.runs.lock import run_lock
+from lecture4.runs.sweep.jobs import attempts, load_results
 from lecture4.support import private
 
 JOURNAL = "study.journal"
@@ -136,7 +137,7 @@ class Study:
         lock = FileLock(folder / ".trial.lock", timeout=0)
         try:
             lock.acquire()
-            with job_lock(folder).acquire(timeout=0):  # a job may outlive the process that asked
+            with run_lock(folder).acquire(timeout=0):  # a job may outlive the process that asked
                 self._claims[number] = lock
         except Timeout:
             lock.release()

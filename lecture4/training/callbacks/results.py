@@ -4,29 +4,38 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from matplotlib.figure import Figure
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from lecture4.models import layer_rows
 from lecture4.support.console import command_line, make_console, make_table
 from lecture4.support.files import write_atomically
+from lecture4.support.outputs import Outputs
 from lecture4.training import figures
 from lecture4.training.callbacks.progress import Progress
 from lecture4.training.parameter_groups import weights
 
 
 class Results(pl.Callback):
-    """Writes ``results.json`` and ``figures/`` after the test, and prints where they are."""
+    """Writes ``results.json`` and ``figures/`` after the test, and prints where they are.
+
+    Attributes:
+        content: of results.json, once it is written; the run is complete from then on.
+    """
 
     def __init__(self, folder: str | os.PathLike, progress: Progress, seed: int):
         self.folder = Path(folder)
         self.progress = progress
         self.seed = seed
         self.history: list[dict[str, float]] = []  # step, epoch and metrics of each epoch
+        self.content: dict | None = None
 
     def on_fit_start(self, trainer, pl_module):
         """Rewrite metrics.csv in a resumed run: epochs after its checkpoint are trained again."""
@@ -50,14 +59,23 @@ class Results(pl.Callback):
         self.history = state_dict["history"]
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write and print the metrics of the tested checkpoint."""
-        if not trainer.is_global_zero:
-            return
+        """Write the metrics of the tested checkpoint, draw the figures, and print a table.
+
+        Raises:
+            OSError: results.json cannot be written; the rest is done all the same.
+        """
         results = self._collect(trainer, pl_module)
-        self._draw(trainer.datamodule.dataset, pl_module)
-        # last, because its presence marks a complete run
-        write_atomically(self.folder / "results.json", json.dumps(results, indent=2) + "\n")
-        self._print(results)
+        if not trainer.is_global_zero:
+            self.content = results
+            return
+        path, outputs = self.folder / "results.json", Outputs()
+        try:
+            write_atomically(path, json.dumps(results, indent=2) + "\n")
+            self.content = results
+        finally:
+            self._draw(outputs, trainer.datamodule.dataset, pl_module)
+            outputs.write("the table", partial(self._print, results, outputs.written))
+            outputs.report(self.folder)
 
     def on_exception(self, trainer, pl_module, exception):
         """After Ctrl-C or SIGTERM, print what was saved and how to continue."""
@@ -67,11 +85,11 @@ class Results(pl.Callback):
         epoch = f"in epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         last = self.folder / "checkpoints" / "last.ckpt"
         saved = f"{last} and metrics.csv are saved" if last.exists() else "nothing was saved yet"
-        make_console(stderr=True).print(
-            f"interrupted {'while testing' if trainer.testing else epoch}; {saved}; "
-            f"continue with {command_line('python', sys.argv[0], f'resume={self.folder}')}",
-            soft_wrap=True,
-        )
+        message = f"interrupted {'while testing' if trainer.testing else epoch}; {saved}"
+        if (self.folder / ".hydra" / "overrides.yaml").exists():
+            again = command_line("python", sys.argv[0], f"resume={self.folder}")
+            message += f"; continue with {again}"
+        make_console(stderr=True).print(message, soft_wrap=True)
 
     def _collect(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict:
         m = pl_module.metrics
@@ -96,32 +114,29 @@ class Results(pl.Callback):
             },
         }
 
-    def _draw(self, dataset, pl_module: pl.LightningModule) -> None:
-        folder = self.folder / "figures"
-        folder.mkdir(exist_ok=True)
-        scores, labels, names = pl_module.test_scores, dataset.test_labels, dataset.class_names
+    def _draw(self, outputs: Outputs, dataset, pl_module: pl.LightningModule) -> None:
+        for name, draw in self._figures(dataset, pl_module).items():
+            path = f"figures/{name}.png"
+            outputs.write(path, partial(figures.save, draw, self.folder / path))
+
+    def _figures(self, dataset, pl_module: pl.LightningModule) -> dict[str, Callable[[], Figure]]:
+        """A function for each figure, by name."""
+        inputs, labels, names = dataset.test_inputs, dataset.test_labels, dataset.class_names
+        scores = pl_module.test_scores
         drawn = {
-            "curves": figures.curves(self.history),
-            "confusion": figures.confusion(scores.argmax(1), labels, names),
+            "curves": lambda: figures.curves(self.history),
+            "confusion": lambda: figures.confusion(scores.argmax(1), labels, names),
         }
         if len(dataset.input_shape) == 3:
-            first = weights(pl_module.model)[0].detach().float().cpu()
-            of_classes = len(weights(pl_module.model)) == 1
-            drawn["first_layer"] = figures.first_layer(
-                first.reshape(len(first), *dataset.input_shape) if first.ndim == 2 else first,
-                names if of_classes else None,
-            )
-            drawn["mistakes"] = figures.wrong_predictions(
-                dataset.test_inputs, labels, scores, names
-            )
+            drawn["first_layer"] = lambda: _first_layer(pl_module.model, dataset.input_shape, names)
+            drawn["mistakes"] = lambda: figures.wrong_predictions(inputs, labels, scores, names)
         elif dataset.input_shape == (2,):
-            drawn["boundary"] = figures.boundary(
-                dataset.test_inputs, labels, names, pl_module.eval().cpu()
+            drawn["boundary"] = lambda: figures.boundary(
+                inputs, labels, names, pl_module.eval().cpu()
             )
-        for name, figure in drawn.items():
-            figure.savefig(folder / f"{name}.png", dpi=150)
+        return drawn
 
-    def _print(self, results: dict) -> None:
+    def _print(self, results: dict, drawn: Sequence[str]) -> None:
         console = make_console()
         validated = results["val_accuracy"] is not None
         splits = {"val": "validation", "test": "test"} if validated else {"test": "test"}
@@ -135,11 +150,14 @@ class Results(pl.Callback):
             table.add_row(f"accuracy, {results['test_time']}", *blank, f"{accuracy:.2%}")
         table.add_row("loss", *(f"{results[f'{s}_loss']:.4f}" for s in splits))
         console.print(table)
-        best = "checkpoints/best.ckpt, " if validated else ""
+        files = ["checkpoints/best.ckpt"] if validated else []
+        files += ["checkpoints/last.ckpt", "metrics.csv"]
+        files += ["results.json"] if self.content else []
+        files += ["figures/"] if drawn else []
         console.print(
             f"trained {results['epochs']} epochs in {results['train_seconds']:.1f} s, "
             f"{results['images_per_second']:,.0f} images/s, {shown(results['train_flops'])}\n"
-            f"{self.folder}: {best}checkpoints/last.ckpt, metrics.csv, results.json, figures/",
+            f"{self.folder}: {', '.join(files)}",
             soft_wrap=True,
         )
 
@@ -164,3 +182,9 @@ def shown(flops: float) -> str:
     """As 0.0753 PFLOP, or 1.84 TFLOP below 0.01 PFLOP."""
     scale, unit = (1e15, "PFLOP") if flops > 1e13 else (1e12, "TFLOP")
     return f"{flops / scale:.3g} {unit}"
+
+
+def _first_layer(model: torch.nn.Module, input_shape: Sequence[int], names: list[str]) -> Figure:
+    first = weights(model)[0].detach().float().cpu()
+    images = first.reshape(len(first), *input_shape) if first.ndim == 2 else first
+    return figures.first_layer(images, names if len(weights(model)) == 1 else None)

@@ -14,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from running import CONF, ROOT, SMALL, clean_environment, command, compose
 from sweeping import rows_of, run, states, sweep_here, write_job
 
+from lecture4.runs.lock import run_lock
 from lecture4.runs.sweep import jobs, study
 
 pytest.importorskip("optuna", minversion="5")
@@ -87,7 +88,7 @@ def test_the_same_command_finds_nothing_left_and_lists_what_others_train(pruned,
     other = write_job(folder, "7", ["optim.lr=0.5"])
     begin = yaml.safe_load((folder / "0" / ".hydra" / "overrides.yaml").read_text())
     fixed = [w for w in begin if not w.startswith(("optim.lr", "optim.weight_decay"))]
-    with jobs.job_lock(other):
+    with run_lock(other):
         code = sweep_here(monkeypatch, *fixed, "optim.lr=choice(0.02,0.03,0.05,1e-12)",
                           "hydra.sweeper.n_trials=7", f"hydra.sweep.dir={folder}",
                           "sweep.workers=3")  # fmt: skip

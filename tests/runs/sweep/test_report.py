@@ -102,3 +102,27 @@ def test_with_and_without_validation_the_first_are_ranked(tmp_path):
     write_job(tmp_path, "2", ["data.val_size=9", "seed=1"], status="failed", reason="diverged")
     rows = report.table(jobs.load_jobs(tmp_path), tmp_path)
     assert [(row["path"], row["rank"]) for row in rows] == [("1 2", "1"), ("0", "")]
+
+
+def test_a_file_that_cannot_be_written_leaves_the_table_and_the_others(tmp_path, capsys):
+    write_job(tmp_path, "0", ["seed=0"], val_accuracy=0.5, test_accuracy=0.5)
+    (tmp_path / "sweep.csv").mkdir()
+    assert report.conclude(tmp_path, {}) is False
+    told = capsys.readouterr()
+    assert told.err == f"{tmp_path}: sweep.csv could not be written: Is a directory\n"
+    assert "50.00%" in told.out
+    assert told.out.splitlines()[-1] == f"{tmp_path}: sweep.md, sweep.png"
+    assert (tmp_path / "sweep.png").stat().st_size > 5_000
+
+
+def test_the_table_is_printed_before_anything_is_written(tmp_path, capsys, monkeypatch):
+    write_job(tmp_path, "0", ["seed=0"], val_accuracy=0.5, test_accuracy=0.5)
+    seen = []
+
+    def write(path, content):
+        seen.append(capsys.readouterr().out)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(report, "write_atomically", write)
+    report.conclude(tmp_path, {})
+    assert "50.00%" in seen[0]

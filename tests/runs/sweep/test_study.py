@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from sweeping import write_job
 
-from lecture4.runs.sweep import jobs, study
+from lecture4.runs.lock import run_lock
+from lecture4.runs.sweep import study
 
 optuna = pytest.importorskip("optuna", minversion="5")
 SPACE = {
@@ -77,7 +78,7 @@ def test_a_trial_whose_job_outlives_its_sweep_is_left_alone(tmp_path):
     dead = open_study(tmp_path)
     dead.take(1, 1)
     del dead
-    with jobs.job_lock(tmp_path / "0"):
+    with run_lock(tmp_path / "0"):
         assert open_study(tmp_path).take(1, 1) == {}
     assert list(open_study(tmp_path).take(1, 1)) == [0]
 

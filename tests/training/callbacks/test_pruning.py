@@ -54,8 +54,9 @@ def test_logged_runs_that_were_pruned_do_not_count_as_failed(job, monkeypatch):
     on_exception = Records.on_exception
 
     def record(self, trainer, *rest):
+        loggers = loggers_with_outcome(trainer)
         on_exception(self, trainer, *rest)
-        ends.extend(logger.outcome for logger in loggers_with_outcome(trainer))
+        ends.extend(logger.outcome for logger in loggers)
 
     monkeypatch.setattr(Records, "on_exception", record)
     monkeypatch.setattr(train.sweep, "join_study", lambda cfg: lambda epoch, accuracy: True)

@@ -1,14 +1,22 @@
 """What a run leaves."""
 
+import functools
 import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from running import ROOT, SMALL, call, clean_environment
 
 from lecture4.data.views import score_views
 from lecture4.runs.predictor import dataset_of, load
 from lecture4.support.files import write_atomically
+from lecture4.training.callbacks import Records, Results
 from lecture4.training.callbacks.results import shown
+from lecture4.training.classifier import Classifier
 
 KEYS = [
     "status",
@@ -126,3 +134,160 @@ def test_views_need_images(job):
     points = ["data=rings", "data.train_size=300", "data.test_size=60", "data.val_size=60"]
     with pytest.raises(ValueError, match="test_time=crops needs images .* use test_time=none"):
         job("model=softmax", "test_time=crops", data=points)
+
+
+SHORT = [*SMALL, "model=softmax", "trainer.max_epochs=1"]
+FIGURES = "figures/curves.png, figures/confusion.png, figures/first_layer.png, figures/mistakes.png"
+
+
+def before(monkeypatch, owner: type, method: str, spoil) -> None:
+    """Call ``spoil`` before a method does its work."""
+    work = getattr(owner, method)
+
+    @functools.wraps(work)
+    def spoil_and_work(self, *arguments):
+        spoil()
+        return work(self, *arguments)
+
+    monkeypatch.setattr(owner, method, spoil_and_work)
+
+
+@pytest.fixture
+def limit():
+    """Let files grow to 4096 bytes at most from the call on, as on a full disk."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, usual[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+def assert_complete(done, folder: Path, *told: str) -> None:
+    """The run is a success that tells its results, and what it could not write."""
+    assert done.returncode == 0, done.stderr
+    results = json.loads((folder / "results.json").read_text())
+    assert results["status"] == "completed"
+    assert f"{results['test_accuracy']:.2%}" in done.stdout
+    assert f"{folder}: checkpoints/best.ckpt, checkpoints/last.ckpt, metrics.csv" in done.stdout
+    assert done.stderr.splitlines() == [f"{folder}: {line}" for line in told]
+
+
+def test_a_disk_that_is_full_after_the_results(tmp_path, monkeypatch, limit):
+    before(monkeypatch, Results, "_draw", limit)
+    folder = tmp_path / "run"
+    done = call(*SHORT, f"hydra.run.dir={folder}")
+    assert_complete(done, folder, f"{FIGURES} could not be written: File too large")
+    assert done.stdout.splitlines()[-1].endswith("metrics.csv, results.json")
+    assert list((folder / "figures").iterdir()) == []
+    again = call(f"resume={folder}")
+    assert again.stdout.startswith(f"{folder} is complete: 1 epochs, test accuracy ")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_disk_that_is_full_when_the_loggers_end(tmp_path, monkeypatch, limit):
+    before(monkeypatch, Records, "on_test_end", limit)
+    folder = tmp_path / "run"
+    done = call(*SHORT, f"hydra.run.dir={folder}")
+    told = "the record of TensorBoard could not be written: File too large"
+    assert_complete(done, folder, told)
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_the_others(tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no such font")
+
+    monkeypatch.setattr("lecture4.training.figures.curves", fail)
+    folder = tmp_path / "run"
+    done = call(*SHORT, f"hydra.run.dir={folder}")
+    assert_complete(done, folder, "figures/curves.png could not be written: no such font")
+    assert sorted(p.name for p in (folder / "figures").iterdir()) == [
+        "confusion.png",
+        "first_layer.png",
+        "mistakes.png",
+    ]
+
+
+def test_a_row_that_cannot_be_written_after_the_test(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+
+    def spoil():
+        if (folder / "metrics.csv").is_file():
+            (folder / "metrics.csv").unlink()
+            (folder / "metrics.csv").mkdir()
+
+    before(monkeypatch, Classifier, "test_step", spoil)
+    done = call(*SHORT, f"hydra.run.dir={folder}")
+    row, record = (
+        f"the {name} of CSVLogger could not be written: Is a directory"
+        for name in ("test's row", "record")
+    )
+    assert done.stderr.splitlines()[0] == row
+    done.stderr = done.stderr.partition("\n")[2]
+    assert_complete(done, folder, record)
+
+
+def test_results_that_cannot_be_written_are_told_and_make_the_run_fail(
+    tmp_path, monkeypatch, limit
+):
+    monkeypatch.setattr(
+        "lecture4.training.callbacks.results.platform.python_version", lambda: "3" * 5000
+    )
+    before(monkeypatch, Results, "on_test_end", limit)
+    folder = tmp_path / "run"
+    done = call(*SHORT, f"hydra.run.dir={folder}")
+    assert done.returncode == 1
+    assert "best epoch" in done.stdout
+    assert f"error: {folder / 'results.json'} could not be saved: File too large" in done.stderr
+    assert not (folder / "results.json").exists()
+    monkeypatch.undo()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.getrlimit(resource.RLIMIT_FSIZE)[1],) * 2)
+    assert_complete(call(f"resume={folder}"), folder)
+
+
+def test_any_other_error_after_the_results_is_told(tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("the GPU has gone")
+
+    folder = tmp_path / "run"
+    monkeypatch.setattr(
+        Classifier, "teardown", lambda self, stage: fail() if stage == "test" else None
+    )
+    done = call(*SHORT, f"hydra.run.dir={folder}")
+    assert done.returncode == 0
+    assert done.stderr == f"{folder} is complete, but the GPU has gone\n"
+
+
+FULL = """
+import runpy, sys
+sys.path.insert(0, {root!r})
+from lecture4.training.callbacks import Records
+
+def fill_and_work(self, *arguments, work=Records.on_test_end):
+    with open({filler!r}, "wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            work(self, *arguments)
+
+Records.on_test_end = fill_and_work
+runpy.run_path({root!r} + "/train.py", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full(tmp_path):
+    """TensorBoard's thread prints nothing of its own."""
+    disk, script = tmp_path / "disk", tmp_path / "full.py"
+    disk.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=False)
+    if made.returncode:
+        pytest.skip("no disk can be made here; that takes root")
+    try:
+        script.write_text(FULL.format(root=str(ROOT), filler=str(disk / "filler")))
+        done = subprocess.run(
+            [sys.executable, script, *SHORT, f"hydra.run.dir={disk / 'run'}"],
+            env=clean_environment(), capture_output=True, text=True,
+        )  # fmt: skip
+        told = "the record of TensorBoard could not be written: No space left on device"
+        assert_complete(done, disk / "run", told)
+    finally:
+        subprocess.run(["umount", disk], check=True)
