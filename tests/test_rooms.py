@@ -42,6 +42,8 @@ TESTS_WITHOUT_MODULE = {
     "tests/byhand/functional/test_drop_in.py": "all functions against torch.nn.functional",
     "tests/byhand/optim/test_torch_twins.py": "all optimizers against torch.optim",
     "tests/byhand/optim/test_trajectories.py": "all optimizers along the paths of torch.optim",
+    "tests/byhand/test_dtypes.py": "every function and dtype against torch",
+    "tests/byhand/test_extremes.py": "NaN, infinity, empty tensors, torch.compile",
     "tests/byhand/test_meta_device.py": "no formula reads a number from the device",
     "tests/lesson/page/test_browser.py": "the page in Chromium",
     "tests/lesson/page/test_widgets.py": "lecture4/lesson/page/widgets/*.js",

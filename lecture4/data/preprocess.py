@@ -50,7 +50,11 @@ class Preprocess(nn.Module):
         return x.mul_(scale).sub_(self.mean / self.std)
 
     def _check_shape(self, inputs: torch.Tensor) -> None:
-        if tuple(inputs.shape[-len(self.input_shape) :]) != self.input_shape:
+        wanted = self.input_shape
+        given = tuple(inputs.shape[-len(wanted) :])
+        if len(given) == 3 and self.mean.shape != wanted:  # statistics of channels, for any size
+            given, wanted = given[:1], wanted[:1]
+        if given != wanted:
             raise ValueError(
                 f"{type(self).__name__} of inputs of shape {self.input_shape} takes (N, ...) of "
                 f"them, not {tuple(inputs.shape)}"

@@ -34,7 +34,7 @@ class Choice:
     name: str  # such as sgd
     package: str  # prefix of its keys, such as optim; "" for none
     meaning: str  # its comment, or ""
-    keys: tuple[Key, ...]  # except names that start with _
+    keys: tuple[Key, ...]  # except names that start with _, and of experiments
     includes: tuple[str, ...]  # files whose keys it includes
     chooses: dict[str, str]  # its choices in other groups
 
@@ -88,7 +88,7 @@ def _read(file: Path) -> Choice:
                 walk(child, values[key.value], f"{path}.")
 
     root, values = yaml.compose(text, _Loader), yaml.load(text, _Loader) or {}
-    if values:  # a file may be empty
+    if values and group != "experiment":  # which sets keys of other files; a file may be empty
         walk(root, values, f"{package}." if package else "")
     included, chosen = [], {}
     for entry in values.get("defaults", []):

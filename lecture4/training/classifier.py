@@ -91,6 +91,11 @@ class Classifier(pl.LightningModule):
         self.views = EvaluationRecord()  # mean scores over the views of ``test_time``
         self.metrics: dict[str, float] = {}  # of the latest epoch, or of the loaded checkpoint
         self.test_scores: torch.Tensor | None = None  # (N, K), in the order of the test set
+        self.fits = False
+
+    def setup(self, stage: str) -> None:
+        """Note whether a Trainer fits, or only evaluates."""
+        self.fits = stage == "fit"
 
     def training_step(self, batches: list[Batch]) -> None:
         """Gradient descent, batch by batch: w ← w − η ∂L/∂w."""
@@ -202,7 +207,7 @@ class Classifier(pl.LightningModule):
 
     def on_validation_end(self) -> None:
         """Train on from the weights."""
-        self.average.show(self.model, mean=self.trainer.state.fn != "fit")
+        self.average.show(self.model, mean=not self.fits)
 
     def on_train_end(self) -> None:
         """Leave the mean of the weights in the model."""
@@ -223,7 +228,7 @@ class Classifier(pl.LightningModule):
         self._measure("val", self.evaluation)
         self.evaluation = EvaluationRecord()
         loss = self.metrics["val/loss"]
-        if self.trainer.state.fn == "fit" and not math.isfinite(loss):
+        if self.fits and not math.isfinite(loss):
             self._stop("validation loss", loss, self.global_step)
 
     def on_train_epoch_end(self) -> None:
@@ -257,9 +262,12 @@ class Classifier(pl.LightningModule):
 
     def _stop(self, name: str, value: float, step: int) -> None:
         group = self.optimizers().param_groups[0]
+        lr = group.get("initial_lr", group["lr"])
+        others = {g.get("initial_lr", g["lr"]) for g in self.optimizers().param_groups} - {lr}
         raise FloatingPointError(
             f"the {name} became {value} at step {step} (epoch {self.current_epoch + 1}); try a "
-            f"smaller optim.lr than {group.get('initial_lr', group['lr']):.3g}"
+            f"smaller optim.lr than {lr:.3g}"
+            + (f", or smaller rates of head and biases than {max(others):.3g}" if others else "")
         )
 
     def _write(self, row: dict[str, float]) -> None:
@@ -294,7 +302,7 @@ class Classifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Restore metrics, dtype, and the training record of an unfinished epoch."""
         self.metrics = dict(checkpoint["classifier"]["metrics"])
-        self.average.shows_mean = self.trainer.state.fn != "fit"
+        self.average.shows_mean = not self.fits
         if not self.average.shows_mean:
             self.average.exchange(checkpoint["state_dict"], "model.", "average.")
         # before Lightning copies the weights; it would convert the module afterwards

@@ -30,6 +30,7 @@ CALLS = {  # the shapes of the tensors, and the other arguments
     "sigmoid": ([(20,)], {}),
     "tanh": ([(20,)], {}),
     "gelu": ([(20,)], {}),
+    "silu": ([(20,)], {}),
     "softmax": ([(4, 5)], {"dim": 1}),
     "log_softmax": ([(4, 5)], {"dim": 1}),
     "cross_entropy": ([(4, 5)], {"target": CLASSES}),

@@ -113,7 +113,7 @@ def test_sizes_and_gradients_that_cannot_be_are_refused(call, message):
 
 
 def test_zero_dimensional_and_empty_tensors_are_torchs():
-    for name in ("relu", "leaky_relu", "sigmoid", "tanh", "gelu", "flatten"):
+    for name in ("relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "flatten"):
         compare(name, torch.tensor(0.7).double())
     for name in ("softmax", "log_softmax"):
         compare(name, torch.tensor(0.7).double(), dim=0)
@@ -151,6 +151,7 @@ FORMS = {
 MAPS = {
     "relu": {},
     "gelu": {},
+    "silu": {},
     "flatten": {"start_dim": 1},
     "softmax": {"dim": 1},
     "max_pool2d": {"kernel_size": 3, "stride": 2, "padding": 1},
@@ -186,7 +187,7 @@ GRAPHS = {
     "log_softmax": lambda x: F.log_softmax(x, 1),
     **{
         name: lambda x, name=name: getattr(F, name)(x)
-        for name in ("relu", "leaky_relu", "sigmoid", "tanh", "gelu", "flatten")
+        for name in ("relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "flatten")
     },
 }
 

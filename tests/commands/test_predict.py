@@ -426,7 +426,7 @@ def test_help_and_files_that_are_missing_answer_before_torch_is_imported(tmp_pat
         "for words in eval(sys.argv[1]):\n"
         "    sys.argv = ['predict.py', *words]\n"
         "    try:\n        predict.main()\n"
-        "    except SystemExit: print([m for m in ('torch', 'PIL', 'rich') if m in sys.modules])"
+        "    except SystemExit: print([m for m in ('torch', 'PIL') if m in sys.modules])"
     )
     no, run = str(tmp_path / "no"), str(tmp_path)
     commands = [["--help"], [no, no], [run, no], [run, run], [run, "--export", f"{no}/x.onnx"]]
@@ -435,7 +435,7 @@ def test_help_and_files_that_are_missing_answer_before_torch_is_imported(tmp_pat
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "--evaluate" in done.stdout
-    assert done.stdout.splitlines()[-5:] == ["[]", *["['rich']"] * 4]
+    assert done.stdout.splitlines()[-5:] == ["[]"] * 5
     assert done.stderr.count("error: ") == 4
 
 

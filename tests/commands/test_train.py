@@ -144,7 +144,7 @@ BAD_INPUT = {
     "diverged": (lambda d: [*SHAPES, "optim.lr=1e38"], ["at step ", "try a smaller optim.lr"]),
     "diverged by its head": (
         lambda d: [*SHAPES, "optim.head_lr=1e38"],
-        ["at step ", "try a smaller optim.lr than 0.003, or optim.head_lr than 1e+38"],
+        ["at step ", "than 0.003, or smaller rates of head and biases than 1e+38"],
     ),
 }  # fmt: skip
 BY_PROCESS = ("no CIFAR-10, no source", "unknown model")

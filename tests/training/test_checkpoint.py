@@ -31,7 +31,8 @@ def checkpoint(name="torch", dtype=torch.float32):
         model=net, preprocess=prepare, formulas=family, class_names=NAMES,
         metrics={"val/accuracy": 0.5}, device=torch.device("cpu"), test_time="none",
     )  # fmt: skip
-    data = SimpleNamespace(eval_batch_size=25, dataset=SimpleNamespace(source={"name": "rings"}))
+    dataset = SimpleNamespace(source={"name": "rings"}, description={"class_names": NAMES})
+    data = SimpleNamespace(eval_batch_size=25, dataset=dataset)
     content = {
         "classifier": card(classifier, data, "32-true"),
         "state_dict": {**pipeline.state_dict(), "augment.draws": torch.zeros(1)},
@@ -53,7 +54,7 @@ def test_a_checkpoint_rebuilds_the_classifier_bit_for_bit(tmp_path, name, dtype)
 
 def test_the_card_holds_every_key_that_is_read():
     _, content = checkpoint()
-    assert tuple(content["classifier"]) == KEYS
+    assert tuple(content["classifier"]) == (*KEYS, "data")
     assert content["classifier"]["model"]["name"] == "MLP"
     assert content["classifier"]["formulas"] == "torch"
 

@@ -183,6 +183,7 @@ class _SiLU(Function):
         return dy * (y + x * y * (1 - y))
 
 
+@takes(input=FLOATS)
 @supports_only(inplace=False)
 def silu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
     """f(x) = x σ(x): x, weighted by the sigmoid of itself.

@@ -31,23 +31,25 @@ class _CrossEntropy(Function):
     """L = −Σₖ yₖ log pₖ,  log pₖ = sₖ − log Σⱼ exp(sⱼ); for a one-hot y this is −log p_y.
 
     ∂L/∂sᵢ = −Σₖ yₖ (1[i = k] − pᵢ) = pᵢ Σₖ yₖ − yᵢ: for probabilities y, the difference p − y.
-    ∂L/∂y = −log p.
+    ∂L/∂y = −log p. A target that is not counted has L = 0.
     """
 
     @staticmethod
-    def forward(ctx, s, y, dim):
-        ctx.save_for_backward(s, y)
+    def forward(ctx, s, y, counted, dim):
+        ctx.save_for_backward(s, y, counted)
         ctx.dim = dim
         log_p = log_probabilities(s, dim)
         impossible = (y == 0) & (log_p == -math.inf)
-        return -torch.where(impossible, 0, y * log_p).sum(dim)  # 0 · log 0 = 0
+        losses = -torch.where(impossible, 0, y * log_p).sum(dim)  # 0 · log 0 = 0
+        return torch.where(counted, losses, 0)
 
     @staticmethod
     def backward(ctx, dl):
-        s, y = ctx.saved_tensors
-        dl, log_p = dl.unsqueeze(ctx.dim), log_probabilities(s, ctx.dim)
+        s, y, counted = ctx.saved_tensors
+        dl = torch.where(counted, dl, 0).unsqueeze(ctx.dim)
+        log_p = log_probabilities(s, ctx.dim)
         ds = dl * (log_p.exp() * y.sum(ctx.dim, keepdim=True) - y)
-        return ds, -dl * log_p if ctx.needs_input_grad[1] else None, None
+        return ds, -dl * log_p if ctx.needs_input_grad[1] else None, None, None
 
 
 class _Sum(Function):
@@ -100,7 +102,7 @@ def cross_entropy(
     check_classes("cross_entropy", input, weight)
     dtype, s = loss_dtype(input, target), at_least_float32(input)
     y, counted, n = _distributions(s, target, weight, ignore_index, label_smoothing)
-    losses = torch.where(counted, _CrossEntropy.apply(s, y, class_dim(s)), 0)
+    losses = _CrossEntropy.apply(s, y, counted, class_dim(s))
     return _reduced(losses, n, reduction).to(dtype)
 
 
@@ -132,20 +134,21 @@ def _per_class(weight: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
 
 
 class _NegativeLogLikelihood(Function):
-    """Lₙ = −cₙ log pₙ[yₙ].   ∂L/∂log pₙ[k] = −cₙ where k = yₙ, else 0."""
+    """Lₙ = −cₙ log pₙ[yₙ].   ∂L/∂log pₙ[k] = −cₙ where k = yₙ, else 0. Not counted: Lₙ = 0."""
 
     @staticmethod
-    def forward(ctx, log_p, index, c, dim):
-        ctx.save_for_backward(index, c)
+    def forward(ctx, log_p, index, c, counted, dim):
+        ctx.save_for_backward(index, c, counted)
         ctx.dim, ctx.shape = dim, log_p.shape
         picked = log_p.gather(dim, index).squeeze(dim)  # (N, K) -> (N,)
-        return -c * picked
+        return torch.where(counted, -c * picked, 0)
 
     @staticmethod
     def backward(ctx, dl):
-        index, c = ctx.saved_tensors
-        dlog_p = dl.new_zeros(ctx.shape)
-        return dlog_p.scatter(ctx.dim, index, (-c * dl).unsqueeze(ctx.dim)), None, None, None
+        index, c, counted = ctx.saved_tensors
+        dpicked = -c * torch.where(counted, dl, 0)
+        dlog_p = dl.new_zeros(ctx.shape).scatter(ctx.dim, index, dpicked.unsqueeze(ctx.dim))
+        return dlog_p, None, None, None, None
 
 
 @takes(input=FLOATS, weight=FLOATS)
@@ -168,8 +171,8 @@ def nll_loss(
     dtype, log_p, dim = loss_dtype(input), at_least_float32(input), class_dim(input)
     index, counted = class_indices("nll_loss", log_p, target, ignore_index)
     counts = _counts(index, counted, weight)
-    losses = _NegativeLogLikelihood.apply(log_p, index.unsqueeze(dim), counts.to(log_p.dtype), dim)
-    losses = torch.where(counted, losses, 0)
+    c = counts.to(log_p.dtype)
+    losses = _NegativeLogLikelihood.apply(log_p, index.unsqueeze(dim), c, counted, dim)
     return _reduced(losses, counts.sum(), reduction).to(dtype)
 
 
