@@ -357,10 +357,17 @@ def test_in_a_sweep(run):
     ],
     ids=["truncated", "text", "empty", "foreign"],
 )
-def test_a_damaged_checkpoint_is_named(run, damage):
-    damage(run / "checkpoints" / "last.ckpt")
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_a_damaged_checkpoint_is_named_before_anything_is_trained(run, damage, name):
+    damage(run / "checkpoints" / f"{name}.ckpt")
     (run / "results.json").unlink()
-    assert "checkpoints/last.ckpt" in refusal(f"resume={run}")
+    before = (run / "metrics.csv").read_text(), hydra_record(run), written(run)
+    assert f"checkpoints/{name}.ckpt" in refusal(f"resume={run}", "trainer.max_epochs=9")
+    assert before == ((run / "metrics.csv").read_text(), hydra_record(run), written(run))
+
+
+def written(folder: Path) -> list[int]:
+    return [path.stat().st_mtime_ns for path in sorted((folder / "checkpoints").iterdir())]
 
 
 class Trap:

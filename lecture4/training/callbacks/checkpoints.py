@@ -26,8 +26,14 @@ class EpochCheckpoint(ModelCheckpoint):
         self.state_key = f"{type(self).__name__} {name}"
 
     def load_state_dict(self, state_dict):
-        """Restore the best so far, with paths in this run's directory."""
+        """Restore the best so far, with paths in this run's directory.
+
+        Raises:
+            ValueError, OSError: its file, which may be tested at the end, cannot be read.
+        """
         mine = str(Path(self.dirpath) / f"{self.filename}.ckpt")
+        if self.monitor and state_dict["best_k_models"]:
+            read_checkpoint(Path(mine))
         best = dict.fromkeys([mine][: len(state_dict["best_k_models"])], state_dict["kth_value"])
         paths = ("best_model_path", "kth_best_model_path", "last_model_path")
         moved = {name: mine if state_dict[name] else "" for name in paths}

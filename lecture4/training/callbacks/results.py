@@ -36,6 +36,8 @@ class Results(pl.Callback):
         self.seed = seed
         self.history: list[dict[str, float]] = []  # step, epoch and metrics of each epoch
         self.content: dict | None = None
+        rows = self.folder / "metrics.csv"
+        self._earlier_rows = rows.read_bytes() if rows.is_file() else None
 
     def on_fit_start(self, trainer, pl_module):
         """Rewrite metrics.csv in a resumed run: epochs after its checkpoint are trained again."""
@@ -78,7 +80,19 @@ class Results(pl.Callback):
             outputs.report(self.folder)
 
     def on_exception(self, trainer, pl_module, exception):
-        """After Ctrl-C or SIGTERM, print what was saved and how to continue."""
+        """After Ctrl-C or SIGTERM, print what was saved and how to continue.
+
+        CSVLogger deletes metrics.csv before Lightning reads the checkpoint: if that is refused, the
+        file is restored.
+        """
+        rows = self.folder / "metrics.csv"
+        if (
+            trainer.is_global_zero
+            and trainer.ckpt_path
+            and self._earlier_rows
+            and not rows.exists()
+        ):
+            write_atomically(rows, self._earlier_rows)
         stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
         if not (stopped and trainer.is_global_zero):
             return
