@@ -48,10 +48,10 @@ TESTS_WITHOUT_MODULE = {
     "tests/lesson/page/test_browser.py": "the page in Chromium",
     "tests/lesson/page/test_widgets.py": "lecture4/lesson/page/widgets/*.js",
     "tests/models/test_gradients_on_paper.py": "gradients of whole nets",
-    "tests/test_fuzz.py": "settings, folders, damage and interruptions by chance",
     "tests/runs/sweep/test_grid.py": "hydra_plugins/lecture4_grid.py",
     "tests/runs/sweep/test_optuna.py": "hydra_plugins/lecture4_optuna.py",
     "tests/runs/test_without_validation.py": "data.val_size=0 from the command line on",
+    "tests/test_fuzz.py": "settings, folders, damage and interruptions by chance",
     "tests/training/test_learning.py": "each model learns",
 }
 Sources = dict[str, str]  # text of each file, by its path below the root
