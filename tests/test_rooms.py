@@ -51,7 +51,6 @@ TESTS_WITHOUT_MODULE = {
     "tests/runs/sweep/test_grid.py": "hydra_plugins/lecture4_grid.py",
     "tests/runs/sweep/test_optuna.py": "hydra_plugins/lecture4_optuna.py",
     "tests/runs/test_without_validation.py": "data.val_size=0 from the command line on",
-    "tests/test_fuzz.py": "settings, folders, damage and interruptions by chance",
     "tests/training/test_learning.py": "each model learns",
 }
 Sources = dict[str, str]  # text of each file, by its path below the root
