@@ -135,6 +135,8 @@ def _files_by_class(folder: Path, left_out: Counter[str]) -> dict[str, list[str]
             left_out["hidden"] += 1
         elif not (folder / name).is_dir():
             left_out["outside of a class"] += 1
+        elif folder.resolve().is_relative_to((folder / name).resolve()):
+            left_out["links to a folder of all classes"] += 1
         else:
             paths, others = find_images(folder / name)
             left_out.update(others)

@@ -256,3 +256,11 @@ def test_an_image_too_large_to_be_one_is_named(root, monkeypatch):
     path = save(plain(size=(100, 100)), root / "train" / "cat" / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
     assert f"{path} cannot be read as an image" in error_of(root)
+
+
+@pytest.mark.parametrize("target", ["train", "."])
+def test_a_link_to_a_folder_of_all_classes_is_no_class(root, capsys, target):
+    names = load_image_folder(root).class_names
+    (root / "train" / "all").symlink_to(root / target)
+    assert load_image_folder(root).class_names == names
+    assert "left out 1 links to a folder of all classes" in capsys.readouterr().err
