@@ -192,6 +192,7 @@ GRAPHS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GRAPHS)
 def test_every_function_compiles_into_one_graph(name):
     torch.compiler.reset()

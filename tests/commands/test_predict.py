@@ -460,7 +460,7 @@ def start(*arguments, **streams) -> subprocess.Popen:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("form", [[], ["--csv"]])
+@pytest.mark.parametrize("form", [[], pytest.param(["--csv"], marks=pytest.mark.slow)])
 def test_a_reader_who_goes_away_is_no_error(run, tmp_path, form):
     black_and_white().save(tmp_path / "a.png")
     images = [tmp_path / "a.png"] * 1000  # more than a pipe holds

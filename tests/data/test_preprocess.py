@@ -130,9 +130,20 @@ def test_a_single_image_passes_and_another_shape_is_refused(kind):
     images = random_images(10)
     fitted = kind(SHAPE).fit(images)
     assert torch.equal(fitted(images[0]), fitted(images[:1])[0])
-    for shape in ((2, 1, 5, 4), (2, 3, 5, 5), (4,)):
+    for shape in ((2, 1, 5, 4), (4,), (3,)):
         with pytest.raises(ValueError, match=rf"{kind.__name__} of inputs of shape \(3, 5, 4\)"):
             fitted(torch.zeros(shape, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("kind", [FullScale, *FITTED])
+def test_statistics_of_channels_hold_for_images_of_any_size(kind):
+    fitted = kind(SHAPE).fit(random_images(10))
+    smaller = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    if kind is MeanImage:
+        with pytest.raises(ValueError, match=r"MeanImage of inputs of shape \(3, 5, 4\)"):
+            fitted(smaller)
+    else:
+        assert fitted(smaller).shape == smaller.shape
 
 
 def test_images_of_one_pixel_and_of_none():

@@ -35,7 +35,13 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
     return process
 
 
-@pytest.mark.parametrize("more", [[], ["data.num_workers=1"]], ids=["alone", "with a worker"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param([], id="alone"),
+        pytest.param(["data.num_workers=1"], id="with a worker", marks=pytest.mark.slow),
+    ],
+)
 def test_a_second_run_is_refused_and_a_killed_one_resumes_at_once(tmp_path, monkeypatch, more):
     folder = tmp_path / "run"
     process = start(folder, *ENDLESS, *more)

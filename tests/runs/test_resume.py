@@ -170,6 +170,7 @@ def test_other_choices_resume_exactly(tmp_path, choice):
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
 
 
+@pytest.mark.slow
 def test_convnet_with_batch_norm_within_an_epoch(tmp_path):
     net = [*SMALL, "data.batch_size=40", "model=convnet", "trainer.max_epochs=2",
            "model.blocks=[{channels: 4, norm: batch, pool: {}, init: whiten}]",
@@ -185,9 +186,12 @@ def test_convnet_with_batch_norm_within_an_epoch(tmp_path):
 @pytest.mark.parametrize(
     "choice",
     [
-        ["average=ema", "average.every=2"],
+        pytest.param(["average=ema", "average.every=2"], marks=pytest.mark.slow),
         ["average=lookahead", "average.every=3", "optim=muon", "optim.bias_lr_scale=4"],
-        ["optim=muon", "optim.normalize=false", "optim.weight_decay=0.1", "optim.head_lr=null"],
+        pytest.param(
+            ["optim=muon", "optim.normalize=false", "optim.weight_decay=0.1", "optim.head_lr=null"],
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=lambda choice: choice[0],
 )
@@ -450,6 +454,7 @@ def test_a_run_s_directory_may_have_any_name(tmp_path):
         assert (cfg.resume, cfg.hydra.run.dir) == (str(folder), str(folder))
 
 
+@pytest.mark.slow
 def test_ctrl_c_prints_a_command_that_bash_runs(tmp_path):
     folder = tmp_path / "it's [b] $HOME = \" !"
     process = subprocess.Popen(
@@ -672,6 +677,7 @@ def test_the_environment_is_read_when_a_run_begins(tmp_path, monkeypatch):
     assert config.data.root == str(tmp_path / "images")
 
 
+@pytest.mark.slow
 def test_the_jobs_of_a_sweep_record_their_paths(tmp_path):
     here, there = tmp_path / "A", tmp_path / "B"
     draw_pets(here / "pets")

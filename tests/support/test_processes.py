@@ -138,7 +138,11 @@ def test_rank_before_the_processes_have_met(monkeypatch, surroundings, expected)
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["data.batch_size=41"], "a global batch of 41 is not a multiple of 2 processes"),
+        pytest.param(
+            ["data.batch_size=41"],
+            "a global batch of 41 is not a multiple of 2 processes",
+            marks=pytest.mark.slow,
+        ),
         (["trainer.sync_batchnorm=true"], "trainer.sync_batchnorm=true needs GPUs"),
     ],
 )

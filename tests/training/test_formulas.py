@@ -161,7 +161,9 @@ def test_an_epoch_of_the_convnet_in_float32_has_the_same_loss_curve(both):
 
 @pytest.mark.parametrize("optim", ["random_search", "random_local_search"])
 @pytest.mark.parametrize(
-    "model", [["model=softmax"], ["model=convnet", BLOCKS]], ids=lambda overrides: overrides[0]
+    "model",
+    [["model=softmax"], pytest.param(["model=convnet", BLOCKS], marks=pytest.mark.slow)],
+    ids=lambda overrides: overrides[0],
 )
 def test_a_search_goes_downhill_without_a_backward_pass(job, monkeypatch, optim, model):
     def backward(self, *args, **options):

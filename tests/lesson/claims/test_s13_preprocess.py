@@ -33,6 +33,7 @@ def test_the_claim_runs_on_a_few_shapes():
     assert len(list(preprocess.draw(m))) == 3
 
 
+@pytest.mark.slow
 def test_the_full_budget_compares_the_softmax_classifier_too():
     m = stored(preprocess, preprocess.measure(SmallLab(FEW, best_at_a_tenth, budget="full")))
     assert len(m.mlp.seeds) == 5

@@ -263,6 +263,7 @@ def wandb_values(items: Any) -> dict[str, Any]:
     return dict(zip(names, (json.loads(item.value_json) for item in items), strict=True))
 
 
+@pytest.mark.slow
 def test_wandb_says_nothing_but_what_sends_it(wandb_runs):
     done, there = wandb_runs
     assert "wandb: " not in done.stdout + done.stderr
@@ -270,6 +271,7 @@ def test_wandb_says_nothing_but_what_sends_it(wandb_runs):
     assert f"\nwandb sync {there}/1/wandb/offline-run-" in done.stdout
 
 
+@pytest.mark.slow
 def test_wandb_holds_what_was_chosen_and_each_epoch(wandb_runs):
     _, there = wandb_runs
     records = list(wandb_records(there / "1"))
