@@ -88,6 +88,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     pl.seed_everything(cfg.seed, verbose=False)
     classifier, data = assemble(cfg)
     resume.check_data(folder, data.dataset, cfg.resume is not None)
+    resume.record_typed(cfg)
     checkpoint = resume.last_checkpoint(cfg)
     if cfg.sanity and not checkpoint:
         from lecture4.training import sanity

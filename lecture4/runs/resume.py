@@ -79,7 +79,7 @@ def configuration(cfg: DictConfig) -> DictConfig:
     recorded.refuse_links(run)
     words = recorded.read_overrides(run / ".hydra" / "overrides.yaml")
     recorded.compare(run / ".hydra" / "config.yaml", recorded.compose(words))
-    earlier = recorded.read_overrides(run / EXTENSION, BESIDE) if (run / EXTENSION).exists() else []
+    earlier = _extension(run)
     before = recorded.compose(words + earlier)
     resumed = recorded.compose(words + recorded.read_paths(run) + earlier + typed)
     epochs, least = resumed.trainer.max_epochs, before.trainer.max_epochs
@@ -88,8 +88,6 @@ def configuration(cfg: DictConfig) -> DictConfig:
             f"trainer.max_epochs={epochs} is not accepted; to resume {run} it must be a whole "
             f"number ≥ {least}"
         )
-    if typed and rank() == 0:
-        write_atomically(run / EXTENSION, yaml.safe_dump(earlier + typed))
     resumed.resume = cfg.resume
     return resumed
 
@@ -133,6 +131,20 @@ def check_data(folder: str, dataset: "Dataset", resumed: bool) -> None:
             f"the data in {root} are not those of the run: {difference}; restore them, say where "
             f"they are with data.root=, or begin a new run"
         )
+
+
+def record_typed(cfg: DictConfig) -> None:
+    """Record what was typed beside ``resume=``, once nothing speaks against resuming with it."""
+    if cfg.resume is None or in_sweep() or rank() != 0:
+        return
+    run = Path(cfg.resume)
+    if typed := _typed(cfg):
+        write_atomically(run / EXTENSION, yaml.safe_dump(_extension(run) + typed))
+
+
+def _extension(run: Path) -> list[str]:
+    path = run / EXTENSION
+    return recorded.read_overrides(path, BESIDE) if path.exists() else []
 
 
 def last_checkpoint(cfg: DictConfig) -> str | None:

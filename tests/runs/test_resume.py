@@ -463,6 +463,7 @@ def test_ctrl_c_prints_a_command_that_bash_runs(tmp_path):
          f"hydra.run.dir={quoted(folder.name)}"],
         cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # off in the background
     )  # fmt: skip
     for line in process.stdout:
         if line.startswith("epoch "):
@@ -824,3 +825,17 @@ def test_a_full_disk_is_one_sentence_and_the_last_good_checkpoint_loads(small_di
     done = call(f"resume={folder}")
     assert done.returncode == 0, done.stderr
     assert results(folder)["epochs"] == 3
+
+
+def test_settings_of_a_refused_resume_are_forgotten(tmp_path):
+    folder = tmp_path / "run"
+    draw_pets(tmp_path / "pets")
+    draw_pets(tmp_path / "others", number=7)
+    done = call(*PETS, "data.root=pets", "trainer.max_epochs=1", f"hydra.run.dir={folder}",
+                cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    more = [f"resume={folder}", "trainer.max_epochs=2"]
+    assert call(*more, "data.root=others", cwd=tmp_path).returncode == 1
+    assert not (folder / resume.EXTENSION).exists()
+    assert call(*more, cwd=tmp_path).returncode == 0
+    assert results(folder)["epochs"] == 2
