@@ -221,7 +221,7 @@ def assert_in_one_table(done: subprocess.CompletedProcess, folder: Path) -> None
     assert [row["status"] for row in rows_of(folder)] == ["completed"] * 2 + ["failed"] * 2
     assert "rank" in done.stdout
     written, hint = done.stdout.splitlines()[-2:]  # the table comes last
-    assert written.endswith("sweep.csv, sweep.md, sweep.png")
+    assert written.endswith("sweep.csv, sweep.md, sweep.png, frontier.png")
     assert hint.endswith("sweep_resume=true runs the rest")
 
 
