@@ -70,20 +70,12 @@ def assemble(
     if preprocess is None:
         preprocess = build("preprocess", cfg.preprocess, dataset.input_shape)
         preprocess.fit(dataset.train_inputs, data.train_index)
-    shape, classes = dataset.input_shape, len(dataset.class_names)
-    model = build("model", cfg.model, shape, classes, layers=found.nn)
-    if isinstance(model, ConvNet):  # 2¹⁶ numbers at a time; a few thousand images are enough
-        some = data.sample(WHITENED, cfg.seed).split(max(1, 2**16 // math.prod(shape)))
-        model.fit(preprocess(dataset.train_inputs[index]) for index in some)
+    shape = dataset.input_shape
+    model = _model(cfg, found, data, preprocess)
     check_views(cfg.test_time, shape)
     augment = build("augment", cfg.augment, shape, fill=255 * preprocess.mean)
     _check_small(augment.shape_at(0), preprocess, model)
-    kind = Classifier
-    if issubclass(optimizer.func, Search):
-        kind = SearchClassifier
-    elif cfg.trainer.cuda_graph:
-        kind = GraphedClassifier
-    classifier = kind(
+    classifier = _kind(cfg, optimizer.func)(
         model=model,
         preprocess=preprocess,
         augment=augment,
@@ -101,6 +93,27 @@ def assemble(
         seed=cfg.seed,
     )
     return classifier, data
+
+
+def _model(
+    cfg: DictConfig, found: formulas.Formulas, data: DataModule, preprocess: Preprocess
+) -> nn.Module:
+    """Build the model; filters to be whitened are computed from training images."""
+    dataset = data.dataset
+    model = build(
+        "model", cfg.model, dataset.input_shape, len(dataset.class_names), layers=found.nn
+    )
+    if isinstance(model, ConvNet):
+        numbers = math.prod(dataset.input_shape)
+        some = data.sample(WHITENED, cfg.seed).split(max(1, 2**16 // numbers))
+        model.fit(preprocess(dataset.train_inputs[index]) for index in some)
+    return model
+
+
+def _kind(cfg: DictConfig, optimizer: type[torch.optim.Optimizer]) -> type[Classifier]:
+    if issubclass(optimizer, Search):
+        return SearchClassifier
+    return GraphedClassifier if cfg.trainer.cuda_graph else Classifier
 
 
 def _check_small(shape: tuple[int, ...], preprocess: Preprocess, model: nn.Module) -> None:
