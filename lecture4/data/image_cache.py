@@ -9,8 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,13 @@ import PIL
 import torch
 from filelock import FileLock
 from platformdirs import user_cache_dir
+from torch.utils.data import DataLoader, Dataset
 
 from lecture4.data import decode
 from lecture4.support.console import image_bar, make_console, printable
 
-BLOCK_BYTES = 2**25  # of decoded images in memory
+BLOCK_IMAGES, BLOCK_BYTES = 64, 2**24  # decoded images that a process holds: at most, or one
+SMALL_BYTES = 2**23  # of files, which are decoded sooner than processes start
 KEPT_DAYS = 7  # without use; then a result is deleted when the next one is written
 
 
@@ -88,24 +89,21 @@ def _decode(
     nbytes, free = math.prod(shape), shutil.disk_usage(file.parent).free
     if nbytes > free:
         raise OSError(f"they take {nbytes / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free")
-    block = min(1024, max(1, BLOCK_BYTES * len(paths) // nbytes))
     unfinished, broken = file.with_suffix(".partial"), []
-    read = partial(decode.try_image, pixels=pixels)
-    warnings.filterwarnings("ignore", module="PIL")  # it warns of odd files that it reads
+    blocks = _Blocks(paths, pixels, unfinished, nbytes // len(paths))
+    large = sum(sum(_state(path)[:1]) for path in paths) > SMALL_BYTES
+    workers = torch.get_num_threads() if large else 0
     try:
         with (
             open(unfinished, "wb") as out,
             image_bar(make_console(stderr=True), len(paths)) as step,
-            ThreadPoolExecutor() as pool,
         ):
-            for first in range(0, len(paths), block):
-                for image in pool.map(read, paths[first : first + block]):
-                    if isinstance(image, ValueError):
-                        broken.append(str(image))
-                    else:
-                        out.write(image.numpy().data)
-                    step()
-            out.flush()
+            for n, errors in DataLoader(blocks, batch_size=None, num_workers=workers):
+                for error in errors:
+                    if isinstance(error, OSError):
+                        raise error
+                    broken.append(str(error))
+                step(n)
             os.fsync(out.fileno())  # or a crash of the machine could leave a file of zeros
         if broken:
             others = f"\n{len(broken) - 1} more, such as {broken[1]}" if broken[1:] else ""
@@ -113,6 +111,46 @@ def _decode(
         os.replace(unfinished, file)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Blocks(Dataset):
+    """Item i decodes the i-th block of images into its place in a file, in any process."""
+
+    paths: Sequence[str]
+    pixels: tuple[int, int, str]
+    file: Path
+    nbytes: int  # of a decoded image
+
+    @property
+    def size(self) -> int:
+        """Images of a block."""
+        return max(1, min(BLOCK_IMAGES, BLOCK_BYTES // self.nbytes))
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.paths) / self.size)
+
+    def __getitem__(self, i: int) -> tuple[int, list[Exception]]:
+        """The number of images, and the errors of reading or writing, if there are any."""
+        warnings.filterwarnings("ignore", module="PIL")  # it warns of odd files that it reads
+        first = i * self.size
+        images: list[torch.Tensor] = []
+        errors: list[Exception] = []
+        paths = self.paths[first : first + self.size]
+        for path in paths:
+            image = decode.try_image(path, self.pixels)
+            if isinstance(image, ValueError):
+                errors.append(image)
+            else:
+                images.append(image)
+        try:
+            if not errors:
+                with open(self.file, "r+b") as out:
+                    out.seek(first * self.nbytes)
+                    out.write(torch.stack(images).numpy().data)
+        except OSError as error:
+            errors = [error]
+        return len(paths), errors
 
 
 def _mapped(file: Path, shape: tuple[int, ...]) -> torch.Tensor | None:

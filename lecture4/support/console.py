@@ -60,10 +60,10 @@ def _in_bash(c: str) -> str:
 
 
 @contextmanager
-def image_bar(console: Console, total: int) -> Iterator[Callable[[], None]]:
+def image_bar(console: Console, total: int) -> Iterator[Callable[..., None]]:
     """Show images done, images/s and time left if ``console`` is a terminal.
 
-    Yields a function that counts one image.
+    Yields a function that counts ``n`` images, one by default.
     """
     bar = Progress(
         BarColumn(),
@@ -77,10 +77,10 @@ def image_bar(console: Console, total: int) -> Iterator[Callable[[], None]]:
     )
     start, done = time.perf_counter(), 0
 
-    def step() -> None:
+    def step(n: int = 1) -> None:
         nonlocal done
-        done += 1
-        if done % 16 == 0 or done == total:  # an update takes as long as a tenth of an image
+        done += n
+        if done % 16 < n or done == total:  # an update takes as long as a tenth of an image
             bar.update(task, completed=done, rate=done / (time.perf_counter() - start))
 
     with bar:

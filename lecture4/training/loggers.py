@@ -145,8 +145,9 @@ class MLflow(MLFlowLogger):
 def sqlite_uri(path: Path) -> str:
     """The address of an SQLite file, as SQLAlchemy reads it.
 
-    MLflow takes what follows sqlite:/// for a path, and creates its folders. A path that SQLAlchemy
-    escapes or would read otherwise, such as with a question mark, becomes a URI that SQLite decodes.
+    MLflow takes the text after sqlite:/// as a path, and creates its folders. A path that
+    SQLAlchemy escapes or reads otherwise, such as one with a question mark, becomes a URI that
+    SQLite decodes.
     """
     from sqlalchemy.engine import URL, make_url
 

@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import math
 import os
@@ -19,12 +20,23 @@ import torch
 from PIL import Image
 from running import ROOT, assert_same, clean_environment, compose
 
-from lecture4.data import decode, load_image_folder
+from lecture4.data import decode, image_cache, load_image_folder
 from lecture4.data.image_cache import KEPT_DAYS, cache_folder, decoded_images
 from lecture4.training.assemble import assemble
 from lecture4.training.trainer import bare_trainer
 
 PIXELS = (4, 3, "stretch")
+
+
+@contextlib.contextmanager
+def limited_files(nbytes):
+    """As on a full disk: a file cannot grow beyond ``nbytes``."""
+    most, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
 
 
 def save(path, colour):
@@ -41,6 +53,13 @@ def paths(tmp_path):
 @pytest.fixture
 def folder(tmp_path):
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def workers(monkeypatch):
+    """Files of any size are decoded in worker processes, 4 at a time."""
+    monkeypatch.setattr(image_cache, "SMALL_BYTES", 0)
+    monkeypatch.setattr(image_cache, "BLOCK_IMAGES", 4)
 
 
 @pytest.fixture
@@ -99,6 +118,34 @@ def results(folder):
     return list(folder.glob("*.uint8"))
 
 
+def test_worker_processes_decode_the_same(paths, folder, decoded, workers):
+    images = decoded_images(paths[:18], PIXELS, folder)  # the last block is not full
+    assert decoded == []  # by this process
+    assert torch.equal(images, torch.stack([decode.read_image(path, 4) for path in paths[:18]]))
+
+
+def test_errors_of_worker_processes(paths, folder, workers, monkeypatch):
+    for i in (3, 7, 11):
+        with open(paths[i], "wb") as file:
+            file.write(b"BM")
+    with pytest.raises(ValueError, match="3.bmp cannot be read as an image") as error:
+        decoded_images(paths, PIXELS, folder)
+    assert "2 more, such as " + paths[7] in str(error.value)
+    with limited_files(200), pytest.raises(OSError, match=r"\(File too large\); set data.cache="):
+        decoded_images(paths[12:], PIXELS, folder / "full")
+    read = decode.read_image
+
+    def read_or_die(path, *pixels):
+        if path == paths[15]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return read(path, *pixels)
+
+    monkeypatch.setattr(decode, "read_image", read_or_die)
+    with pytest.raises(RuntimeError, match="DataLoader worker .* exited unexpectedly"):
+        decoded_images(paths[12:], PIXELS, folder)
+    assert results(folder) == list(folder.glob("**/*.partial")) == []
+
+
 @pytest.mark.parametrize("change", [-1, 1])
 def test_a_file_of_another_size_is_not_trusted(paths, folder, change):
     expected = decoded_images(paths, PIXELS, folder).clone()
@@ -118,7 +165,7 @@ def read_or_die(path, *pixels):
         os.kill(os.getpid(), signal.SIGKILL)
     return read(path, *pixels)
 decode.read_image = read_or_die
-image_cache.BLOCK_BYTES = 200  # the earlier images are written
+image_cache.BLOCK_IMAGES = 4  # the earlier images are written
 image_cache.decoded_images(sys.argv[2:], (4, 3, "stretch"), sys.argv[1])
 """
 
@@ -172,13 +219,9 @@ def test_a_disk_that_is_too_small_is_one_sentence_before_any_image(
 
 
 def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(paths, folder):
-    most, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
-    try:
-        with pytest.raises(OSError, match="cannot be kept in .* .File too large.; set data.cache="):
-            decoded_images(paths, PIXELS, folder)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    message = r"cannot be kept in .* \(File too large\); set data.cache="
+    with limited_files(500), pytest.raises(OSError, match=message):
+        decoded_images(paths, PIXELS, folder)
     assert results(folder) == list(folder.glob("*.partial")) == []
     assert len(decoded_images(paths, PIXELS, folder)) == 20
 
