@@ -107,6 +107,7 @@ def _find_examples(
         return [(path, k) for k, name in enumerate(class_names) for path in of_class.get(name, [])]
 
     train, val, test = (examples(split) for split in ("train", "val", "test"))
+    _check_shared({"train": train, "validation": val, "test": test})
     if val:
         _report(f"{validation}: {len(val):,} images for validation; no val_size applies")
     if not test:
@@ -120,6 +121,31 @@ def _find_examples(
             f"in train, by class (data.test_size={test_size})"
         )
     return class_names, train, val, test
+
+
+def _check_shared(splits: dict[str, list[Example]]) -> None:
+    """Refuse a file that links give two labels; report how many files two splits share."""
+    known: dict[tuple[int, int], tuple[str, int, str]] = {}
+    shared: Counter[str] = Counter()
+    for split, examples in splits.items():
+        for path, label in examples:
+            device, inode = _inode(path)
+            if not inode:
+                continue
+            first = known.setdefault((device, inode), (path, label, split))
+            if first[1] != label:
+                raise ValueError(f"{first[0]} and {path} are the same file, with two labels")
+            shared[f"{first[2]} and {split}"] += first[2] != split
+    for pair, n in (+shared).items():
+        _report(f"{pair} share {n:,} files")
+
+
+def _inode(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:  # a dangling link; reading it names it
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 def _files_by_class(folder: Path, left_out: Counter[str]) -> dict[str, list[str]]:

@@ -57,17 +57,19 @@ def check_values(cfg: DictConfig, prefixes: tuple[str, ...] = ("",)) -> None:
 
 
 def check_folder(cfg: DictConfig) -> None:
-    """Refuse a folder without images for training, before torch is imported.
+    """Refuse a missing folder of images before torch is imported.
 
     Raises:
         ValueError: names the folder.
     """
-    train = Path(cfg.data.get("root", "")).expanduser() / "train"
-    if cfg.data.source._target_ == "lecture4.data.load_image_folder" and not train.is_dir():
-        raise ValueError(
-            f"data=image_folder: {train} is not there; an image folder holds train/CLASS/*.png, "
-            f"and perhaps test/CLASS/*.png"
-        )
+    if cfg.data.source._target_ != "lecture4.data.load_image_folder":
+        return
+    for folder in (Path(cfg.data.root) / "train", cfg.data.val_root):
+        if folder and not Path(folder).expanduser().is_dir():
+            raise ValueError(
+                f"data=image_folder: {folder} is not there; an image folder holds "
+                f"train/CLASS/*.png, and perhaps test/CLASS/*.png"
+            )
 
 
 def _check_search(cfg: DictConfig) -> None:

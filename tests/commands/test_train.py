@@ -61,6 +61,10 @@ BAD_INPUT = {
         ["data_batch_1", "damaged", "delete"],
     ),
     "no image folder": (lambda d: [*FOLDER, f"data.root={d / 'no'}"], ["no/train is not there"]),
+    "no validation folder": (
+        lambda d: [*FOLDER, f"data.root={folder_of_images(d)}", "data.val_root=/no"],
+        ["/no is not there"],
+    ),
     "empty folder": (lambda d: [*FOLDER, f"data.root={empty(d)}"], ["train is empty"]),
     "one class": (
         lambda d: [*FOLDER, f"data.root={folder_of_images(d, ['cat'], ['cat'])}"],

@@ -264,3 +264,35 @@ def test_a_link_to_a_folder_of_all_classes_is_no_class(root, capsys, target):
     (root / "train" / "all").symlink_to(root / target)
     assert load_image_folder(root).class_names == names
     assert "left out 1 links to a folder of all classes" in capsys.readouterr().err
+
+
+def hard_link(path, old):
+    path.hardlink_to(old)
+
+
+def soft_link(path, old):
+    path.symlink_to(old)
+
+
+@pytest.mark.parametrize("link", [hard_link, soft_link])
+def test_a_file_that_links_give_two_labels_is_refused(root, link):
+    old, path = root / "train" / "cat" / "1.png", root / "train" / "dog" / "cat.png"
+    link(path, old)
+    assert error_of(root) == f"{old} and {path} are the same file, with two labels"
+
+
+def test_two_classes_that_are_one_folder_are_refused(root):
+    (root / "train" / "wolf").symlink_to(root / "train" / "dog")
+    (root / "test" / "wolf").symlink_to(root / "test" / "dog")
+    assert "are the same file, with two labels" in error_of(root)
+
+
+def test_files_that_two_splits_share_are_reported(root, capsys):
+    load_image_folder(root)
+    assert "share" not in capsys.readouterr().err
+    (root / "valid").symlink_to(root / "test")
+    (root / "test" / "cat" / "again.png").hardlink_to(root / "train" / "cat" / "1.png")
+    load_image_folder(root)
+    said = capsys.readouterr().err
+    assert "train and validation share 1 files" in said
+    assert "validation and test share 4 files" in said
