@@ -236,8 +236,12 @@ def silence_libraries() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # ⌊ and − as ? in other encodings
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(f"{name}.utilities.rank_zero").addFilter(_is_warning)
+    for name in (
+        "pytorch_lightning.utilities.rank_zero",
+        "lightning_fabric.utilities.rank_zero",
+        "pytorch_lightning.accelerators.cuda",  # which GPUs are visible
+    ):
+        logging.getLogger(name).addFilter(_is_warning)
     for message in (
         "(?s)Experiment logs directory .* exists",  # metrics.csv is in the run's directory
         "(?s)Checkpoint directory .* exists",

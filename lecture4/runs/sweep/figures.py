@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import EngFormatter, NullFormatter, PercentFormatter
 
 from lecture4.training.figures import TRAIN, VAL, shorten
 
@@ -65,7 +65,10 @@ def frontier(results: Sequence[Mapping[str, Any]]) -> Figure:
         reached = list(itertools.accumulate((y for _, y in points), max))
         best = [p for p, before in zip(points, [-1.0, *reached], strict=False) if p[1] > before]
         axes.step(*zip(*best, strict=True), where="post", color=VAL)
-        axes.set(xlabel=label, xscale="log")
+        axes.set(xlabel=label)
+        _scale(axes, [cost for cost, _ in points])
+        axes.xaxis.set_major_formatter(EngFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.grid(alpha=0.3)
     figure.supylabel("test accuracy" + (" with views of test_time" if views else ""))
@@ -110,13 +113,19 @@ def _panel(
     if joined or len(dots) > len(means):
         mark = "-" if numbers else "_"
         axes.plot(list(means), list(means.values()), mark, color=VAL, markersize=26)
-    if numbers and min(values) > 0 and max(values) / min(values) >= 10:
-        axes.set_xscale("log")
+    if numbers:
+        _scale(axes, values)
     if not numbers:
         _name(axes.xaxis, values)
         axes.set_xlim(-0.6, len(values) - 0.4)
     axes.set(xlabel=key)
     axes.grid(alpha=0.3)
+
+
+def _scale(axes, values: Sequence[float]) -> None:
+    """Make the x axis logarithmic where a linear one would crowd the small values."""
+    if min(values) > 0 and max(values) / min(values) >= 10:
+        axes.set_xscale("log")
 
 
 def _heat_map(
