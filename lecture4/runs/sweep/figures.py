@@ -12,6 +12,8 @@ from matplotlib.ticker import EngFormatter, NullFormatter, PercentFormatter
 
 from lecture4.training.figures import TRAIN, VAL, shorten
 
+NAMED = 8  # points of which each shows its name
+
 
 def accuracy_by_choice(
     settings: Sequence[Mapping[str, Any]],
@@ -48,31 +50,48 @@ def accuracy_by_choice(
     return figure
 
 
-def frontier(results: Sequence[Mapping[str, Any]]) -> Figure:
-    """Plot test accuracy against seconds and FLOPs of training; a line joins the undominated jobs.
+def frontier(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
+    """Plot test accuracy against seconds and FLOPs of training: means over jobs of the same name.
+
+    A line joins the means that none of less cost reaches. Of many, these alone show their names.
 
     Args:
-        results: results.json of each completed job. If every job has an accuracy over the views of
-            ``test_time``, that is plotted.
+        results: by name, results.json of each completed job. If every job has an accuracy over the
+            views of ``test_time``, that is plotted.
     """
-    views = all(job.get("test_time_accuracy") is not None for job in results)
+    every = [job for jobs in results.values() for job in jobs]
+    views = all(job.get("test_time_accuracy") is not None for job in every)
     accuracy = "test_time_accuracy" if views else "test_accuracy"
     figure = Figure(figsize=(9.4, 3.9), layout="constrained")
     costs = {"train_seconds": "seconds of training", "train_flops": "FLOPs of training"}
     for axes, (cost, label) in zip(figure.subplots(1, 2, sharey=True), costs.items(), strict=True):
-        points = sorted((job[cost], job[accuracy]) for job in results)
-        axes.scatter(*zip(*points, strict=True), s=22, color=TRAIN, alpha=0.6)
-        reached = list(itertools.accumulate((y for _, y in points), max))
+        points = sorted(
+            (fmean(job[cost] for job in jobs), fmean(job[accuracy] for job in jobs), name)
+            for name, jobs in results.items()
+        )
+        axes.scatter([x for x, _, _ in points], [y for _, y, _ in points], s=22, color=TRAIN)
+        reached = list(itertools.accumulate((y for _, y, _ in points), max))
         best = [p for p, before in zip(points, [-1.0, *reached], strict=False) if p[1] > before]
-        axes.step(*zip(*best, strict=True), where="post", color=VAL)
+        axes.step([x for x, _, _ in best], [y for _, y, _ in best], where="post", color=VAL)
+        for x, y, name in points if len(points) <= NAMED else best:
+            left = x > points[0][0] + 0.6 * (points[-1][0] - points[0][0])
+            axes.annotate(
+                shorten(name, 32),
+                (x, y),
+                xytext=(-5, 4) if left else (5, -9),
+                textcoords="offset points",
+                ha="right" if left else "left",
+                fontsize=8,
+            )
         axes.set(xlabel=label)
-        _scale(axes, [cost for cost, _ in points])
+        axes.margins(x=0.1, y=0.1)
+        _scale(axes, [x for x, _, _ in points])
         axes.xaxis.set_major_formatter(EngFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.grid(alpha=0.3)
     figure.supylabel("test accuracy" + (" with views of test_time" if views else ""))
-    figure.suptitle("Accuracy of each job against what its training costs")
+    figure.suptitle("Accuracy against what training costs")
     return figure
 
 

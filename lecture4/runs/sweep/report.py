@@ -73,7 +73,11 @@ def _write(folder: Path, ran: Sequence[Job], rows: Sequence[dict]) -> list[str]:
 
     def frontier() -> bool:
         costs = ("train_seconds", "train_flops")
-        done = [job.results for job in ran if all(job.results.get(cost) for cost in costs)]
+        done = {
+            row["overrides"]: [job.results for job in group if all(map(job.results.get, costs))]
+            for row, group in zip(rows, groups(ran), strict=True)
+        }
+        done = {name: results for name, results in done.items() if results}
         if done:
             save(lambda: figures.frontier(done), folder / "frontier.png")
         return bool(done)

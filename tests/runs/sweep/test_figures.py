@@ -56,19 +56,35 @@ def test_importance_is_a_bar_for_each_choice_the_largest_on_top():
     assert axes.yaxis_inverted()
 
 
-def test_the_frontier_joins_jobs_that_no_cheaper_one_reaches():
-    results = [
-        {"train_seconds": s, "train_flops": f, "test_accuracy": a, "test_time_accuracy": a + 0.25}
-        for s, f, a in [(1.0, 30, 0.25), (2.0, 10, 0.5), (3.0, 20, 0.375)]
-    ]
+def job(seconds, flops, accuracy, views=True):
+    return {
+        "train_seconds": seconds, "train_flops": flops, "test_accuracy": accuracy,
+        "test_time_accuracy": accuracy + 0.25 if views else None,
+    }  # fmt: skip
+
+
+def test_the_frontier_joins_means_that_no_cheaper_one_reaches():
+    results = {
+        "a": [job(0.5, 30, 0.125), job(1.5, 30, 0.375)],
+        "b": [job(2.0, 10, 0.5)],
+        "c": [job(3.0, 20, 0.375)],
+    }
     seconds, flops = figures.frontier(results).axes
     assert [axes.get_xlabel() for axes in (seconds, flops)] == [
         "seconds of training",
         "FLOPs of training",
     ]
+    assert {axes.get_xscale() for axes in (seconds, flops)} == {"linear"}
     (line,) = seconds.lines
     assert (list(line.get_xdata()), list(line.get_ydata())) == ([1.0, 2.0], [0.5, 0.75])
     (line,) = flops.lines
     assert (list(line.get_xdata()), list(line.get_ydata())) == ([10], [0.75])
-    plain = figures.frontier([*results, {**results[0], "test_time_accuracy": None}])
-    assert list(plain.axes[0].lines[0].get_ydata()) == [0.25, 0.5]
+    assert [text.get_text() for text in flops.texts] == ["b", "c", "a"]
+    plain = figures.frontier({**results, "d": [job(1000, 30, 0.25, views=False)]}).axes[0]
+    assert list(plain.lines[0].get_ydata()) == [0.25, 0.5]
+    assert plain.get_xscale() == "log"
+
+
+def test_of_many_points_the_frontiers_show_their_names():
+    results = {str(i): [job(i + 1, 10, 0.5 if i else 0.75)] for i in range(figures.NAMED + 1)}
+    assert [text.get_text() for text in figures.frontier(results).axes[0].texts] == ["0"]
