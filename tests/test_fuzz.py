@@ -284,7 +284,7 @@ def test_random_folders(tmp_path_factory, cat_or_dog, files, resize):
             assert predicted.returncode == 1, (trained.stderr, files)
             (said,) = (x for x in trained.stderr.splitlines() if x.startswith("error: "))
             reason = said.rpartition(" cannot be read as an image ")[2]
-            assert reason in predicted.stderr, (said, predicted.stderr)
+            assert reason.partition("'")[0] in predicted.stderr, (said, predicted.stderr)
         return
     if any(folder == "." and kind == "folder" for folder, _, _, kind, *_ in files):
         return  # a third class
@@ -353,16 +353,13 @@ def test_random_damage(tmp_path_factory, runs, kind, name, damage, share, bit):
         changed = {k for k in changed if not k.startswith("tensorboard")}
         assert changed <= {".lock", "resumed.yaml"}, where
         return
+    if "is complete" in done.stdout:  # nothing was left to do
+        assert content(run) == before, where
+        return
     hypothesis.event("resumed")
     sound = runs["longer" if kind == "longer" else "ended"]
-    try:
-        weights = weights_of(run)
-    except Exception:  # nothing was left to do, and the damaged file was not read
-        assert kind == "ended", where
-        return
-    assert_same(weights_of(sound), weights)
-    if kind != "ended":
-        assert (sound / "metrics.csv").read_text() == (run / "metrics.csv").read_text(), where
+    assert_same(weights_of(sound), weights_of(run))
+    assert (sound / "metrics.csv").read_text() == (run / "metrics.csv").read_text(), where
 
 
 def run_of(kind: str) -> str:

@@ -123,8 +123,9 @@ def check_data(folder: str, dataset: "Dataset", resumed: bool) -> None:
         write_atomically(path, json.dumps(dataset.description, indent=2) + "\n")
     if not resumed or not path.exists():  # a run of an earlier version
         return
+    earlier = recorded.read_yaml(path)
     with located(str(path)):
-        difference = dataset.difference(recorded.read_yaml(path))
+        difference = dataset.difference(earlier)
     if difference:
         root = dataset.source.get("root", "memory")
         raise ValueError(

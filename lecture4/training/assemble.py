@@ -1,6 +1,7 @@
 """Build a classifier and its data from a configuration."""
 
 import math
+import re
 from functools import partial
 from typing import Any
 
@@ -163,4 +164,6 @@ def build(group: str, settings: DictConfig, *args: Any, **keywords: Any) -> Any:
         place = f"{group}={choices[group]}" if group in choices else group
         if group in ("model", "preprocess", "augment") and "data" in choices:
             place += f" with data={choices['data']}"
-        raise ValueError(f"{place}: {cause}") from cause
+        unknown = r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
+        reason = re.sub(unknown, r"\1 has no setting \2", str(cause))
+        raise ValueError(f"{place}: {reason}") from cause
