@@ -20,7 +20,7 @@
   const drawLayers = picture.layers(find(".layers tbody"));
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-  const state = { seed: 1, running: false, visible: true, curve: [], before: [], every: 1, cost: 0 };
+  const state = { seed: 3, running: false, visible: true, curve: [], before: [], every: 1 };
   const eta = () => RATES[value("eta")];
   const lambda = () => PENALTIES[value("lambda")];
 
@@ -100,11 +100,14 @@
     }
   }
 
+  function drawPlane(moving) {
+    plane.draw(state.net, value("features"), board.points, moving, board.cursor);
+  }
   // Draw everything; speak where somebody waits for an answer.
   function show({ moving = state.running, spoken = true, prefix = "" } = {}) {
     const m = measure();
     keepCurve(m);
-    plane.draw(state.net, value("features"), board.points, moving, board.cursor);
+    drawPlane(moving);
     drawCurves([state.curve, state.before]);
     drawLayers(m.sizes);
     const words = { training: lossWords(m.training), held: lossWords(m.held) };
@@ -121,32 +124,36 @@
     return `${picture.amount(loss)}, ${(100 * right).toFixed(1)} % right`;
   }
   function speak({ t, training, held }, words, prefix) {
+    const updates = `${t} update${t === 1 ? "" : "s"}`;
     find("#play-spoken").textContent =
-      `${prefix}After ${t} updates: training loss ${words.training}; held-out loss ${words.held}.`;
+      `${prefix}After ${updates}: training loss ${words.training}; held-out loss ${words.held}.`;
     canvas.setAttribute("aria-label", `Plane with ${training.n} training points and ${held.n} held-out points, and the decision boundary`);
     const way = (key) => [0, -1].map((i) => picture.amount(state.curve.at(i)[key])).join(" to ");
-    find(".curves").setAttribute("aria-label", `Loss curves over ${t} updates: training ${way("training")}, held out ${way("held")}`);
+    find(".curves").setAttribute("aria-label", `Loss curves over ${updates}: training ${way("training")}, held out ${way("held")}`);
   }
 
-  // Training: an update between two pictures at first, then more, as many as fit.
+  // Training: an update between two pictures at first, then more, as many as fit. Where losses take
+  // longer than a frame, every fourth picture has them.
   const update = () => nets.update(state.net, state.training, eta(), lambda());
-  let [spokenAt, drawnAt] = [0, 0];
+  let [spokenAt, drawnAt, cost, pictures] = [0, 0, 0, 0];
   function frame(now) {
     if (!state.running) return;
     if (state.visible && state.training.y.length) advance(now);
     requestAnimationFrame(frame);
   }
   function advance(now) {
-    const until = performance.now() + FRAME - state.cost;
+    const until = performance.now() + FRAME - cost;
     const most = Math.min(10, 1 + Math.floor(state.net.t / 100));
     for (let i = 0; i === 0 || (i < most && performance.now() < until); i++) update();
     if (calm.matches && now - drawnAt < 1000) return;
+    drawnAt = now;
+    pictures += 1;
+    if (cost > FRAME && pictures % 4) return drawPlane(true);
     const spoken = now - spokenAt > 5000;
     if (spoken) spokenAt = now;
-    drawnAt = now;
     const begun = performance.now();
     if (!show({ spoken })) run(false);
-    state.cost = performance.now() - begun;
+    cost = performance.now() - begun;
   }
   function run(wanted) {
     const begins = wanted && !state.running;

@@ -23,7 +23,7 @@ playground.picture = (() => {
   // Cells on a side: fewer for a large net in training, so that it stays fluid.
   function cellsFor(net, moving) {
     const products = net.layers.reduce((sum, { W }) => sum + W.length, 0);
-    return moving ? Math.max(32, Math.min(80, Math.floor(Math.sqrt(WORK / products)))) : 128;
+    return moving ? Math.max(24, Math.min(80, Math.floor(Math.sqrt(WORK / products)))) : 128;
   }
 
   // Each cell in the colour of its class, the stronger the more certain: opacity ∝ |2P − 1|.
