@@ -530,7 +530,7 @@ def test_every_control_and_picture_has_words(fresh):
         "Plane with 150 training points and 50"
     )
     words = fresh.page.locator(".curves").get_attribute("aria-label")
-    assert words.startswith("Loss curves over 1 update: training 0.")
+    assert words.startswith("Loss curves over 1 update: training 1.")
     described = fresh.plane.get_attribute("aria-describedby").split()
     assert all(fresh.page.locator(f"#{part}").count() == 1 for part in described)
     slider = fresh.page.locator("input[name=eta]")

@@ -54,8 +54,9 @@
   function drawPoints() {
     board.points = points.draw(value("shape"), Number(value("count")), Number(value("noise")), POINTS_SEED);
   }
-  // The points as the net sees them; a new epoch begins.
+  // The points as the plane and the net see them; a new epoch begins.
   function usePoints() {
+    plane.place(board.points);
     const kept = (held) => points.table(board.points.filter((p) => p.held === held), value("features"));
     [state.training, state.held] = [kept(false), kept(true)];
     state.net.order = [];
@@ -101,7 +102,7 @@
   }
 
   function drawPlane(moving) {
-    plane.draw(state.net, value("features"), board.points, moving, board.cursor);
+    plane.draw(state.net, value("features"), moving, board.cursor);
   }
   // Draw everything; speak where somebody waits for an answer.
   function show({ moving = state.running, spoken = true, prefix = "" } = {}) {

@@ -68,12 +68,23 @@ playground.picture = (() => {
     const shades = colours.map(parse);
     const grid = document.createElement("canvas");
     const ctx = canvas.getContext("2d");
+    const top = document.createElement("canvas"); // axes and points, which seldom change
+    const over = top.getContext("2d");
     let size = 0; // in CSS pixels
+    let shown = [];
     const toPixel = (v) => ((v / REACH + 1) * size) / 2;
 
     function fit() {
       size = canvas.clientWidth;
-      canvas.width = canvas.height = Math.round(size * devicePixelRatio);
+      canvas.width = canvas.height = top.width = top.height = Math.round(size * devicePixelRatio);
+      for (const context of [ctx, over]) context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+      place(shown);
+    }
+    function place(points) {
+      shown = points;
+      over.clearRect(0, 0, size, size);
+      drawAxes();
+      drawPoints(points);
     }
 
     function drawNet(net, feature, moving) {
@@ -94,20 +105,20 @@ playground.picture = (() => {
     // Both axes, with a mark at each whole number.
     function drawAxes() {
       const path = new Path2D(`M0,${size / 2}h${size}M${size / 2},0v${size}`);
-      ctx.font = "11px system-ui, sans-serif";
-      ctx.fillStyle = ctx.strokeStyle = AXES;
+      over.font = "11px system-ui, sans-serif";
+      over.fillStyle = over.strokeStyle = AXES;
       for (const v of [-2, -1, 1, 2]) {
         path.moveTo(toPixel(v), size / 2 - 3);
         path.lineTo(toPixel(v), size / 2 + 3);
         path.moveTo(size / 2 - 3, toPixel(v));
         path.lineTo(size / 2 + 3, toPixel(v));
       }
-      ctx.lineWidth = 1;
-      ctx.stroke(path);
-      ctx.fillText("x", size - 12, size / 2 - 6);
-      ctx.fillText("y", size / 2 + 6, 13);
-      ctx.fillText("2", toPixel(2) - 3, size / 2 + 15);
-      ctx.fillText("2", size / 2 + 6, toPixel(-2) + 4);
+      over.lineWidth = 1;
+      over.stroke(path);
+      over.fillText("x", size - 12, size / 2 - 6);
+      over.fillText("y", size / 2 + 6, 13);
+      over.fillText("2", toPixel(2) - 3, size / 2 + 15);
+      over.fillText("2", size / 2 + 6, toPixel(-2) + 4);
     }
 
     // Discs and squares; held-out points are hollow.
@@ -122,11 +133,11 @@ playground.picture = (() => {
             if (k) path.rect(px - r + 0.4, py - r + 0.4, 2 * r - 0.8, 2 * r - 0.8);
             else { path.moveTo(px + r, py); path.arc(px, py, r, 0, 2 * Math.PI); }
           }
-          ctx.lineWidth = held ? 1.8 : 0.8;
-          ctx.strokeStyle = held ? colours[k] : "#ffffff";
-          ctx.fillStyle = colours[k];
-          if (!held) ctx.fill(path);
-          ctx.stroke(path);
+          over.lineWidth = held ? 1.8 : 0.8;
+          over.strokeStyle = held ? colours[k] : "#ffffff";
+          over.fillStyle = colours[k];
+          if (!held) over.fill(path);
+          over.stroke(path);
         }
       }
     }
@@ -143,12 +154,11 @@ playground.picture = (() => {
 
     return {
       fit,
-      draw(net, feature, points, moving, cursor) {
-        ctx.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+      place,
+      draw(net, feature, moving, cursor) {
         ctx.clearRect(0, 0, size, size);
-        drawAxes();
         drawNet(net, feature, moving);
-        drawPoints(points);
+        ctx.drawImage(top, 0, 0, size, size);
         if (cursor) drawCursor(cursor);
       },
       // The point of the plane under an event of the pointer, and the length of a pixel there.
