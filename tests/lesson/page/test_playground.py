@@ -413,19 +413,20 @@ def test_the_plane_shows_the_boundary_of_the_net(fresh):
     fresh.set(hidden=0)
     fresh.press("clear")
     fresh.page.evaluate(
-        "playground.state.net.layers[0].W.set([-9, 0, 9, 0]); playground.board.changed('')"
+        "const [{ W, b }] = playground.state.net.layers; W.set([-9, 0, 9, 0]); b.set([9, -9]);"
+        "playground.board.changed('')"
     )
     colours = fresh.page.evaluate(
         """() => {
           const canvas = document.querySelector('canvas.plane');
           const { width } = canvas;
           const row = canvas.getContext('2d').getImageData(0, 0.3 * width, width, 1).data;
-          return [0.2, 0.5, 0.8].map((x) => [...row.slice(4 * Math.round(x * width)).slice(0, 4)]);
+          return [0.2, 0.7, 0.9].map((x) => [...row.slice(4 * Math.round(x * width)).slice(0, 4)]);
         }"""
     )
     left, middle, right = colours
-    assert left[2] > left[0]  # blue where x < 0
-    assert right[0] > right[2]  # orange where x > 0
+    assert left[2] > left[0]  # blue where x < 1
+    assert right[0] > right[2]  # orange where x > 1
     assert middle[:3] == pytest.approx([0xD1, 0x49, 0x5B], abs=3)
     assert middle[3] > 200
 
