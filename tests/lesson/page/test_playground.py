@@ -401,6 +401,8 @@ def test_a_rate_that_is_too_large_stops_with_words(fresh):
 def test_without_points_nothing_trains(fresh):
     fresh.press("clear")
     assert fresh.said("training") == fresh.said("held") == "no points"
+    words = fresh.page.locator(".curves").get_attribute("aria-label")
+    assert words == "Loss curves over 0 updates: training no points, held out no points"
     assert fresh.page.locator("button[name=train]").is_disabled()
     assert fresh.page.locator("select[name=shape]").input_value() == "none"
     fresh.choose("1")

@@ -36,6 +36,7 @@
     changed(words) {
       usePoints();
       if (!state.running) show({ spoken: Boolean(words), prefix: words });
+      else if (words) find("#play-spoken").textContent = words;
     },
     say(words) {
       find("#play-spoken").textContent = words;
@@ -45,7 +46,8 @@
 
   // Settings.
   function nameValues() {
-    const words = { eta: eta(), lambda: lambda(), noise: value("noise"), hidden: value("hidden"), units: value("units") };
+    const words = { eta: eta(), lambda: lambda() };
+    for (const name of ["noise", "hidden", "units"]) words[name] = value(name);
     for (const [name, word] of Object.entries(words)) {
       elements[name].setAttribute("aria-valuetext", word);
       elements[name].labels[0].querySelector(".value").textContent = word;
@@ -128,9 +130,12 @@
     const updates = `${t} update${t === 1 ? "" : "s"}`;
     find("#play-spoken").textContent =
       `${prefix}After ${updates}: training loss ${words.training}; held-out loss ${words.held}.`;
-    canvas.setAttribute("aria-label", `Plane with ${training.n} training points and ${held.n} held-out points, and the decision boundary`);
-    const way = (key) => [0, -1].map((i) => picture.amount(state.curve.at(i)[key])).join(" to ");
-    find(".curves").setAttribute("aria-label", `Loss curves over ${updates}: training ${way("training")}, held out ${way("held")}`);
+    const way = (key, { n }) => (n ? [0, -1].map((i) => picture.amount(state.curve.at(i)[key])).join(" to ") : "no points");
+    const pictures = {
+      ".plane": `Plane with ${training.n} training points and ${held.n} held-out points, and the decision boundary`,
+      ".curves": `Loss curves over ${updates}: training ${way("training", training)}, held out ${way("held", held)}`,
+    };
+    for (const [part, label] of Object.entries(pictures)) find(part).setAttribute("aria-label", label);
   }
 
   // Training: an update between two pictures at first, then more, as many as fit. Where losses take

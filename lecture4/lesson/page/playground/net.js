@@ -5,10 +5,12 @@ playground.net = (() => {
   const { random, normal } = playground.points;
   const [BATCH, MU, BETA1, BETA2, EPS] = [32, 0.9, 0.9, 0.999, 1e-8];
 
+  const LEAKY_GAIN = Math.sqrt(2 / (1 + 0.01 ** 2));
+
   // h = f(s), f′(s) written in h, and the gain of initialisation.
   const activations = {
     relu: { f: (s) => (s > 0 ? s : 0), slope: (h) => (h > 0 ? 1 : 0), gain: Math.SQRT2 },
-    leaky_relu: { f: (s) => (s > 0 ? s : 0.01 * s), slope: (h) => (h > 0 ? 1 : 0.01), gain: Math.sqrt(2 / (1 + 0.01 ** 2)) },
+    leaky_relu: { f: (s) => (s > 0 ? s : 0.01 * s), slope: (h) => (h > 0 ? 1 : 0.01), gain: LEAKY_GAIN },
     tanh: { f: Math.tanh, slope: (h) => 1 - h * h, gain: 5 / 3 },
     sigmoid: { f: (s) => 1 / (1 + Math.exp(-s)), slope: (h) => h * (1 - h), gain: 1 },
   };

@@ -189,8 +189,10 @@ playground.picture = (() => {
       const last = Math.max(50, ...runs.flatMap((run) => run.slice(-1).map((p) => p.t)));
       const x = (t) => left + ((right - left) * t) / last;
       const y = (v) => bottom - (bottom - top) * Math.min(1, Math.max(0, (Math.log10(v) - low) / (high - low)));
-      const line = (run, key) =>
-        run.filter((p) => Number.isFinite(p[key])).map((p, i) => `${i ? "L" : "M"}${x(p.t).toFixed(1)},${y(p[key]).toFixed(1)}`).join("");
+      const line = (run, key) => {
+        const places = run.filter((p) => Number.isFinite(p[key])).map((p) => [x(p.t), y(p[key])]);
+        return places.map(([px, py], i) => `${i ? "L" : "M"}${px.toFixed(1)},${py.toFixed(1)}`).join("");
+      };
       ["now", "before"].forEach((name, i) => {
         for (const key of ["training", "held"]) part(`${name}.${key}`).setAttribute("d", line(runs[i], key));
       });
@@ -205,8 +207,10 @@ playground.picture = (() => {
   }
 
   // 0.0123, 1.2e-9: three digits.
-  const amount = (v) =>
-    v === 0 || (Math.abs(v) >= 1e-3 && Math.abs(v) < 1e4) ? String(Number(v.toPrecision(3))) : v.toExponential(1).replace("-", "−");
+  function amount(v) {
+    const plain = v === 0 || (Math.abs(v) >= 1e-3 && Math.abs(v) < 1e4);
+    return plain ? String(Number(v.toPrecision(3))) : v.toExponential(1).replace("-", "−");
+  }
 
   // A row for each layer: root mean square of its outputs and of ∂L/∂W, with a bar from 1e-8 to 100.
   function layers(body) {
