@@ -7,10 +7,6 @@ const lecture = (() => {
   let printing = false;
 
   const tone = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const wanted = () => localStorageTheme() ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  function localStorageTheme() {
-    try { return localStorage.getItem("lecture-theme"); } catch { return null; } // a file may have no storage
-  }
 
   // A layout completed with the colours of the theme.
   function themed(layout = {}) {
@@ -45,13 +41,8 @@ const lecture = (() => {
     return made;
   }
 
-  function draw() {
-    document.documentElement.dataset.theme = wanted();
-    for (const item of figures) {
-      const element = document.getElementById(item.id);
-      if (item.widget) widgets[item.widget](element, item.data, kit);
-      else show(element, item.data, item.layout);
-    }
+  // One figure after the other, so that the playground answers in between.
+  async function draw() {
     document.getElementById("theme").addEventListener("click", () => {
       const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
       document.documentElement.dataset.theme = theme;
@@ -60,6 +51,12 @@ const lecture = (() => {
     });
     addEventListener("beforeprint", () => { printing = true; again(660); });
     addEventListener("afterprint", () => { printing = false; again(); });
+    for (const item of figures) {
+      await new Promise((done) => { setTimeout(done); });
+      const element = document.getElementById(item.id);
+      if (item.widget) widgets[item.widget](element, item.data, kit);
+      else show(element, item.data, item.layout);
+    }
     document.documentElement.dataset.ready = "true";
   }
 

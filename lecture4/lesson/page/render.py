@@ -23,6 +23,8 @@ from lecture4.lesson.lab.measurements import from_plain
 
 HERE = Path(__file__).parent
 ROOT = Path(__file__).parents[3]
+STYLES = "style.css", "playground/playground.css"
+PLAYGROUND = "points", "net", "picture", "tools", "controls"  # each uses those before it
 
 
 def render_page(report: dict[str, Any]) -> str:
@@ -43,7 +45,10 @@ def render_page(report: dict[str, Any]) -> str:
         data=_script_safe(
             {"colours": COLOURS, "figures": [f for s in sections for f in s["drawn"]]}
         ),
-        style=(HERE / "style.css").read_text(),
+        colours=COLOURS,
+        style="".join((HERE / name).read_text() for name in STYLES),
+        theme=(HERE / "theme.js").read_text(),
+        playground=[(HERE / "playground" / f"{name}.js").read_text() for name in PLAYGROUND],
         plotly=get_plotlyjs(),
         scripts=[(HERE / "page.js").read_text()]
         + [file.read_text() for file in sorted((HERE / "widgets").glob("*.js"))],
