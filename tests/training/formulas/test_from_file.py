@@ -112,7 +112,9 @@ def test_a_module_beside_the_file_is_part_of_it_and_is_read_again(written):
 
 def test_a_module_beside_the_file_may_be_imported_within_a_function(written):
     written("factor = 3\n", "constants_of_mine.py")
-    path = written("def relu(x):\n    from constants_of_mine import factor\n    return factor * x\n")
+    path = written(
+        "def relu(x):\n    from constants_of_mine import factor\n    return factor * x\n"
+    )
     assert read(path).entries["relu"].call(torch.ones(1)).item() == 3
     sys.path.remove(str(path.parent))
     del sys.modules["constants_of_mine"]
