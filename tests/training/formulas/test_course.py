@@ -13,7 +13,8 @@ def test_a_linear_layer_of_inputs_in_several_dimensions(solved):
     w, b = X[:2, 0, 0].clone().requires_grad_(), X[0, 0, :2, 0].clone()
     ours, theirs = solved["course"]["linear"].call(x, w, b), F.linear(x, w, b)
     torch.testing.assert_close(ours, theirs)
-    for one, other in zip(*(torch.autograd.grad(y.cos().sum(), (x, w)) for y in (ours, theirs)), strict=True):  # fmt: skip
+    gradients = [torch.autograd.grad(y.cos().sum(), (x, w)) for y in (ours, theirs)]
+    for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
 
 

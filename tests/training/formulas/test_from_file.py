@@ -82,7 +82,8 @@ def test_a_file_that_cannot_be_read(tmp_path, name, error):
 
 
 def test_after_an_error_the_rest_is_read(written):
-    source = read(written(f"import not_there\n{RELU}x = 1 / 0\ndef tanh(x):\n    return x.tanh()\n"), strict=False)  # fmt: skip
+    text = f"import not_there\n{RELU}x = 1 / 0\ndef tanh(x):\n    return x.tanh()\n"
+    source = read(written(text), strict=False)
     assert [error.partition(": ")[0] for error in source.errors] == ["line 1", "line 4"]
     assert list(source.entries) == ["relu", "tanh"]
 

@@ -104,7 +104,8 @@ def test_the_parameter_for_the_rate_may_have_another_name(entries):
 
 
 def test_a_closure_is_evaluated_once_with_gradients(solved):
-    for kind in (solved["torch_style"]["SGD"], solved["torch_style"]["Adam"], solved["course"]["SGD"]):  # fmt: skip
+    torchs, course = solved["torch_style"], solved["course"]
+    for kind in (torchs["SGD"], torchs["Adam"], course["SGD"]):
         w = torch.nn.Parameter(torch.ones(2))
         optimizer = kind.call([w], lr=0.5)
 
