@@ -78,11 +78,9 @@ def is_file(formulas: object) -> bool:
 
 
 def _check_formulas(cfg: DictConfig) -> None:
-    """Refuse a file of formulas that is not there, and what its code cannot be run with."""
+    """Refuse what the code of a file of formulas cannot be run with."""
     if not is_file(cfg.formulas):
         return
-    if not Path(cfg.formulas).is_file():
-        raise ValueError(f"formulas={cfg.formulas}: there is no such file")
     for key in ("compile", "cuda_graph"):
         if cfg.trainer[key]:
             raise ValueError(f"trainer.{key}=true needs formulas=torch or byhand, not a file's")
