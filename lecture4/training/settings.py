@@ -9,10 +9,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lecture4.support.code_files import is_code_file
 from lecture4.support.conf import choices
 from lecture4.training.processes import check_processes, check_sweep, in_several_processes, in_sweep
 
-FILES = (".py", ".ipynb")  # of formulas
 Rule = tuple[Callable[[Any], bool], str]  # predicate, and what an error calls the accepted values
 MISSING = object()
 
@@ -72,14 +72,9 @@ def check_folder(cfg: DictConfig) -> None:
         )
 
 
-def is_file(formulas: object) -> bool:
-    """Whether a value of ``formulas=`` is the path of a file."""
-    return isinstance(formulas, str) and formulas.endswith(FILES)
-
-
 def _check_formulas(cfg: DictConfig) -> None:
     """Refuse what the code of a file of formulas cannot be run with."""
-    if not is_file(cfg.formulas):
+    if not is_code_file(cfg.formulas):
         return
     for key in ("compile", "cuda_graph"):
         if cfg.trainer[key]:

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from lecture4.byhand import nn as byhand_nn
+from lecture4.support.code_files import is_code_file
 from lecture4.support.console import printable
 from lecture4.training.formulas.from_file import Source, described, place_in, read
 from lecture4.training.formulas.named import FILE, FORMULAS, TORCH, Formulas
 from lecture4.training.formulas.styles import GAINS, Entry
-from lecture4.training.settings import is_file
 
 # layers and losses of lecture4.byhand.nn, and the function that each one calls
 LAYERS = {
@@ -52,7 +52,7 @@ def find(name: str) -> Formulas:
     Raises:
         ValueError: the name is unknown, or the file cannot be read.
     """
-    if is_file(name):
+    if is_code_file(name):
         return formulas_of(read(name))
     if name not in FORMULAS:
         raise ValueError(
@@ -92,7 +92,7 @@ def located_in(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not is_file(name) or not (place := place_in(name, error)):
+        if not is_code_file(name) or not (place := place_in(name, error)):
             raise
         raise ValueError(f"{printable(Path(name).name)}: {place}: {described(error)}") from error
 
