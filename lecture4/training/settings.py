@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lecture4.support.code_files import is_code_file
 from lecture4.support.conf import choices
 from lecture4.training.processes import check_processes, check_sweep, in_several_processes, in_sweep
 
@@ -31,6 +32,7 @@ def check(cfg: DictConfig) -> None:
             "optim.nesterov=true needs momentum > 0; set optim.momentum or add optim.nesterov=false"
         )
     _check_search(cfg)
+    _check_formulas(cfg)
     if in_sweep():
         check_sweep(cfg)
     check_processes(cfg)
@@ -70,6 +72,20 @@ def check_folder(cfg: DictConfig) -> None:
                 f"data=image_folder: {folder} is not there; an image folder holds "
                 f"train/CLASS/*.png, and perhaps test/CLASS/*.png"
             )
+
+
+def _check_formulas(cfg: DictConfig) -> None:
+    """Refuse what the code of a file of formulas cannot be run with."""
+    if not is_code_file(cfg.formulas):
+        return
+    for key in ("compile", "cuda_graph"):
+        if cfg.trainer[key]:
+            raise ValueError(f"trainer.{key}=true needs formulas=torch or byhand, not a file's")
+    if str(cfg.trainer.precision) in ("16-true", "bf16-true"):
+        raise ValueError(
+            f"trainer.precision={cfg.trainer.precision} needs formulas=torch or byhand; a file's "
+            f"compute in float32 or float64"
+        )
 
 
 def _check_search(cfg: DictConfig) -> None:
