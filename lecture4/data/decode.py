@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
 
+from lecture4.support.console import printable
+
 SMOOTH = Image.Resampling.BILINEAR  # averages over all pixels when it reduces
 
 
@@ -44,7 +46,7 @@ def read_image(
             image = image if image.mode == mode else image.convert(mode)
             image = RESIZES[resize](image, (image_size, image_size))
     except Exception as error:  # decoders raise all kinds of errors on broken files
-        raise ValueError(f"{path} cannot be read as an image ({error})") from error
+        raise ValueError(f"{printable(path)} cannot be read as an image ({error})") from error
     pixels = np.array(image).reshape(image_size, image_size, channels)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()  # HWC -> CHW
 

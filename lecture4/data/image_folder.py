@@ -56,7 +56,10 @@ def load_image_folder(
             f"resize={resize} must be one of {', '.join(RESIZES)}, and channels={channels} 1 or 3"
         )
     root = Path(root).expanduser().absolute()
-    class_names, train, val, test = _find_examples(root, val_root, test_size)
+    try:
+        class_names, train, val, test = _find_examples(root, val_root, test_size)
+    except ValueError as error:  # names may hold line breaks
+        raise ValueError(printable(error)) from error
     every = [*train, *val, *test]
     images = decoded_images([path for path, _ in every], (image_size, channels, resize), cache)
     labels, end = torch.tensor([label for _, label in every]), len(train) + len(val)

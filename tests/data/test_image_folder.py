@@ -252,6 +252,15 @@ def test_a_dangling_link_is_named(root):
     assert f"{path} cannot be read as an image" in error_of(root)
 
 
+def test_line_breaks_in_names_are_escaped(root):
+    path = root / "train" / "cat" / "a\nb.png"
+    path.write_bytes(b"")
+    assert f"{root}/train/cat/a\\nb.png cannot be read as an image" in error_of(root)
+    path.unlink()
+    path.symlink_to(root / "train" / "dog" / "1.png")
+    assert "a\\nb.png and " in error_of(root)
+
+
 def test_an_image_too_large_to_be_one_is_named(root, monkeypatch):
     path = save(plain(size=(100, 100)), root / "train" / "cat" / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
