@@ -59,7 +59,7 @@ def entropy_backward(dout, cache):
 
 
 def cross_entropy_of_forward(p, q, base=math.e):
-    """H(P, Q) = −Σₖ pₖ log qₖ of p and q (..., K), in units of log ``base``: (...).  0 · log 0 = 0."""
+    """H(P, Q) = −Σₖ pₖ log qₖ of p and q (..., K), in units of log ``base``: (...)."""
     q = np.where(p > 0, q, 1)
     return -(p * np.log(q)).sum(-1) / math.log(base), (p, q, base)
 
@@ -350,7 +350,7 @@ def xavier(weight, gain=1.0):
     return np.random.normal(0, gain * math.sqrt(2 / (fan_in + fan_out)), weight.shape)
 
 
-def he(weight, gain=math.sqrt(2)):
+def he(weight, gain=2**0.5):
     """Draw weights (K, D) or (O, C, F_h, F_w) with Var[w] = gain² / fan_in."""
     return np.random.normal(0, gain / math.sqrt(weight[0].size), weight.shape)
 

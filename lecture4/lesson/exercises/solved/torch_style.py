@@ -29,7 +29,7 @@ def entropy(p, base=math.e):
 
 
 def cross_entropy_of(p, q, base=math.e):
-    """H(P, Q) = −Σₖ pₖ log qₖ of p and q (..., K), in units of log ``base``: (...).  0 · log 0 = 0."""
+    """H(P, Q) = −Σₖ pₖ log qₖ of p and q (..., K), in units of log ``base``: (...)."""
     log_q = torch.where(p > 0, q, 1).log()
     return -(p * log_q).sum(-1) / math.log(base)
 
@@ -103,8 +103,20 @@ def leaky_relu(input, negative_slope=0.01):
 
 def sigmoid(input):
     """σ(x) = 1 / (1 + e⁻ˣ) of each number, also for ±10⁴."""
-    e = (-input.abs()).exp()  # ≤ 1
-    return torch.where(input > 0, 1, e) / (1 + e)
+    return _Sigmoid.apply(input)
+
+
+class _Sigmoid(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        y = 1 / (1 + (-x).exp())  # 1/∞ = 0 for large −x
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        (y,) = ctx.saved_tensors
+        return dy * y * (1 - y)
 
 
 def tanh(input):
@@ -181,7 +193,7 @@ def xavier(weight, gain=1.0):
     return weight.normal_(0, gain * math.sqrt(2 / (fan_in + fan_out)))
 
 
-def he(weight, gain=math.sqrt(2)):
+def he(weight, gain=2**0.5):
     """Draw weights (K, D) or (O, C, F_h, F_w) with Var[w] = gain² / fan_in."""
     fan_in, _ = _fans(weight)
     return weight.normal_(0, gain / math.sqrt(fan_in))
