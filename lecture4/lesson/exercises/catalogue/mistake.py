@@ -23,6 +23,16 @@ class Mistake:
     call: Callable
     hint: str
 
+    @property
+    def title(self) -> str:
+        """The name in words."""
+        return self.name.replace("_", " ")
+
+    @property
+    def source(self) -> Callable:
+        """The function whose code shows the mistake; of an optimizer its update."""
+        return getattr(self.call, "update", self.call)
+
 
 def mistake(of: str, hint: str) -> Callable[[Callable], Mistake]:
     """Decorate a function or class: make a mistake in ``of`` of it, under its own name."""
