@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 from running import weights_of
 
 from lecture4.byhand.numerical import relative_error
