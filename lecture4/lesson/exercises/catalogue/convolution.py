@@ -8,7 +8,7 @@ from lecture4.byhand.functional.windows import Windows
 from lecture4.lesson.exercises.catalogue.mistake import mistake, with_backward
 
 
-@mistake("conv2d", "The filter is not laid over the image the way it is stored.")
+@mistake("conv2d", "The filter is not laid over the image the way it is stored.", alone=True)
 def flipped_kernel(input, weight, bias=None, stride=1, padding=0):
     """Convolve with the kernel turned by 180°, as signal processing defines convolution.
 
@@ -17,33 +17,33 @@ def flipped_kernel(input, weight, bias=None, stride=1, padding=0):
     return conv2d(input, weight.flip(2, 3), bias, stride, padding)
 
 
-@mistake("conv2d", "Rows and columns of a square filter are exchanged.")
+@mistake("conv2d", "Rows and columns of a square filter are exchanged.", alone=True)
 def transposed_kernel(input, weight, bias=None, stride=1, padding=0):
     """Exchange height and width of a square filter."""
     square = weight.shape[2] == weight.shape[3]
     return conv2d(input, weight.transpose(2, 3) if square else weight, bias, stride, padding)
 
 
-@mistake("conv2d", "The bias has no effect on the maps.")
+@mistake("conv2d", "The bias has no effect on the maps.", alone=True)
 def conv_without_bias(input, weight, bias=None, stride=1, padding=0):
     """Leave out + b."""
     return conv2d(input, weight, None, stride, padding)
 
 
-@mistake("conv2d", "The bias enters a map more than once at each position.")
+@mistake("conv2d", "The bias enters a map more than once at each position.", alone=True)
 def bias_added_for_each_pixel(input, weight, bias=None, stride=1, padding=0):
     """Add b inside of the sum: C F_h F_w times."""
     bias = None if bias is None else bias * weight[0].numel()
     return conv2d(input, weight, bias, stride, padding)
 
 
-@mistake("conv2d", "Only a part of the input's depth is used.")
+@mistake("conv2d", "Only a part of the input's depth is used.", alone=True)
 def first_channel_alone(input, weight, bias=None, stride=1, padding=0):
     """Sum over the filter's cells in one channel."""
     return conv2d(input[:, :1], weight[:, :1], bias, stride, padding)
 
 
-@mistake("conv2d", "The sum over the channels is divided by their number.")
+@mistake("conv2d", "The sum over the channels is divided by their number.", alone=True)
 def mean_over_the_channels(input, weight, bias=None, stride=1, padding=0):
     """The mean over C in place of the sum."""
     return conv2d(input, weight / input.shape[1], bias, stride, padding)
@@ -55,7 +55,9 @@ def conv_stride_ignored(input, weight, bias=None, stride=1, padding=0):
     return conv2d(input, weight, bias, 1, padding)
 
 
-@mistake("conv2d", "The maps have the right size, but the windows do not lie S pixels apart.")
+@mistake(
+    "conv2d", "The maps have the right size, but the windows do not lie S pixels apart.", alone=True
+)
 def windows_one_pixel_apart(input, weight, bias=None, stride=1, padding=0):
     """The window of position (i, j) begins at pixel (i, j) in place of (S i, S j)."""
     z = conv2d(input, weight, bias, 1, padding)
@@ -69,14 +71,14 @@ def conv_padding_ignored(input, weight, bias=None, stride=1, padding=0):
     return conv2d(input, weight, bias, stride, 0)
 
 
-@mistake("conv2d", "The border is padded with other numbers than zeros.")
+@mistake("conv2d", "The border is padded with other numbers than zeros.", alone=True)
 def padded_with_the_border(input, weight, bias=None, stride=1, padding=0):
     """Repeat the pixels of the border."""
     padded = pad(input, [padding] * 4, mode="replicate") if padding else input
     return conv2d(padded, weight, bias, stride)
 
 
-@mistake("conv2d", "Zeros are added on two of the four sides.")
+@mistake("conv2d", "Zeros are added on two of the four sides.", alone=True)
 def padded_on_one_side(input, weight, bias=None, stride=1, padding=0):
     """Pad twice as much at the right and the bottom, and nothing at the left and the top."""
     return conv2d(pad(input, (0, 2 * padding, 0, 2 * padding)), weight, bias, stride)

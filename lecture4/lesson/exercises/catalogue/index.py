@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 from lecture4.byhand import functional, numerical
 from lecture4.byhand import optim as byhand_optim
+from lecture4.lesson.exercises.arguments import REFERENCES
 from lecture4.lesson.exercises.catalogue import (
     activations,
     convolution,
@@ -22,7 +23,7 @@ from lecture4.lesson.exercises.catalogue import (
 from lecture4.lesson.exercises.catalogue import (
     numerical as differences,
 )
-from lecture4.lesson.exercises.catalogue.mistake import Mistake
+from lecture4.lesson.exercises.catalogue.mistake import Mistake, with_right_backward
 from lecture4.training.formulas import BYHAND
 
 SUBJECTS = (
@@ -38,8 +39,10 @@ SUBJECTS = (
     normalization,
     optim,
 )
-MISTAKES: tuple[Mistake, ...] = tuple(
-    m for subject in SUBJECTS for m in vars(subject).values() if isinstance(m, Mistake)
+WRITTEN = tuple(m for subject in SUBJECTS for m in vars(subject).values() if isinstance(m, Mistake))
+MISTAKES: tuple[Mistake, ...] = (
+    *WRITTEN,
+    *(with_right_backward(m, REFERENCES[m.of]) for m in WRITTEN if m.alone),
 )
 
 

@@ -6,7 +6,11 @@ from lecture4.byhand.functional import batch_norm
 from lecture4.lesson.exercises.catalogue.mistake import mistake, with_backward
 
 
-@mistake("batch_norm", "The scores of an image depend on the images beside it, also in evaluation.")
+@mistake(
+    "batch_norm",
+    "The scores of an image depend on the images beside it, also in evaluation.",
+    alone=True,
+)
 def batch_statistics_left_on(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -35,7 +39,7 @@ def running_statistics_not_updated(
     return batch_norm(input, *kept, weight, bias, training, momentum, eps)
 
 
-@mistake("batch_norm", "Training normalises by the statistics of evaluation.")
+@mistake("batch_norm", "Training normalises by the statistics of evaluation.", alone=True)
 def running_statistics_in_training(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -65,7 +69,11 @@ def biased_running_variance(
     return _scaled(input, mean, var, weight, bias, eps)
 
 
-@mistake("batch_norm", "The outputs of a batch do not have the variance that they should have.")
+@mistake(
+    "batch_norm",
+    "The outputs of a batch do not have the variance that they should have.",
+    alone=True,
+)
 def unbiased_variance_in_training(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -77,7 +85,7 @@ def unbiased_variance_in_training(
     return _scaled(input, mean, var * n / (n - 1), weight, bias, eps)
 
 
-@mistake("batch_norm", "ε is added at the wrong step.")
+@mistake("batch_norm", "ε is added at the wrong step.", alone=True)
 def epsilon_outside_the_root(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -86,7 +94,9 @@ def epsilon_outside_the_root(
     return _scaled(input, mean, (var.sqrt() + eps).square(), weight, bias, 0)
 
 
-@mistake("batch_norm", "The distance from the mean is divided by a number in the wrong unit.")
+@mistake(
+    "batch_norm", "The distance from the mean is divided by a number in the wrong unit.", alone=True
+)
 def divided_by_the_variance(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -95,7 +105,7 @@ def divided_by_the_variance(
     return _scaled(input, mean, (var + eps).square(), weight, bias, 0)
 
 
-@mistake("batch_norm", "The statistics are those of an example, not of a channel.")
+@mistake("batch_norm", "The statistics are those of an example, not of a channel.", alone=True)
 def statistics_of_each_example(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -108,7 +118,7 @@ def statistics_of_each_example(
     return _affine((input - mean) / (var + eps).sqrt(), weight, bias)
 
 
-@mistake("batch_norm", "The pixels of a channel do not share their statistics.")
+@mistake("batch_norm", "The pixels of a channel do not share their statistics.", alone=True)
 def statistics_of_each_pixel(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -176,6 +186,51 @@ def weight_gradient_without_the_normalized_input(
         (normalized, weight, bias),
         lambda dy: (dy * _per_channel(weight, dy), dy.sum(dims), dy.sum(dims)),
     )
+
+
+@mistake("batch_norm", "The outputs of a batch do not have the variance that they should have.")
+def unbiased_variance_kept(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    """The unbiased variance in the forward pass, with the usual formula of the backward pass."""
+    mean, var = _statistics(input, running_mean, running_var, training, momentum)
+    n = _n(input)
+    var = var * n / (n - 1) if training else var
+    return _usual_backward(input, mean, 1 / (var + eps).sqrt(), weight, bias, training)
+
+
+@mistake("batch_norm", "ε is added at the wrong step.")
+def epsilon_outside_the_root_kept(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    """1/(σ + ε) in the forward pass, with the usual formula of the backward pass."""
+    mean, var = _statistics(input, running_mean, running_var, training, momentum)
+    return _usual_backward(input, mean, 1 / (var.sqrt() + eps), weight, bias, training)
+
+
+@mistake("batch_norm", "The distance from the mean is divided by a number in the wrong unit.")
+def divided_by_the_variance_kept(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    """1/(σ² + ε) in the forward pass, with the usual formula of the backward pass."""
+    mean, var = _statistics(input, running_mean, running_var, training, momentum)
+    return _usual_backward(input, mean, 1 / (var + eps), weight, bias, training)
+
+
+def _usual_backward(input, mean, scale, weight, bias, training):
+    """γ x̂ + β, x̂ = (x − μ) · scale; the backward pass takes x̂ for normalised."""
+    mean, scale, gamma = (_per_channel(v.detach(), input) for v in (mean, scale, weight))
+    normalized = (input.detach() - mean) * scale
+    dims = [d for d in range(input.ndim) if d != 1]
+
+    def backward(dy):
+        dx = dy
+        if training:
+            shared = (dy * normalized).mean(dims, keepdim=True)
+            dx = dy - dy.mean(dims, keepdim=True) - normalized * shared
+        return gamma * scale * dx, (dy * normalized).sum(dims), dy.sum(dims)
+
+    return with_backward(_affine(normalized, weight, bias), (input, weight, bias), backward)
 
 
 def _statistics(input, running_mean, running_var, training, momentum):

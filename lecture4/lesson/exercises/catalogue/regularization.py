@@ -63,7 +63,7 @@ def one_mask_for_the_batch(input, p=0.5, training=True):
     return input * dropout(torch.ones_like(input[:1]), p, training)
 
 
-@mistake("l2_penalty", "Growing weights lower the loss.")
+@mistake("l2_penalty", "Growing weights lower the loss.", alone=True)
 def penalty_rewarded(weights):
     """Subtract λ R(W): weights are rewarded for growing. The cross-entropy does not show it."""
     return -l2_penalty(weights)
@@ -76,31 +76,33 @@ def l2_gradient_without_the_two(weights):
     return with_backward(r, (r,), lambda dr: dr / 2)
 
 
-@mistake("l2_penalty", "The penalty is half of what is asked for.")
+@mistake("l2_penalty", "The penalty is half of what is asked for.", alone=True)
 def half_of_the_l2_penalty(weights):
     """R = ½ Σ w²."""
     return l2_penalty(weights) / 2
 
 
-@mistake("l2_penalty", "The penalty grows with the size of the weights, not with its square.")
+@mistake(
+    "l2_penalty", "The penalty grows with the size of the weights, not with its square.", alone=True
+)
 def l2_penalty_with_root(weights):
     """R = √Σ w²."""
     return l2_penalty(weights).sqrt()
 
 
-@mistake("l2_penalty", "The penalty of a weight depends on how many others there are.")
+@mistake("l2_penalty", "The penalty of a weight depends on how many others there are.", alone=True)
 def mean_of_the_squares(weights):
     """The mean of w² in place of the sum."""
     return sum(w.square().mean() for w in weights)
 
 
-@mistake("l2_penalty", "A part of the weights has no penalty.")
+@mistake("l2_penalty", "A part of the weights has no penalty.", alone=True)
 def penalty_of_the_first_weight(weights):
     """R of the first tensor alone."""
     return l2_penalty(weights[:1])
 
 
-@mistake("l1_penalty", "Weights of both signs cancel.")
+@mistake("l1_penalty", "Weights of both signs cancel.", alone=True)
 def l1_without_absolute_values(weights):
     """R = Σ w."""
     return sum(w.sum() for w in weights)
