@@ -14,6 +14,7 @@ from lecture4.data import make_shapes
 from lecture4.data.augment import NoAugment
 from lecture4.data.preprocess import ChannelStandardize
 from lecture4.lesson.exercises.catalogue import (
+    adam,
     convolution,
     dense,
     losses,
@@ -22,7 +23,6 @@ from lecture4.lesson.exercises.catalogue import (
     pooling,
     regularization,
 )
-from lecture4.lesson.exercises.catalogue import optim as mistakes_of_optim
 from lecture4.models import MLP, ConvNet, SoftmaxClassifier
 from lecture4.training import formulas, sanity
 from lecture4.training.classifier import Classifier
@@ -149,7 +149,7 @@ CAUGHT_BY = {
     regularization.dropout_left_on: (CONVNET, {LAYERS, MIX}),
     normalization.batch_statistics_left_on: (CONVNET, {LAYERS, MIX}),
     normalization.fixed_statistics_in_the_backward: (CONVNET, {GRADIENT, LAYERS}),
-    mistakes_of_optim.adam_without_bias_correction: (SQUARE_MLP, {OPTIMIZER}),
+    adam.adam_without_bias_correction: (SQUARE_MLP, {OPTIMIZER}),
     regularization.penalty_rewarded: (SQUARE_MLP, {PENALTY}),
     dense.gradient_that_is_no_number: (SQUARE_MLP, {GRADIENT, LAYERS, OVERFITS}),
     dense.scores_that_ignore_the_input: (SQUARE_MLP, {GRADIENT, LAYERS, OVERFITS}),

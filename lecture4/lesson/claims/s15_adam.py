@@ -13,7 +13,7 @@ import torch
 from lecture4.byhand import optim
 from lecture4.data.randomness import generator
 from lecture4.lesson.exercises.catalogue import planted
-from lecture4.lesson.exercises.catalogue.optim import adam_without_bias_correction
+from lecture4.lesson.exercises.catalogue.adam import adam_without_bias_correction
 from lecture4.lesson.lab import (
     COLOURS,
     Finding,

@@ -11,11 +11,11 @@ import torch
 from lecture4.data.randomness import generator
 from lecture4.lesson.exercises.catalogue import (
     Mistake,
+    adam,
     convolution,
     dense,
     losses,
     normalization,
-    optim,
     planted,
     pooling,
     regularization,
@@ -46,7 +46,7 @@ BUGS = (
     regularization.dropout_left_on,
     normalization.batch_statistics_left_on,
     normalization.fixed_statistics_in_the_backward,
-    optim.adam_without_bias_correction,
+    adam.adam_without_bias_correction,
     regularization.penalty_rewarded,
     dense.gradient_that_is_no_number,
     dense.scores_that_ignore_the_input,

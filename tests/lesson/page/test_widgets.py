@@ -14,7 +14,7 @@ from lecture4.byhand import functional as F
 from lecture4.byhand import optim
 from lecture4.lesson.claims import s15_adam as adam
 from lecture4.lesson.exercises.catalogue import planted
-from lecture4.lesson.exercises.catalogue.optim import adam_without_bias_correction
+from lecture4.lesson.exercises.catalogue.adam import adam_without_bias_correction
 from lecture4.lesson.lab.plots import COLOURS
 
 PAGE = Path(adam.__file__).parent.parent / "page"

@@ -10,13 +10,14 @@ from lecture4.byhand import optim as byhand_optim
 from lecture4.lesson.exercises.arguments import REFERENCES
 from lecture4.lesson.exercises.catalogue import (
     activations,
+    adam,
     convolution,
     dense,
+    descent,
     information,
     initialization,
     losses,
     normalization,
-    optim,
     pooling,
     regularization,
 )
@@ -37,12 +38,14 @@ SUBJECTS = (
     pooling,
     initialization,
     normalization,
-    optim,
+    adam,
+    descent,
 )
 WRITTEN = tuple(m for subject in SUBJECTS for m in vars(subject).values() if isinstance(m, Mistake))
 MISTAKES: tuple[Mistake, ...] = (
     *WRITTEN,
     *(with_right_backward(m, REFERENCES[m.of]) for m in WRITTEN if m.alone),
+    *(adam.in_adamw(m) for m in WRITTEN if m.of == "Adam" and m is not adam.decoupled_decay),
 )
 
 
