@@ -116,6 +116,13 @@ def tanh_derivative_of_the_output(input):
     return with_backward(y, (input,), lambda dy: dy * (1 - tanh(y) ** 2))
 
 
+@mistake("tanh", "The gradient that arrives from the next layer is not used.")
+def tanh_derivative_alone(input):
+    """∂L/∂x = 1 − tanh² x, without ∂L/∂y."""
+    y = tanh(input)
+    return with_backward(y, (input,), lambda dy: 1 - y * y)
+
+
 @mistake("tanh", "The derivative is that of the sigmoid.")
 def tanh_derivative_of_the_sigmoid(input):
     """∂L/∂x = ∂L/∂y y (1 − y)."""

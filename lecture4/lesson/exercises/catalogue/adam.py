@@ -149,6 +149,12 @@ def decoupled_decay(w, g, state, group):
     _take(w, _adam_gradient(w, g, group | {"decoupled_weight_decay": True}), state, group)
 
 
+@updates("Adam", "The weights do not decay.")
+def adam_decay_ignored(w, g, state, group):
+    """λ = 0."""
+    _take(w, g, state, group)
+
+
 @updates("Adam", "The denominator of AMSGrad may shrink.")
 def amsgrad_ignored(w, g, state, group):
     """√v̂ in place of the largest so far."""

@@ -149,6 +149,22 @@ def windows_that_overwrite(input, weight, bias=None, stride=1, padding=0):
     return _backward(input, weight, bias, stride, padding, dx=dx)
 
 
+@mistake("conv2d", "A pixel keeps the gradient of a single filter, though all are laid over it.")
+def filters_that_overwrite(input, weight, bias=None, stride=1, padding=0):
+    """Assign ∂L/∂x (=) for each filter and window: the last window of the last filter wins."""
+
+    def dx(dz):
+        windows, (f, g) = _windows(input, weight, stride, padding), weight.shape[2:]
+        dx = windows.zeros(input)
+        for i in range(dz.shape[2]):
+            for j in range(dz.shape[3]):
+                patch = dz[:, -1, i, j, None, None, None] * weight[-1]
+                dx[:, :, stride * i : stride * i + f, stride * j : stride * j + g] = patch
+        return windows.cropped(dx)
+
+    return _backward(input, weight, bias, stride, padding, dx=dx)
+
+
 @mistake("conv2d", "A pixel keeps the gradient of a single window, though several contain it.")
 def cells_that_overwrite(input, weight, bias=None, stride=1, padding=0):
     """Assign ∂L/∂x (=) instead of adding to it (+=), cell by cell: the last one wins."""
@@ -206,6 +222,17 @@ def filter_gradient_of_the_last_window(input, weight, bias=None, stride=1, paddi
     return _backward(input, weight, bias, stride, padding, dweight=dweight)
 
 
+@mistake("conv2d", "The gradient of the filters contains one window's share.")
+def filter_gradient_of_the_last_example(input, weight, bias=None, stride=1, padding=0):
+    """Assign ∂L/∂W (=) instead of adding to it (+=) at each position of each example."""
+
+    def dweight(dz):
+        columns = unfold(input[-1:], weight.shape[2:], padding=padding, stride=stride)
+        return (dz[-1:, :, -1, -1].T @ columns[:, :, -1]).view_as(weight)
+
+    return _backward(input, weight, bias, stride, padding, dweight=dweight)
+
+
 @mistake("conv2d", "The batch size divides the gradient of the filters, as the loss does already.")
 def filter_gradient_divided_by_n(input, weight, bias=None, stride=1, padding=0):
     """∂L/∂W divided by N again."""
@@ -223,6 +250,24 @@ def conv_bias_gradient_averaged(input, weight, bias=None, stride=1, padding=0):
     if bias is None:
         return conv2d(input, weight, bias, stride, padding)
     return _backward(input, weight, bias, stride, padding, dbias=lambda dz: dz.mean((0, 2, 3)))
+
+
+@mistake("conv2d", "The batch size divides the gradient of the bias, as the loss does already.")
+def conv_bias_gradient_divided_by_n(input, weight, bias=None, stride=1, padding=0):
+    """∂L/∂b divided by N again."""
+    if bias is None:
+        return conv2d(input, weight, bias, stride, padding)
+
+    def dbias(dz):
+        return dz.sum((0, 2, 3)) / len(dz)
+
+    return _backward(input, weight, bias, stride, padding, dbias=dbias)
+
+
+@mistake("conv2d", "The last position of the filter is missing, at the right and at the bottom.")
+def last_position_missing(input, weight, bias=None, stride=1, padding=0):
+    """H′ = (H + 2P − F)/S, without + 1."""
+    return conv2d(input, weight, bias, stride, padding)[:, :, :-1, :-1]
 
 
 @mistake("output_size", "The count of steps is taken for the count of positions.")

@@ -67,6 +67,18 @@ def ascent(w, g, state, group):
     w += group["lr"] * _direction(decayed(w, g, group), state, group)
 
 
+@updates("SGD", "The loss rises with every step that has no momentum.")
+def ascent_without_momentum(w, g, state, group):
+    """w ← w + η g; with momentum w ← w − η v."""
+    _descend(w, g, state, group if group["momentum"] else group | {"lr": -group["lr"]})
+
+
+@updates("SGD", "The loss rises with every step that has momentum.")
+def ascent_with_momentum(w, g, state, group):
+    """w ← w + η v; without momentum w ← w − η g."""
+    _descend(w, g, state, group | {"lr": -group["lr"]} if group["momentum"] else group)
+
+
 @updates("SGD", "Gradients that agree cancel each other.")
 def momentum_with_the_wrong_sign(w, g, state, group):
     """v ← −μ v + (1 − τ) g."""
@@ -79,6 +91,12 @@ def dampened_momentum(w, g, state, group):
     g, mu = decayed(w, g, group), group["momentum"]
     v = state["v"] = mu * state.get("v", 0) + (1 - mu) * g
     w -= group["lr"] * (g + mu * v if group["nesterov"] else v)
+
+
+@updates("SGD", "The gradient's share of the velocity shrinks where it is not asked to.")
+def dampened_after_the_first_step(w, g, state, group):
+    """v ← μ v + (1 − μ) g, from v = g on."""
+    _descend(w, g, state, group | {"dampening": group["momentum"]})
 
 
 @updates("SGD", "The gradient's share of the velocity is one size for each setting.")

@@ -17,6 +17,12 @@ def he_without_root(weight, gain=2**0.5):
     return weight.normal_(0, gain**2 / _fans(weight)[0])
 
 
+@mistake("he", "The weights become too small: a root is missing.")
+def he_divided_by_fan_in(weight, gain=2**0.5):
+    """std = gain/fan_in."""
+    return weight.normal_(0, gain / _fans(weight)[0])
+
+
 @mistake("he", "The weights are scaled by the number of outputs.")
 def he_with_fan_out(weight, gain=2**0.5):
     """std = gain/√fan_out."""

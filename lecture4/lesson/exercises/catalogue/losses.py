@@ -242,6 +242,27 @@ def smoothing_added_to_the_label(input, target, reduction="mean", label_smoothin
     return _loss(log_softmax(input, 1), y, reduction)
 
 
+def _with_p_minus_y(input, y, reduction):
+    """The loss of labels y, and p − y as gradient, though y may not sum to 1."""
+    log_p, n = log_softmax(input, 1), _n(input, reduction)
+    loss = _loss(log_p, y, reduction)
+    return with_backward(loss, (input,), lambda dl: (log_p.exp() - y) * dl.reshape(-1, 1) / n)
+
+
+@mistake("cross_entropy", "The smoothed labels of an example sum to more than 1.")
+def smoothing_in_full_with_p_minus_y(input, target, reduction="mean", label_smoothing=0.0):
+    """y = (1 − α) y + α, and p − y as gradient."""
+    y = (1 - label_smoothing) * _targets(input, target, 0) + label_smoothing
+    return _with_p_minus_y(input, y, reduction)
+
+
+@mistake("cross_entropy", "What smoothing gives to all classes is not taken from the right one.")
+def smoothing_added_with_p_minus_y(input, target, reduction="mean", label_smoothing=0.0):
+    """y = y + α/K, and p − y as gradient."""
+    y = _targets(input, target, 0) + label_smoothing / input.shape[1]
+    return _with_p_minus_y(input, y, reduction)
+
+
 @mistake(
     "cross_entropy",
     "Smoothing leaves the right class out when it gives to all classes.",

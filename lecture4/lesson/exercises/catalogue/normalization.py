@@ -18,6 +18,32 @@ def batch_statistics_left_on(
     return batch_norm(input, running_mean, running_var, weight, bias, True, momentum, eps)
 
 
+@mistake(
+    "batch_norm",
+    "The scores of an image depend on the images beside it, also in evaluation.",
+    alone=True,
+)
+def batch_statistics_in_evaluation(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    """Normalise by the batch in evaluation, too, and leave the running statistics there."""
+    kept = running_mean, running_var
+    if not training:
+        kept = running_mean.clone(), running_var.clone()
+    return batch_norm(input, *kept, weight, bias, True, momentum, eps)
+
+
+@mistake("batch_norm", "The scores of an image depend on the images beside it, also in evaluation.")
+def batch_statistics_in_evaluation_kept(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    """The same, where the backward pass takes them for constants, as in evaluation."""
+    if training:
+        return batch_norm(input, running_mean, running_var, weight, bias, True, momentum, eps)
+    mean, var = _moments(input)
+    return _scaled(input, mean.detach(), var.detach(), weight, bias, eps)
+
+
 @mistake("batch_norm", "The running statistics change where nothing is learned.")
 def statistics_updated_in_evaluation(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
@@ -185,6 +211,21 @@ def weight_gradient_without_the_normalized_input(
         _affine(normalized, weight, bias),
         (normalized, weight, bias),
         lambda dy: (dy * _per_channel(weight, dy), dy.sum(dims), dy.sum(dims)),
+    )
+
+
+@mistake("batch_norm", "Two gradients are returned in each other's place.")
+def weight_and_bias_gradients_exchanged(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    """∂L/∂β for γ, and ∂L/∂γ for β."""
+    mean, var = _statistics(input, running_mean, running_var, training, momentum)
+    normalized = _scaled(input, mean, var, None, None, eps)
+    dims = [d for d in range(input.ndim) if d != 1]
+    return with_backward(
+        _affine(normalized, weight, bias),
+        (normalized, weight, bias),
+        lambda dy: (dy * _per_channel(weight, dy), dy.sum(dims), (dy * normalized).sum(dims)),
     )
 
 

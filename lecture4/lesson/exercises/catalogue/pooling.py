@@ -140,6 +140,12 @@ def max_pool_stride_ignored(input, kernel_size, stride=None, padding=0):
     return max_pool2d(input, kernel_size, kernel_size, padding)
 
 
+@mistake("max_pool2d", "The last window is missing, at the right and at the bottom.")
+def last_window_missing(input, kernel_size, stride=None, padding=0):
+    """H′ = (H − F)/S, without + 1."""
+    return max_pool2d(input, kernel_size, stride, padding)[:, :, :-1, :-1]
+
+
 @mistake("max_pool2d", "The windows are not reduced to their largest number.", alone=True)
 def mean_in_place_of_the_maximum(input, kernel_size, stride=None, padding=0):
     """The mean of each window."""

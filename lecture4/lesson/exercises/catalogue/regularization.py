@@ -21,9 +21,7 @@ def dropout_not_scaled(input, p=0.5, training=True):
 @mistake("dropout", "The kept numbers are scaled by the wrong probability.")
 def dropout_scaled_by_p(input, p=0.5, training=True):
     """Divide by p in place of 1 − p."""
-    if not training or p == 0:
-        return input
-    return dropout(input, p) * (1 - p) / p
+    return input * (torch.rand_like(input) >= p) / p if training else input
 
 
 @mistake("dropout", "The outputs are scaled in training, and once more in evaluation.")
@@ -35,7 +33,13 @@ def dropout_scaled_in_evaluation_too(input, p=0.5, training=True):
 @mistake("dropout", "The probability of dropping is taken for that of keeping, or the reverse.")
 def dropout_keeps_p(input, p=0.5, training=True):
     """Keep a unit with probability p, and divide by p."""
-    return dropout(input, 1 - p) if training and p else input
+    return input * (torch.rand_like(input) < p) / p if training else input
+
+
+@mistake("dropout", "The probability of dropping is taken for that of keeping, or the reverse.")
+def dropout_keeps_p_and_divides_by_the_rest(input, p=0.5, training=True):
+    """Keep a unit with probability p, and divide by 1 − p."""
+    return input * (torch.rand_like(input) < p) / (1 - p) if training else input
 
 
 @mistake("dropout", "The backward pass drops other units than the forward pass.")
