@@ -83,7 +83,7 @@ def time_that_stands_still(w, g, state, group):
     w -= group["lr"] * m_hat / (v_hat.sqrt() + group["eps"])
 
 
-@updates("Adam", "The time of one parameter passes when another takes its step.")
+@updates("Adam", "The step count t grows by more than one in a step.")
 def time_counts_parameters(w, g, state, group):
     """t ← t + 1 for each parameter, not for each step."""
     g, (beta1, beta2) = _adam_gradient(w, g, group), group["betas"]
@@ -92,7 +92,14 @@ def time_counts_parameters(w, g, state, group):
     w -= group["lr"] * m / (1 - beta1**t) / ((v / (1 - beta2**t)).sqrt() + group["eps"])
 
 
-@updates("Adam", "The settings are those of the first parameters, and of the first step.")
+@updates("Adam", "Parameters whose group has no decay shrink, too.")
+def adam_with_decay_of_biases(w, g, state, group):
+    """λ of the constructor for all groups, of which that of the biases has 0."""
+    group = group | {"weight_decay": group["defaults"]["weight_decay"]}
+    _take(w, _adam_gradient(w, g, group), state, group)
+
+
+@updates("Adam", "Settings of a parameter group, and rates set by a schedule, have no effect.")
 def adam_settings_of_the_constructor(w, g, state, group):
     """η, λ and β as the constructor got them: groups and schedules have no effect."""
     _take(w, _adam_gradient(w, g, group["defaults"]), state, group["defaults"])
@@ -113,7 +120,7 @@ def epsilon_before_the_correction(w, g, state, group):
     w -= group["lr"] * m / (1 - beta1**t) * (1 - beta2**t) ** 0.5 / (v.sqrt() + group["eps"])
 
 
-@updates("Adam", "The step has another unit than the learning rate: a root is missing.")
+@updates("Adam", "The step does not have the unit of the learning rate.")
 def adam_without_root(w, g, state, group):
     """w ← w − η m̂ / (v̂ + ε)."""
     m_hat, v_hat = _corrected(_adam_gradient(w, g, group), state, group)
@@ -130,7 +137,7 @@ def second_moment_without_square(w, g, state, group):
     w -= group["lr"] * m / (1 - beta1**t) / (v_hat.sqrt() + group["eps"])
 
 
-@updates("Adam", "Each running mean has the other's memory.")
+@updates("Adam", "The two decay rates are used in each other's place.")
 def betas_exchanged(w, g, state, group):
     """β₂ for m, β₁ for v."""
     _take(w, _adam_gradient(w, g, group), state, group | {"betas": group["betas"][::-1]})

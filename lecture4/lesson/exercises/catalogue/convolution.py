@@ -8,7 +8,7 @@ from lecture4.byhand.functional.windows import Windows
 from lecture4.lesson.exercises.catalogue.mistake import mistake, with_backward
 
 
-@mistake("conv2d", "The filter is not laid over the image the way it is stored.", alone=True)
+@mistake("conv2d", "The numbers of the filter meet the pixels in reverse order.", alone=True)
 def flipped_kernel(input, weight, bias=None, stride=1, padding=0):
     """Convolve with the kernel turned by 180°, as signal processing defines convolution.
 
@@ -294,7 +294,7 @@ def size_not_rounded(n, kernel_size, stride=1, padding=0):
     return (n + 2 * padding - kernel_size) / stride + 1
 
 
-@mistake("output_size", "The windows are counted as if they moved by one pixel.")
+@mistake("output_size", "The windows are counted as if they were one pixel apart.")
 def size_without_stride(n, kernel_size, stride=1, padding=0):
     """N + 2P − F + 1."""
     return output_size(n, kernel_size, 1, padding)

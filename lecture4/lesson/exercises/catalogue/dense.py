@@ -82,7 +82,7 @@ def scores_that_ignore_the_input(input, start_dim=0, end_dim=-1):
 
 
 @mistake(
-    "flatten", "The numbers are all there, but those of one channel are not in a row.", alone=True
+    "flatten", "The numbers of one channel are not next to each other in the output.", alone=True
 )
 def channels_last(input, start_dim=0, end_dim=-1):
     """Stretch images in the order (H, W, C), for which other weights are needed."""
@@ -90,7 +90,7 @@ def channels_last(input, start_dim=0, end_dim=-1):
     return flatten(input.permute(0, 2, 3, 1) if maps else input, start_dim, end_dim)
 
 
-@mistake("flatten", "The dimension of the examples is stretched, too.")
+@mistake("flatten", "The examples of the batch end up in one row.")
 def batch_flattened(input, start_dim=0, end_dim=-1):
     """Stretch the whole batch into one row."""
     return flatten(input, 0, end_dim)

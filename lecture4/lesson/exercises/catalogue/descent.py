@@ -85,7 +85,7 @@ def momentum_with_the_wrong_sign(w, g, state, group):
     _descend(w, g, state, group | {"momentum": -group["momentum"]})
 
 
-@updates("SGD", "The gradient's share of the velocity shrinks where it is not asked to.")
+@updates("SGD", "The gradient's share of the velocity shrinks though no setting asks for it.")
 def dampened_momentum(w, g, state, group):
     """v ← μ v + (1 − μ) g, from v = 0 on."""
     g, mu = decayed(w, g, group), group["momentum"]
@@ -93,13 +93,13 @@ def dampened_momentum(w, g, state, group):
     w -= group["lr"] * (g + mu * v if group["nesterov"] else v)
 
 
-@updates("SGD", "The gradient's share of the velocity shrinks where it is not asked to.")
+@updates("SGD", "The gradient's share of the velocity shrinks though no setting asks for it.")
 def dampened_after_the_first_step(w, g, state, group):
     """v ← μ v + (1 − μ) g, from v = g on."""
     _descend(w, g, state, group | {"dampening": group["momentum"]})
 
 
-@updates("SGD", "The gradient's share of the velocity is one size for each setting.")
+@updates("SGD", "A setting for the gradient's share of the velocity has no effect.")
 def dampening_ignored(w, g, state, group):
     """v ← μ v + g, for any τ."""
     _descend(w, g, state, group | {"dampening": 0})
@@ -155,13 +155,19 @@ def decay_beside_the_velocity(w, g, state, group):
     w -= group["lr"] * decayed(w, _direction(g, state, group), group)
 
 
-@updates("SGD", "Biases decay as weights do or do not, for a reason that no setting gives.")
+@updates("SGD", "Some parameters of a group with decay do not decay.")
 def biases_do_not_decay(w, g, state, group):
     """λ of vectors is 0."""
     _descend(w, g, state, group if w.ndim > 1 else group | {"weight_decay": 0})
 
 
-@updates("SGD", "The settings are those of the first parameters, and of the first step.")
+@updates("SGD", "Parameters whose group has no decay shrink, too.")
+def biases_decay(w, g, state, group):
+    """λ of the constructor for all groups, of which that of the biases has 0."""
+    _descend(w, g, state, group | {"weight_decay": group["defaults"]["weight_decay"]})
+
+
+@updates("SGD", "Settings of a parameter group, and rates set by a schedule, have no effect.")
 def settings_of_the_constructor(w, g, state, group):
     """η, λ and μ as the constructor got them: groups and schedules have no effect."""
     _descend(w, g, state, group["defaults"])
@@ -183,14 +189,16 @@ def rmsprop_with_epsilon_inside_the_root(w, g, state, group):
     w -= group["lr"] * g / (_mean_square(g, state, group["alpha"]) + group["eps"]).sqrt()
 
 
-@updates("RMSprop", "The step has another unit than the learning rate: a root is missing.")
+@updates("RMSprop", "The step does not have the unit of the learning rate.")
 def rmsprop_without_root(w, g, state, group):
     """w ← w − η g / (v + ε)."""
     g = decayed(w, g, group)
     w -= group["lr"] * g / (_mean_square(g, state, group["alpha"]) + group["eps"])
 
 
-@updates("RMSprop", "The new square and the past have each other's share in the running mean.")
+@updates(
+    "RMSprop", "The new square and the past are weighted the wrong way round in the running mean."
+)
 def rmsprop_with_alpha_the_wrong_way_round(w, g, state, group):
     """v ← (1 − α) v + α g²."""
     g = decayed(w, g, group)

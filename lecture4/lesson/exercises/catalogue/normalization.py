@@ -8,7 +8,7 @@ from lecture4.lesson.exercises.catalogue.mistake import mistake, with_backward
 
 @mistake(
     "batch_norm",
-    "The scores of an image depend on the images beside it, also in evaluation.",
+    "In evaluation the output for one image depends on the other images of the batch.",
     alone=True,
 )
 def batch_statistics_left_on(
@@ -20,7 +20,7 @@ def batch_statistics_left_on(
 
 @mistake(
     "batch_norm",
-    "The scores of an image depend on the images beside it, also in evaluation.",
+    "In evaluation the output for one image depends on the other images of the batch.",
     alone=True,
 )
 def batch_statistics_in_evaluation(
@@ -33,7 +33,9 @@ def batch_statistics_in_evaluation(
     return batch_norm(input, *kept, weight, bias, True, momentum, eps)
 
 
-@mistake("batch_norm", "The scores of an image depend on the images beside it, also in evaluation.")
+@mistake(
+    "batch_norm", "In evaluation the output for one image depends on the other images of the batch."
+)
 def batch_statistics_in_evaluation_kept(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -75,7 +77,10 @@ def running_statistics_in_training(
     return _scaled(input, running_mean.clone(), running_var.clone(), weight, bias, eps)
 
 
-@mistake("batch_norm", "In the running statistics the batch has the share of the past.")
+@mistake(
+    "batch_norm",
+    "The batch and the past are weighted the wrong way round in the running statistics.",
+)
 def momentum_the_wrong_way_round(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -97,7 +102,7 @@ def biased_running_variance(
 
 @mistake(
     "batch_norm",
-    "The outputs of a batch do not have the variance that they should have.",
+    "The variance that normalises the batch is divided by the wrong count.",
     alone=True,
 )
 def unbiased_variance_in_training(
@@ -120,9 +125,7 @@ def epsilon_outside_the_root(
     return _scaled(input, mean, (var.sqrt() + eps).square(), weight, bias, 0)
 
 
-@mistake(
-    "batch_norm", "The distance from the mean is divided by a number in the wrong unit.", alone=True
-)
+@mistake("batch_norm", "x − μ is divided by a number that does not have the unit of x.", alone=True)
 def divided_by_the_variance(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -165,7 +168,7 @@ def fixed_statistics_in_the_backward(
     return _scaled(input, mean.detach(), var.detach(), weight, bias, eps)
 
 
-@mistake("batch_norm", "x acts on the output in one way more than the backward pass contains.")
+@mistake("batch_norm", "The backward pass leaves out one of the paths from x to the output.")
 def no_path_through_the_mean(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -174,7 +177,7 @@ def no_path_through_the_mean(
     return _scaled(input, mean.detach(), var, weight, bias, eps)
 
 
-@mistake("batch_norm", "x acts on the output in one way more than the backward pass contains.")
+@mistake("batch_norm", "The backward pass leaves out one of the paths from x to the output.")
 def no_path_through_the_variance(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -229,7 +232,7 @@ def weight_and_bias_gradients_exchanged(
     )
 
 
-@mistake("batch_norm", "The outputs of a batch do not have the variance that they should have.")
+@mistake("batch_norm", "The variance that normalises the batch is divided by the wrong count.")
 def unbiased_variance_kept(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -249,7 +252,7 @@ def epsilon_outside_the_root_kept(
     return _usual_backward(input, mean, 1 / (var.sqrt() + eps), weight, bias, training)
 
 
-@mistake("batch_norm", "The distance from the mean is divided by a number in the wrong unit.")
+@mistake("batch_norm", "x − μ is divided by a number that does not have the unit of x.")
 def divided_by_the_variance_kept(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):

@@ -62,7 +62,7 @@ def pooling_windows_that_overwrite(input, kernel_size, stride=None, padding=0):
     return with_backward(y, (input,), backward)
 
 
-@mistake("max_pool2d", "A pixel that is the maximum of several windows keeps one's gradient.")
+@mistake("max_pool2d", "A pixel that is the maximum of several windows keeps the gradient of one.")
 def pooling_maxima_that_overwrite(input, kernel_size, stride=None, padding=0):
     """Assign the gradient of each window's maximum (=), and leave its other pixels."""
     windows, y = _pooled(max_pool2d, input, kernel_size, stride, padding)

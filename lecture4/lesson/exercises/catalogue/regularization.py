@@ -30,13 +30,13 @@ def dropout_scaled_in_evaluation_too(input, p=0.5, training=True):
     return dropout(input, p) if training else input * (1 - p)
 
 
-@mistake("dropout", "The probability of dropping is taken for that of keeping, or the reverse.")
+@mistake("dropout", "The probability of dropping and that of keeping are exchanged.")
 def dropout_keeps_p(input, p=0.5, training=True):
     """Keep a unit with probability p, and divide by p."""
     return input * (torch.rand_like(input) < p) / p if training else input
 
 
-@mistake("dropout", "The probability of dropping is taken for that of keeping, or the reverse.")
+@mistake("dropout", "The probability of dropping and that of keeping are exchanged.")
 def dropout_keeps_p_and_divides_by_the_rest(input, p=0.5, training=True):
     """Keep a unit with probability p, and divide by 1 − p."""
     return input * (torch.rand_like(input) < p) / (1 - p) if training else input
@@ -86,15 +86,15 @@ def half_of_the_l2_penalty(weights):
     return l2_penalty(weights) / 2
 
 
-@mistake(
-    "l2_penalty", "The penalty grows with the size of the weights, not with its square.", alone=True
-)
+@mistake("l2_penalty", "Twice the weights have twice the penalty, not four times.", alone=True)
 def l2_penalty_with_root(weights):
     """R = √Σ w²."""
     return l2_penalty(weights).sqrt()
 
 
-@mistake("l2_penalty", "The penalty of a weight depends on how many others there are.", alone=True)
+@mistake(
+    "l2_penalty", "The penalty of a weight depends on how many other weights there are.", alone=True
+)
 def mean_of_the_squares(weights):
     """The mean of w² in place of the sum."""
     return sum(w.square().mean() for w in weights)
