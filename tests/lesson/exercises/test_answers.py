@@ -76,10 +76,9 @@ def test_rounding_in_float32_is_no_mistake(name):
     assert wrong(name, single(name)) == {}
 
 
-@pytest.mark.parametrize("scale", [1 + 2e-3, 1 - 2e-3])
 @pytest.mark.parametrize("name", sorted(set(CASES) - {*OPTIMIZERS, *RANDOM, "output_size"}))
-def test_a_relative_error_of_two_thousandths_is_one(name, scale):
-    found = wrong(name, lambda *args, **kwargs: scale * REFERENCES[name](*args, **kwargs))
+def test_a_relative_error_of_two_thousandths_is_one(name):
+    found = wrong(name, lambda *args, **kwargs: 1.002 * REFERENCES[name](*args, **kwargs))
     assert len(found) >= len(CASES[name]) // 2
 
 
