@@ -135,7 +135,9 @@ class Native:
         """
         if isinstance(value, torch.Tensor):
             return value.detach()  # another object, which no cache holds
-        if isinstance(value, bool | int | float | np.generic):
+        if isinstance(value, bool | int | float | np.generic) or (
+            isinstance(value, np.ndarray) and value.ndim == 0
+        ):
             return torch.as_tensor(value, dtype=like.dtype, device=like.device)
         if not isinstance(value, np.ndarray | list | tuple):
             raise TypeError(f"{self.name} returned {type(value).__name__}, not an array")

@@ -184,7 +184,7 @@ class _OfFunctions(torch.optim.Optimizer):
         if momentum and group["nesterov"]:
             ahead = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in state.items()}
             after = self._called(function, w, g, group, ahead)
-        state["rate"] = group["lr"]
+        state["rate"] = group["lr"] or state.get("rate", 0.0)
         return after
 
     def _called(self, function: str, w, g, group: dict, state: dict) -> torch.Tensor:

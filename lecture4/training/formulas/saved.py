@@ -36,7 +36,16 @@ class Saved(torch.optim.Optimizer):
         return saved
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state and the attributes."""
+        """Restore the state and the attributes.
+
+        Raises:
+            ValueError: they were saved by another optimizer.
+        """
+        if "attributes" not in state_dict:
+            raise ValueError(
+                f"the state to resume from is not one of the file's {type(self).__name__}; resume "
+                f"with the file as it was, or begin a new run"
+            )
         super().load_state_dict(state_dict)
         for state in self.state.values():
             state.update(self._decoded(dict(state)))
@@ -54,10 +63,10 @@ class Saved(torch.optim.Optimizer):
         for i, p in enumerate(parameters):
             if value is p:
                 return {PARAMETER: i}
+        if isinstance(value, np.generic):  # np.float64 is a float, too
+            return value.item()
         if isinstance(value, PLAIN):
             return value
-        if isinstance(value, np.generic):
-            return value.item()
         if isinstance(value, np.ndarray) and value.dtype != object:
             return {ARRAY: torch.from_numpy(value.copy())}
         if isinstance(value, dict):
