@@ -172,6 +172,11 @@ def test_softmax_over_the_classes_needs_no_dim():
     }  # fmt: skip
 
 
+def test_flatten_keeps_the_examples_apart_if_it_takes_no_dimension():
+    assert wrong("flatten", lambda x: x.reshape(len(x), -1)) == {}
+    assert wrong("flatten", lambda x: x.reshape(-1))
+
+
 @pytest.mark.parametrize(
     ("returned", "message"),
     [(None, "relu returned NoneType, not a tensor; is a return missing?"),
