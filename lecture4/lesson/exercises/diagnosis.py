@@ -1,0 +1,212 @@
+"""What is wrong with a formula: the mistakes whose answers it gives, or where its answers differ."""
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from itertools import chain
+
+import numpy as np
+
+from lecture4.lesson.exercises.answers import answers, differences, expected
+from lecture4.lesson.exercises.cases import CASES
+from lecture4.lesson.exercises.catalogue import MISTAKES, Mistake
+from lecture4.lesson.exercises.records import Answers
+
+Found = frozenset[tuple[int, str]]  # pairs of a case's number and the key of an answer
+NUMERICAL = "gradient agrees with finite differences"
+UNCHANGED, WEIGHTS = " unchanged", "weights after step "
+FLAGS = {
+    NUMERICAL: "the gradient, by finite differences",
+    "examples have masks of their own": "the mask, which all examples share",
+    "units have masks of their own": "the mask, which all units share",
+    "gradient has the mask of the value": "the mask of the gradient, which is not the value's",
+}
+OPPOSITE = {"training": "evaluation", "evaluation": "training", "float32": "float64"}
+
+
+def wrong_keys(name: str, i: int, given: Answers, wanted: Answers) -> list[str]:
+    """The keys of the answers to case ``i`` that differ; all, if they cannot be compared."""
+    try:
+        return differences(name, CASES[name][i], given, wanted)
+    except Exception:  # arrays of texts, say, in place of numbers
+        return list(wanted)
+
+
+def pairs(wrong: Mapping[int, Iterable[str]]) -> Found:
+    """The keys that are wrong in each case, as pairs."""
+    return frozenset((i, key) for i, keys in wrong.items() for key in keys)
+
+
+def mistakes_in(name: str, given: Mapping[int, Answers], wrong: Found) -> list[list[Mistake]]:
+    """The mistakes of the catalogue that explain wrong answers; those in one list answer alike.
+
+    A mistake is found if the answers agree with its own wherever these are wrong, and it explains
+    all that is wrong under some key. Together with others it may explain the rest.
+    """
+    explained: dict[Found, list[Mistake]] = {}
+    for mistake in MISTAKES:
+        if mistake.of == name and (part := _explained(mistake, given)) and part <= wrong:
+            explained.setdefault(part, []).append(mistake)
+    if wrong in explained:
+        return [explained[wrong]]
+    found, rest = [], wrong
+    for part in sorted(explained, key=len, reverse=True):
+        if any(under(wrong, key) <= part for _, key in part & rest):
+            found.append(explained[part])
+            rest -= part
+    return found
+
+
+def _explained(mistake: Mistake, given: Mapping[int, Answers]) -> Found:
+    """What the mistake gets wrong in these cases, if ``given`` has the same answers there."""
+    wrong = set()
+    for i, of_file in given.items():
+        of_mistake, keys = _answers_of(mistake, i)
+        if of_mistake is None or set(keys) & set(wrong_keys(mistake.of, i, of_file, of_mistake)):
+            return frozenset()
+        wrong |= {(i, key) for key in keys}
+    return frozenset(wrong)
+
+
+@cache
+def _answers_of(mistake: Mistake, i: int) -> tuple[Answers | None, list[str]]:
+    """A mistake's answers to case ``i`` and which are wrong; None if it raises."""
+    case = CASES[mistake.of][i]
+    try:
+        of_mistake = answers(mistake.of, mistake.call, case)
+    except Exception:
+        return None, []
+    return of_mistake, wrong_keys(mistake.of, i, of_mistake, expected(mistake.of, case))
+
+
+def under(found: Found, key: str) -> Found:
+    """The pairs with a key."""
+    return frozenset(pair for pair in found if pair[1] == key)
+
+
+def description(name: str, given: Mapping[int, Answers], wrong: Found) -> str:
+    """In which cases and under which keys answers are right and wrong, in a sentence."""
+    order = {key: i for i, key in enumerate(dict.fromkeys(chain(*given.values())))}
+    cases: dict[str, frozenset[int]] = {}
+    for i, key in sorted(wrong, key=lambda pair: (order.get(pair[1], -1), pair)):
+        cases[in_words(key)] = cases.get(in_words(key), frozenset()) | {i}
+    if len(cases) > 1:
+        cases.pop(in_words(NUMERICAL), None)  # a gradient that is wrong does not fit them, either
+    places: dict[frozenset[int], list[str]] = {}
+    for words, numbers in cases.items():
+        places.setdefault(numbers, []).append(words)
+    keys = {in_words(key) for answers in given.values() for key in answers if key != NUMERICAL}
+    right = {"the value", "the weights"} & keys - cases.keys()
+    parts = []
+    for numbers, bad in places.items():
+        place, what = where(name, numbers, given), listing(bad)
+        if len(places) == 1 and not place and right:
+            text = f"right except {what}"
+        else:
+            text = f"{what}: {place or 'wrong in every case'}"
+        first = next(key for i, key in sorted(wrong) if in_words(key) == bad[0])
+        parts.append(text + clue(name, given, sorted(numbers), first))
+    return "; ".join(parts)
+
+
+def in_words(key: str) -> str:
+    """A wrong answer's key as the subject of a sentence."""
+    if key.startswith(WEIGHTS):
+        return "the weights"
+    if key.endswith(UNCHANGED):
+        return f"its argument {key.removesuffix(UNCHANGED)}, which it changes"
+    return FLAGS.get(key, f"the {key}")
+
+
+def where(name: str, wrong: frozenset[int], given: Iterable[int]) -> str:
+    """The cases that are wrong, by their tags; "" if all are."""
+    cases = {i: CASES[name][i].tags for i in given}
+    cases = {i: tags if "float32" in tags else tags | {"float64"} for i, tags in cases.items()}
+    if wrong >= cases.keys():
+        return ""
+    right = frozenset(cases) - wrong
+    tagged = {tag: frozenset(i for i in cases if tag in cases[i]) for tag in _sorted(cases)}
+    for tag, numbers in tagged.items():
+        if numbers == wrong:
+            others = [t for t, n in tagged.items() if n == right and _family(t, tag)]
+            return (
+                f"right for {others[0]}, wrong for {tag}" if others else f"right except {_for(tag)}"
+            )
+    for tag, numbers in tagged.items():
+        if numbers == right:
+            return f"right only {_for(tag)}"
+    for tag, numbers in tagged.items():
+        for other, more in tagged.items():
+            if numbers & more == wrong:
+                return f"right except {_for(tag)} with {other}"
+    bad, rest = [], wrong
+    for tag, numbers in sorted(tagged.items(), key=lambda item: -len(item[1])):
+        if numbers <= wrong and numbers & rest:
+            bad, rest = [*bad, tag], rest - numbers
+    if not rest and len(bad) <= 3:
+        return f"right except {_for(listing(bad))}"
+    first = CASES[name][min(wrong)].label
+    return f"wrong in {len(wrong)} of {len(cases)} cases, such as {first!r}"
+
+
+def _sorted(cases: Mapping[int, frozenset[str]]) -> list[str]:
+    return sorted({tag for tags in cases.values() for tag in tags})
+
+
+def _family(a: str, b: str) -> bool:
+    """Whether two tags are values of one setting, such as stride 1 and stride 2."""
+    return OPPOSITE.get(a) == b or OPPOSITE.get(b) == a or _shape(a) == _shape(b)
+
+
+def _shape(tag: str) -> str:
+    return re.sub(r"[\d.]+", "#", tag)
+
+
+def _for(tag: str) -> str:
+    return f"in {tag}" if tag.startswith(("float", "training", "evaluation")) else f"for {tag}"
+
+
+def listing(words: list[str]) -> str:
+    """Words with commas, and "and" before the last."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def clue(name: str, given: Mapping[int, Answers], numbers: list[int], key: str) -> str:
+    """What wrong answers have in common: their shape, NaN, or a factor."""
+    found = []
+    for i in numbers:
+        wanted = expected(name, CASES[name][i]).get(key)
+        found.append(_difference(given[i].get(key), wanted))
+    if len(set(found)) == 1 or found[0].startswith((": shape", ": NaN")):
+        return found[0]
+    return ""
+
+
+def _difference(given: np.ndarray | None, wanted: np.ndarray | None) -> str:
+    if given is None or wanted is None:
+        return ": it is missing" if given is None else ""
+    if given.shape != wanted.shape:
+        return f": shape {shape(given)} instead of {shape(wanted)}"
+    if given.dtype.kind != "f" or wanted.dtype.kind != "f" or not wanted.size:
+        return f": {given} instead of {wanted}" if wanted.dtype.kind == "U" else ""
+    if not np.isfinite(given[np.isfinite(wanted)]).all():
+        return ": NaN or ∞"
+    factor = _factor(given.astype(float), wanted.astype(float))
+    if factor is None:
+        return ""
+    return f": {factor:.4g} times the right one" if factor else ": zeros"
+
+
+def _factor(given: np.ndarray, wanted: np.ndarray) -> float | None:
+    """c if given = c · wanted."""
+    at = np.unravel_index(np.abs(wanted).argmax(), wanted.shape)
+    if not np.isfinite(wanted).all() or not wanted[at]:
+        return None
+    c = float(f"{given[at] / wanted[at]:.4g}")
+    near = np.allclose(given, c * wanted, rtol=1e-3, atol=1e-3 * abs(wanted[at]))
+    return c if near and abs(c - 1) > 1e-3 and wanted.size > 1 else None
+
+
+def shape(array: np.ndarray) -> str:
+    """Such as 4×5, or "a number"."""
+    return "×".join(map(str, array.shape)) or "of a number"
