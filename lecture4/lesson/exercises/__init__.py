@@ -1,0 +1,1 @@
+"""Write it yourself: cases to check formulas on, a catalogue of mistakes, solved files."""

@@ -1,0 +1,367 @@
+"""What a function answers on a case: values, gradients, paths, as arrays; and which are wrong.
+
+The reference, each mistake of the catalogue and a student's function are measured alike.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+
+from lecture4.byhand import functional as F
+from lecture4.byhand import init, numerical, optim
+from lecture4.lesson.exercises.case import F32, F64, Case, normal
+from lecture4.lesson.exercises.cases import CASES, OPTIMIZERS, SCHEDULE, TWO_GROUPS
+
+Answers = dict[str, np.ndarray]
+STEPS = 20  # of an optimizer
+UPSTREAM, DIRECTION, GRADIENT = 2**31, 2**31 + 1000, 2**31 + 2000  # seeds of no input
+H = 1e-3  # of finite differences; also a function that rounds to float32 then has a slope
+BY_DIFFERENCES = "gradient agrees with finite differences"  # asked in float64
+TITLES = {"input": "x"}  # arguments under another name in a report
+
+
+def _xavier(weight: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
+    return _drawn("xavier", weight, gain)
+
+
+def _he(weight: torch.Tensor, gain: float = 2**0.5) -> torch.Tensor:
+    return _drawn("he", weight, gain)
+
+
+def _drawn(scheme: str, weight: torch.Tensor, gain: float) -> torch.Tensor:
+    std = init.standard_deviation(scheme, *fans(weight), gain)
+    return torch.nn.init.normal_(weight, std=std)
+
+
+def fans(weight: torch.Tensor) -> tuple[int, int]:
+    """fan_in and fan_out of a weight (K, D) or (O, C, F_h, F_w)."""
+    cells = weight[0, 0].numel()
+    return weight.shape[1] * cells, weight.shape[0] * cells
+
+
+REFERENCES: dict[str, Callable] = {
+    **{name: getattr(F, name) for name in CASES if name in F.__all__},
+    **{name: getattr(optim, name) for name in OPTIMIZERS if name in optim.__all__},
+    "RMSprop": torch.optim.RMSprop,
+    "xavier": _xavier,
+    "he": _he,
+    "gradient": numerical.gradient,
+}
+
+
+def answers(name: str, call: Callable, case: Case) -> Answers:
+    """Call a function on copies of a case's arguments; keys are in a reader's words.
+
+    Args:
+        name: of the formula, a key of ``CASES``.
+        call: takes the arguments of the reference of that name; an optimizer's class.
+        case: one of ``CASES[name]``.
+
+    Raises:
+        Exception: what ``call`` raises, and TypeError if it returns no tensor.
+    """
+    if name in OPTIMIZERS:
+        return _path(call, case)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if name == "dropout":
+            return _masks(call, case)
+        if name in ("xavier", "he"):
+            return _weights_drawn(name, call, case)
+        return _values(name, call, case)
+
+
+def applies(name: str, call: Callable, case: Case) -> bool:
+    """Whether to ask ``call``: False for an option that its signature does not have."""
+    if not case.optional:
+        return True
+    try:
+        args, kwargs = _arguments(name, call, case, case.arguments)
+        inspect.signature(call).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
+
+
+@cache
+def expected(name: str, case: Case) -> Answers:
+    """The reference's answers to one of ``CASES[name]``, computed in float64."""
+    arguments = {key: _map(_double, a) for key, a in case.arguments.items()}
+    wide = replace(case, arguments=arguments, tags=case.tags - {"float32"})
+    found = answers(name, REFERENCES[name], wide)
+    if name != "output_size":
+        found["dtype"] = _dtype(case.dtype)
+    if case.dtype == F32:
+        found.pop(BY_DIFFERENCES, None)
+    return found
+
+
+# Functions that have a gradient.
+
+
+def _values(name: str, call: Callable, case: Case) -> Answers:
+    given, leaves = _copies(case)
+    args, kwargs = _arguments(name, call, case, given)
+    value = _tensor(name, call(*args, **kwargs))
+    found = {"value": value.detach().numpy(), "dtype": _dtype(value)}
+    if leaves and value.requires_grad:
+        dy = normal(*value.shape, seed=UPSTREAM).to(value.dtype)
+        gradients = torch.autograd.grad(
+            value, list(leaves.values()), dy.clone(), allow_unused=True, materialize_grads=True
+        )
+        for title, g in zip(leaves, gradients, strict=True):
+            key = f"gradient of {title}"
+            found[f"{key}, summed over each window" if case.ties else key] = (
+                _summed(g, case) if case.ties else g
+            ).numpy()
+        if not case.ties and _differentiable(case):
+            fits = _fits(name, call, case, dy, gradients)
+            found[BY_DIFFERENCES] = np.array(fits)
+    for title, tensor, before in _tensors(given, case.arguments):
+        if title in ("running_mean", "running_var"):
+            found[title] = tensor.detach().numpy()
+        else:
+            found[f"{title} unchanged"] = np.array(torch.equal(tensor.detach(), before))
+    return found
+
+
+def _fits(name: str, call: Callable, case: Case, dy, gradients) -> bool:
+    """Whether ⟨∂L/∂x, v⟩ ≈ (L(x + h v) − L(x − h v)) / 2h for a random direction v of all x."""
+    v = [normal(*g.shape, seed=DIRECTION + i) for i, g in enumerate(gradients)]
+    slope = 0.0
+    for sign in (1, -1):
+        given, _ = _copies(case, [sign * H * direction for direction in v])
+        args, kwargs = _arguments(name, call, case, given)
+        slope += sign * (call(*args, **kwargs).detach() * dy).sum().item() / (2 * H)
+    by_gradient = sum(
+        (g * direction).sum().item() for g, direction in zip(gradients, v, strict=True)
+    )
+    size = sum(
+        (g * direction).abs().sum().item() for g, direction in zip(gradients, v, strict=True)
+    )
+    return abs(slope - by_gradient) <= 1e-2 * max(size, abs(slope), 1e-2)
+
+
+def _differentiable(case: Case) -> bool:
+    """Whether a step of h is neither lost in rounding nor across a kink."""
+    floats = [t for _, t, _ in _tensors(case.arguments, case.arguments) if t.is_floating_point()]
+    return case.dtype == F64 and all(0 < t.abs().max() < 100 for t in floats)
+
+
+def _summed(g: torch.Tensor, case: Case) -> torch.Tensor:
+    """Sum of each window, which do not overlap."""
+    f = case.arguments["kernel_size"]
+    return torch.nn.functional.avg_pool2d(g, f, case.arguments["stride"], divisor_override=1)
+
+
+# Random functions: properties in place of values.
+
+
+def _masks(call: Callable, case: Case) -> Answers:
+    given, leaves = _copies(case)
+    x = leaves["x"]
+    args, kwargs = _arguments("dropout", call, case, given)
+    y = _tensor("dropout", call(*args, **kwargs))
+    found = {"dtype": _dtype(y), "x unchanged": np.array(torch.equal(given["input"], x))}
+    (dx,) = torch.autograd.grad(y, x, torch.ones_like(y)) if y.requires_grad else (None,)
+    y, x = y.detach(), x.detach()
+    if not case.arguments["training"] or case.arguments["p"] == 0:
+        return found | {"value": y.numpy()} | ({} if dx is None else {"gradient of x": dx.numpy()})
+    kept = y != 0
+    ratio = (y / x)[kept]
+    rows = kept.flatten(1)
+    found["share kept"] = kept.double().mean().numpy()
+    found["kept values / x"] = torch.stack([ratio.min(), ratio.max()]).numpy()
+    found["examples have masks of their own"] = np.array(bool((rows != rows[0]).any()))
+    found["units have masks of their own"] = np.array(bool((rows != rows[:, :1]).any()))
+    if dx is not None:
+        same = torch.equal(dx != 0, kept)
+        found["gradient has the mask of the value"] = np.array(same)
+        found["gradient / gradient of y, where kept"] = torch.stack(
+            [dx[dx != 0].min(), dx[dx != 0].max()]
+        ).numpy()
+    return found
+
+
+def _weights_drawn(name: str, call: Callable, case: Case) -> Answers:
+    given, _ = _copies(case)
+    args, kwargs = _arguments(name, call, case, given)
+    returned = call(*args, **kwargs)
+    filled = given["weight"]
+    if isinstance(returned, torch.Tensor) and returned.shape == filled.shape:
+        filled = returned
+    w, (fan_in, fan_out) = filled.detach().double(), fans(filled)
+    fan, title = (fan_in, "fan_in") if name == "he" else ((fan_in + fan_out) / 2, "mean fan")
+    return {
+        "dtype": _dtype(filled),
+        f"variance · {title}": (w.var() * fan).numpy(),
+        f"mean · √{title}": (w.mean() * fan**0.5).numpy(),
+    }
+
+
+# Optimizers.
+
+
+def _path(call: Callable, case: Case) -> Answers:
+    dtype = case.dtype
+    weights = [torch.nn.Parameter(normal(*s, seed=len(s), dtype=dtype)) for s in ((3, 4), (4,), ())]
+    *moved, still = weights  # the last has no gradient
+    params: list = weights
+    if TWO_GROUPS in case.tags:
+        second = {"params": weights[1:], "lr": case.arguments["lr"] / 10}
+        decay = {"weight_decay": 0.0} if "weight_decay" in case.arguments else {}
+        params = [{"params": weights[:1]}, second | decay]
+    optimizer = call(params, **case.arguments)
+    found = {}
+    for t in range(1, STEPS + 1):
+        for i, w in enumerate(moved):
+            w.grad = normal(*w.shape, seed=GRADIENT + 2 * t + i, dtype=dtype) + 0.5
+        optimizer.step()
+        numbers = torch.cat([w.detach().flatten() for w in moved])
+        found[f"weights after step {t}"] = numbers.numpy()
+        if SCHEDULE in case.tags and t == STEPS // 2:
+            for group in optimizer.param_groups:
+                group["lr"] /= 2
+    found["a weight without gradient"] = still.detach().numpy()
+    return found | {"dtype": _dtype(moved[0])}
+
+
+# Arguments.
+
+
+def _arguments(
+    name: str, call: Callable, case: Case, given: Mapping[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments by position as far as the reference's first ones are given, the others by name."""
+    if name in OPTIMIZERS:
+        return [[]], dict(given)
+    given = {key: a for key, a in given.items() if key not in case.implied or _takes(call, key)}
+    args: list[Any] = []
+    for key in inspect.signature(REFERENCES[name]).parameters:
+        if key not in given:
+            break
+        args.append(given[key])
+    return args, dict(list(given.items())[len(args) :])
+
+
+def _takes(call: Callable, name: str) -> bool:
+    """Whether a function has a second argument, or one of that name."""
+    parameters = inspect.signature(call).parameters
+    positional = [
+        p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    return (
+        name in parameters
+        or len(positional) > 1
+        or any(p.kind == p.VAR_POSITIONAL for p in parameters.values())
+    )
+
+
+def _copies(
+    case: Case, shifts: list[torch.Tensor] | None = None
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The arguments, copied and shifted, and the leaves to differentiate by, by their titles.
+
+    An argument is a copy of its leaf, so that a function that changes it in place can be seen.
+    """
+    leaves: dict[str, torch.Tensor] = {}
+    moves = iter(shifts or [])
+
+    def copy(title: str, a: Any, differentiate: bool) -> Any:
+        if isinstance(a, list):
+            return [copy(f"{title}[{i}]", item, differentiate) for i, item in enumerate(a)]
+        if not isinstance(a, torch.Tensor):
+            return a
+        if not differentiate:
+            return a.clone()
+        leaf = a + next(moves) if shifts else a.clone()
+        leaves[title] = leaf.requires_grad_()
+        return leaf.clone()
+
+    given = {
+        name: copy(TITLES.get(name, name), a, name in case.wrt)
+        for name, a in case.arguments.items()
+    }
+    return given, leaves
+
+
+def _tensors(given: Mapping[str, Any], before: Mapping[str, Any]):
+    """Title, tensor and the tensor before of each argument that is one, or a list of them."""
+    for name, a in given.items():
+        title = TITLES.get(name, name)
+        if isinstance(a, torch.Tensor):
+            yield title, a, before[name]
+        elif isinstance(a, list):
+            for i, item in enumerate(a):
+                yield f"{title}[{i}]", item, before[name][i]
+
+
+def _map(f: Callable, a: Any) -> Any:
+    """f of a, or of each item of a list."""
+    return [_map(f, item) for item in a] if isinstance(a, list) else f(a)
+
+
+def _double(a: Any) -> Any:
+    return a.double() if isinstance(a, torch.Tensor) and a.is_floating_point() else a
+
+
+def _tensor(name: str, value: Any) -> torch.Tensor:
+    """The returned value; whole numbers become tensors."""
+    if isinstance(value, Integral | float) and name == "output_size":
+        return torch.tensor(int(value) if isinstance(value, Integral) else value)
+    if not isinstance(value, torch.Tensor):
+        forgotten = "; is a return missing?" if value is None else ""
+        raise TypeError(f"{name} returned {type(value).__name__}, not a tensor{forgotten}")
+    return value
+
+
+def _dtype(of: torch.Tensor | torch.dtype) -> np.ndarray:
+    dtype = of.dtype if isinstance(of, torch.Tensor) else of
+    return np.array(str(dtype).removeprefix("torch."))
+
+
+# Comparison.
+
+# |given − wanted| ≤ tolerance · max(1, max |wanted|). Rounding in float32 and another order of the
+# sums stay below; mistakes of the catalogue differ by ten times as much on at least one case.
+TOLERANCE = {F64: 1e-5, F32: 1e-4}
+LOOSE = {"share kept": 0.02, "variance": 0.08, "mean": 0.03}  # of random numbers
+
+
+def differences(name: str, case: Case, given: Answers, wanted: Answers) -> list[str]:
+    """The keys of ``wanted`` whose answers are missing or differ, in their order.
+
+    Where NaN is wanted, which is a mistake's answer, ∞ is as good.
+    """
+    return [
+        key
+        for key, right in wanted.items()
+        if key not in given or not _same(given[key], right, _tolerance(key, case))
+    ]
+
+
+def _tolerance(key: str, case: Case) -> float:
+    loose = [t for begin, t in LOOSE.items() if key.startswith(begin)]
+    return loose[0] if loose else TOLERANCE[case.dtype]
+
+
+def _same(given: np.ndarray, wanted: np.ndarray, tolerance: float) -> bool:
+    if given.shape != wanted.shape:
+        return False
+    if wanted.dtype.kind not in "fiu" or given.dtype.kind not in "fiu":
+        return bool((given == wanted).all())
+    a, b = given.astype(np.float64), wanted.astype(np.float64)
+    lost, finite = np.isnan(b), np.isfinite(b)
+    infinite = ~lost & ~finite
+    if np.isfinite(a[lost]).any() or (a[infinite] != b[infinite]).any():
+        return False
+    if not np.isfinite(a[finite]).all():
+        return False
+    largest = np.abs(b[finite]).max(initial=1.0)
+    return bool((np.abs(a[finite] - b[finite]) <= tolerance * largest).all())
