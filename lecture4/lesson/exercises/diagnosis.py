@@ -1,7 +1,7 @@
 """What is wrong with a formula: the mistakes whose answers it gives, or where its answers differ."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from itertools import chain
 
@@ -41,41 +41,67 @@ def mistakes_in(name: str, given: Mapping[int, Answers], wrong: Found) -> list[l
     """The mistakes of the catalogue that explain wrong answers; those in one list answer alike.
 
     A mistake is found if the answers agree with its own wherever these are wrong, and it explains
-    all that is wrong under some key. Together with others it may explain the rest.
+    all that is wrong under some key. What it does not explain may be explained by others.
     """
-    explained: dict[Found, list[Mistake]] = {}
-    for mistake in MISTAKES:
-        if mistake.of == name and (part := _explained(mistake, given)) and part <= wrong:
-            explained.setdefault(part, []).append(mistake)
-    if wrong in explained:
-        return [explained[wrong]]
-    found, rest = [], wrong
-    for part in sorted(explained, key=len, reverse=True):
-        if any(under(wrong, key) <= part for _, key in part & rest):
-            found.append(explained[part])
-            rest -= part
+    found: list[list[Mistake]] = []
+    rest = wrong
+    while rest:
+        exactly, roughly = (_explaining(name, given, wrong - rest, agree) for agree in (_same, _like))
+        explained = exactly if any(part & rest for part in exactly) else roughly
+        part = max(explained, key=lambda part: len(part & rest), default=frozenset()) & rest
+        if not any(under(rest, key) <= part for _, key in part):
+            break
+        found.append(next(same for whole, same in explained.items() if whole & rest == part))
+        rest -= part
     return found
 
 
-def _explained(mistake: Mistake, given: Mapping[int, Answers]) -> Found:
-    """What the mistake gets wrong in these cases, if ``given`` has the same answers there."""
-    wrong = set()
-    for i, of_file in given.items():
-        of_mistake, keys = _answers_of(mistake, i)
-        if of_mistake is None or set(keys) & set(wrong_keys(mistake.of, i, of_file, of_mistake)):
-            return frozenset()
-        wrong |= {(i, key) for key in keys}
-    return frozenset(wrong)
+def _explaining(
+    name: str, given: Mapping[int, Answers], apart: Found, agree: Callable[..., bool]
+) -> dict[Found, list[Mistake]]:
+    """The mistakes whose wrong answers are also those of ``given``, by what they get wrong.
+
+    Pairs in ``apart``, which another mistake explains, are not compared.
+    """
+    explaining: dict[Found, list[Mistake]] = {}
+    for mistake in MISTAKES:
+        if mistake.of == name:
+            answers = {i: _answers_of(mistake, i) for i in given}
+            part = frozenset((i, key) for i, (_, keys) in answers.items() for key in keys)
+            if all(answers[i][0] for i in given) and all(
+                agree(name, i, key, given[i], answers[i][0]) for i, key in part - apart
+            ):
+                explaining.setdefault(part, []).append(mistake)
+    return explaining
+
+
+def _same(name: str, i: int, key: str, given: Answers, of_mistake: Answers) -> bool:
+    """Whether two answers to case ``i`` are the same, by the tolerance of the case."""
+    return key not in wrong_keys(name, i, given, {key: of_mistake[key]})
+
+
+def _like(name: str, i: int, key: str, given: Answers, of_mistake: Answers) -> bool:
+    """Whether two answers are the same, or both overflow somewhere."""
+    wanted = expected(name, CASES[name][i]).get(key)
+    overflows = [_overflows(answers.get(key), wanted) for answers in (given, of_mistake)]
+    return all(overflows) or (not any(overflows) and _same(name, i, key, given, of_mistake))
+
+
+def _overflows(a: np.ndarray | None, wanted: np.ndarray | None) -> bool:
+    """Whether an array has NaN or ∞ where a number is wanted."""
+    if a is None or wanted is None or a.shape != wanted.shape or a.dtype.kind != "f":
+        return False
+    return not np.isfinite(a[np.isfinite(wanted)]).all()
 
 
 @cache
-def _answers_of(mistake: Mistake, i: int) -> tuple[Answers | None, list[str]]:
-    """A mistake's answers to case ``i`` and which are wrong; None if it raises."""
+def _answers_of(mistake: Mistake, i: int) -> tuple[Answers, list[str]]:
+    """A mistake's answers to case ``i`` and which are wrong; no answers if it raises."""
     case = CASES[mistake.of][i]
     try:
         of_mistake = answers(mistake.of, mistake.call, case)
     except Exception:
-        return None, []
+        return {}, []
     return of_mistake, wrong_keys(mistake.of, i, of_mistake, expected(mistake.of, case))
 
 
@@ -189,7 +215,7 @@ def _difference(given: np.ndarray | None, wanted: np.ndarray | None) -> str:
         return f": shape {shape(given)} instead of {shape(wanted)}"
     if given.dtype.kind != "f" or wanted.dtype.kind != "f" or not wanted.size:
         return f": {given} instead of {wanted}" if wanted.dtype.kind == "U" else ""
-    if not np.isfinite(given[np.isfinite(wanted)]).all():
+    if _overflows(given, wanted):
         return ": NaN or ∞"
     factor = _factor(given.astype(float), wanted.astype(float))
     if factor is None:

@@ -57,19 +57,12 @@ def judge(name: str, style: str, names: tuple[str, ...], outcome: Outcome) -> Ve
         remarks.append(text)
     if outcome.raised:
         remarks.append(_errors(name, outcome.raised, [*outcome.answers, *outcome.raised]))
-    if not outcome.finished:
+    found = {case.status for case in cases}
+    if STOPPED in found:
         at = f" in the case {CASES[name][outcome.begun].label!r}" if outcome.begun >= 0 else ""
-        remarks.append(outcome.ended + at)
-    status = (
-        STOPPED
-        if not outcome.finished
-        else ERROR
-        if outcome.raised and not wrong
-        else WRONG
-        if wrong or not cases
-        else RIGHT
-    )
-    remark = ". ".join(text.strip(". ") for text in remarks)
+        remarks.append((outcome.ended or "no answer") + at)
+    status = next((s for s in (STOPPED, WRONG, ERROR) if s in found), RIGHT if found else STOPPED)
+    remark = " ".join(text if text.endswith(".") else f"{text}." for text in remarks)
     return Verdict(name, status, style, names, remark, mistakes, cases, outcome.printed)
 
 
@@ -80,7 +73,7 @@ def _explanation(
     found = diagnosis.mistakes_in(name, given, wrong)
     if not found:
         return (), diagnosis.description(name, given, wrong)
-    text = ". ".join(" Or: ".join(m.hint for m in same).rstrip(".") for same in found)
+    text = " And: ".join(" Or: ".join(m.hint for m in same) for same in found)
     return tuple(m.name for same in found for m in same), text
 
 
@@ -94,11 +87,13 @@ def _errors(name: str, raised: Mapping[int, Raised], given: list[int]) -> str:
 def _case(
     name: str, i: int, outcome: Outcome, wrong: Mapping[int, list[str]]
 ) -> CaseVerdict | None:
-    label = CASES[name][i].label
+    case = CASES[name][i]
+    label = case.label
     if i in outcome.raised:
         return CaseVerdict(label, ERROR, str(outcome.raised[i]))
     if i not in wrong:
-        return CaseVerdict(label, STOPPED, outcome.ended if i == outcome.begun else "")
+        left_out = case.optional and outcome.finished  # an option that the function does not have
+        return None if left_out else CaseVerdict(label, STOPPED)
     if not wrong[i]:
         return CaseVerdict(label, RIGHT)
     wanted = expected(name, CASES[name][i])
