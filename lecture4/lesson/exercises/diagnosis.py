@@ -203,7 +203,7 @@ def clue(name: str, given: Mapping[int, Answers], numbers: list[int], key: str) 
     for i in numbers:
         wanted = expected(name, CASES[name][i]).get(key)
         found.append(_difference(given[i].get(key), wanted))
-    if len(set(found)) == 1 or found[0].startswith((": shape", ": NaN")):
+    if len(set(found)) == 1 or found[0].startswith((": shape", ": a number", ": NaN")):
         return found[0]
     return ""
 
@@ -212,7 +212,7 @@ def _difference(given: np.ndarray | None, wanted: np.ndarray | None) -> str:
     if given is None or wanted is None:
         return ": it is missing" if given is None else ""
     if given.shape != wanted.shape:
-        return f": shape {shape(given)} instead of {shape(wanted)}"
+        return f": {shape(given)} instead of {shape(wanted)}"
     if given.dtype.kind != "f" or wanted.dtype.kind != "f" or not wanted.size:
         return f": {given} instead of {wanted}" if wanted.dtype.kind == "U" else ""
     if _overflows(given, wanted):
@@ -234,5 +234,5 @@ def _factor(given: np.ndarray, wanted: np.ndarray) -> float | None:
 
 
 def shape(array: np.ndarray) -> str:
-    """Such as 4×5, or "a number"."""
-    return "×".join(map(str, array.shape)) or "of a number"
+    """Such as "shape 4×5", or "a number"."""
+    return f"shape {'×'.join(map(str, array.shape))}" if array.shape else "a number"

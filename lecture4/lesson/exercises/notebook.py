@@ -1,13 +1,11 @@
 """Check a function where it is written, in a notebook: ``check("conv2d", globals())``."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from lecture4.lesson.exercises import report
 from lecture4.lesson.exercises.cases import CASES
-from lecture4.lesson.exercises.child import answer_cases
-from lecture4.lesson.exercises.records import parse
+from lecture4.lesson.exercises.child import outcome_here
 from lecture4.lesson.exercises.verdict import MISSING, RIGHT, Verdict, judge
 from lecture4.support.console import make_console
 from lecture4.training.formulas import entries_of
@@ -37,12 +35,8 @@ def verdict_on(name: str, names: Mapping[str, Any]) -> Verdict:
     entry = entries_of(own).get(name)
     if entry is None:
         return Verdict(name, MISSING)
-    lines: list[str] = []
     code = getattr(names.get(entry.names[0]), "__code__", None)
-    file = code.co_filename if code else "<no file>"
-    answer_cases(name, entry.call, file, lambda record: lines.append(json.dumps(record)))
-    outcome = parse("\n".join(lines).encode(), len(CASES[name]))
-    outcome.finished = True
+    outcome = outcome_here(name, entry.call, code.co_filename if code else "<no file>")
     begun = any(raised.kind != "NotImplementedError" for raised in outcome.raised.values())
     if outcome.raised and not outcome.answers and not begun:
         return Verdict(name, MISSING)

@@ -8,9 +8,10 @@ import re
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import connection
 from pathlib import Path
+from typing import Any
 
 from lecture4.lesson.exercises.records import LARGEST, Outcome, parse
 
@@ -19,6 +20,7 @@ ROOT = str(Path(__file__).parents[3])
 AT_ONCE = 2
 PATIENCE = 3  # times as long by the clock, because a process may have to wait for a processor
 GRACE = 2  # seconds beside, to start and to end
+PRELOADED = [CHILD]
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
@@ -32,7 +34,8 @@ def start_server(*preload: str) -> None:
         return
     from multiprocessing import forkserver
 
-    multiprocessing.set_forkserver_preload([CHILD, *preload])
+    PRELOADED.extend(name for name in preload if name not in PRELOADED)
+    multiprocessing.set_forkserver_preload(PRELOADED)
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([ROOT, *([before] if before else [])])
     try:
@@ -58,25 +61,34 @@ def outcomes(
         cases: the number of cases of each formula; None lists what the file has.
         seconds: of computing for each, and three times as many by the clock.
     """
-    start_server()
+    lost = {}
+    for child in _over(path, cases, seconds, AT_ONCE):
+        if child.lost_its_server:
+            lost[child.name] = child.cases
+        else:
+            yield child.name, child.outcome()
+    for name, number in lost.items():  # one of them has ended the server: each alone once more
+        for child in _over(path, {name: number}, seconds, 1):
+            yield name, child.outcome()
+
+
+def _over(path: Path, cases: Mapping[str | None, int], seconds: float, at_once: int):
+    """The processes, as soon as they are over."""
     waiting = collections.deque(cases.items())
     running: list[_Child] = []
     over: list[_Child] = []
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            while waiting or running:
-                while waiting and len(running) < AT_ONCE:
-                    running.append(_Child(path, *waiting.popleft(), seconds, folder))
-                yield from ((child.name, child.outcome()) for child in over)
-                deadline = min(child.deadline for child in running)
-                sentinels = [child.process.sentinel for child in running]
-                connection.wait(sentinels, max(0.0, deadline - time.monotonic()))
-                over = [child for child in running if child.is_over()]
-                running = [child for child in running if child not in over]
-            yield from ((child.name, child.outcome()) for child in over)
-        finally:
-            for child in running:
-                child.end()
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as at_the_end:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                running.append(_Child(path, *waiting.popleft(), seconds, folder))
+                at_the_end.callback(running[-1].close)
+            yield from over
+            deadline = min(child.deadline for child in running)
+            sentinels = [child.process.sentinel for child in running]
+            connection.wait(sentinels, max(0.0, deadline - time.monotonic()))
+            over = [child for child in running if child.is_over()]
+            running = [child for child in running if child not in over]
+        yield from over
 
 
 class _Child:
@@ -87,15 +99,15 @@ class _Child:
 
         self.path, self.name, self.cases, self.seconds = path, name, cases, seconds
         self.results, self.place = (
-            open(Path(folder, f"{name}.{kind}"), "w+b")  # noqa: SIM115  # closed by outcome()
+            open(Path(folder, f"{name}.{kind}"), "w+b")  # noqa: SIM115  # see close()
             for kind in ("results", "place")
         )
         arguments = (str(path), name, self.results.name, self.place.name, seconds)
-        self.process = multiprocessing.get_context(METHOD).Process(
-            target=child.run, args=arguments, daemon=True
-        )
-        self.process.start()
-        self.overdue = False
+        try:
+            self.process = _started(child.run, arguments)
+        except (EOFError, ConnectionError):  # another child has ended the server
+            self.process = _started(child.run, arguments)
+        self.overdue = self.ended = False
         self.deadline = time.monotonic() + PATIENCE * seconds + GRACE
 
     def is_over(self) -> bool:
@@ -108,12 +120,26 @@ class _Child:
             self.end()
         return self.process.exitcode is not None
 
+    @property
+    def lost_its_server(self) -> bool:
+        """Whether nobody could tell how the process ended, or whether it has."""
+        return METHOD == "forkserver" and self.process.exitcode == 255
+
     def end(self) -> None:
         """End the process and those that it has started."""
+        if self.ended:
+            return
         with contextlib.suppress(OSError, AttributeError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
+        self.ended = True
+
+    def close(self) -> None:
+        """End the process and close its files."""
+        self.end()
+        self.results.close()
+        self.place.close()
 
     def outcome(self) -> Outcome:
         """What it has written, and why it ended if it did so too early."""
@@ -139,7 +165,15 @@ class _Child:
         return f" ({found[1].strip(' ,:')}{', ' * bool(found[1])}line {found[2]})" if found else ""
 
 
+def _started(target: Callable, arguments: tuple) -> Any:
+    start_server()  # unless it runs
+    process = multiprocessing.get_context(METHOD).Process(
+        target=target, args=arguments, daemon=True
+    )
+    process.start()
+    return process
+
+
 def _content(file) -> bytes:
-    with file:
-        file.seek(0)
-        return file.read(LARGEST)
+    file.seek(0)
+    return file.read(LARGEST)

@@ -62,7 +62,7 @@ def judge(name: str, style: str, names: tuple[str, ...], outcome: Outcome) -> Ve
         at = f" in the case {CASES[name][outcome.begun].label!r}" if outcome.begun >= 0 else ""
         remarks.append((outcome.ended or "no answer") + at)
     status = next((s for s in (STOPPED, WRONG, ERROR) if s in found), RIGHT if found else STOPPED)
-    remark = " ".join(text if text.endswith(".") else f"{text}." for text in remarks)
+    remark = " ".join(text if text.endswith((".", "?")) else f"{text}." for text in remarks)
     return Verdict(name, status, style, names, remark, mistakes, cases, outcome.printed)
 
 
@@ -108,7 +108,7 @@ def _number(key: str, given: np.ndarray | None, wanted: np.ndarray | None) -> st
     if given is None or wanted is None:
         return f"{key} is {'missing' if given is None else 'not expected'}"
     if given.shape != wanted.shape:
-        return f"{key} has shape {diagnosis.shape(given)} instead of {diagnosis.shape(wanted)}"
+        return f"{key}: {diagnosis.shape(given)} instead of {diagnosis.shape(wanted)}"
     if wanted.dtype.kind == "b":
         return diagnosis.in_words(key)
     if not {given.dtype.kind, wanted.dtype.kind} <= set("iuf"):
