@@ -103,10 +103,7 @@ class _Child:
             for kind in ("results", "place")
         )
         arguments = (str(path), name, self.results.name, self.place.name, seconds)
-        try:
-            self.process = _started(child.run, arguments)
-        except (EOFError, ConnectionError):  # another child has ended the server
-            self.process = _started(child.run, arguments)
+        self.process = _started(child.run, arguments)
         self.overdue = self.ended = False
         self.deadline = time.monotonic() + PATIENCE * seconds + GRACE
 
@@ -166,11 +163,19 @@ class _Child:
 
 
 def _started(target: Callable, arguments: tuple) -> Any:
-    start_server()  # unless it runs
-    process = multiprocessing.get_context(METHOD).Process(
-        target=target, args=arguments, daemon=True
-    )
-    process.start()
+    """A process that runs ``target``; the server is started again if another child has ended it."""
+    for patience in (0.1, 1, 10, None):
+        start_server()
+        process = multiprocessing.get_context(METHOD).Process(
+            target=target, args=arguments, daemon=True
+        )
+        try:
+            process.start()
+            break
+        except (EOFError, ConnectionError):
+            if patience is None:
+                raise
+            time.sleep(patience)
     return process
 
 
