@@ -79,7 +79,8 @@ def initialize_(layer: nn.Linear | nn.Conv2d, scheme: str, gain: float = 1.0) ->
     """Set ``layer.weight`` by a scheme of the tables above, and ``layer.bias`` to zero, in place.
 
     Args:
-        layer: a linear or convolution layer.
+        layer: a linear or convolution layer; its ``initialisers``, if it has any, replace schemes:
+            (weight, gain) -> weight by name.
         scheme: one of the tables, or ``pytorch`` to keep the weights and biases that torch's
             constructor drew. ``whiten`` sets NaN, until ``whiten_`` measures the filters.
         gain: of the activation that follows the layer; 1 for scores, which none follows.
@@ -104,6 +105,9 @@ def initialize_(layer: nn.Linear | nn.Conv2d, scheme: str, gain: float = 1.0) ->
         case "dirac":
             _normal_(layer.weight, "he", gain)
             _pass_channels_(layer.weight, layer.groups)  # type: ignore[arg-type]
+        case _ if scheme in (own := getattr(layer, "initialisers", {})):
+            with torch.no_grad():
+                layer.weight.copy_(own[scheme](layer.weight.detach(), gain))
         case _:
             _normal_(layer.weight, scheme, gain)
     if layer.bias is not None:

@@ -218,14 +218,14 @@ def with_layers(model: nn.Module, layers: ModuleType) -> nn.Module:
     """A copy of ``model``, weights included, with the layers of another module.
 
     Args:
-        model: built of ``torch.nn``, this module, or both.
+        model: built of ``torch.nn``, this module, or subclasses of the same names.
         layers: ``torch.nn``, this module, or another with layers of the same names. A layer that it
             does not have is copied as it is.
     """
     twin = copy.deepcopy(model)
     for module in twin.modules():
-        kind = type(module)
-        known = getattr(nn, kind.__name__, None), globals().get(kind.__name__)
-        if kind in known and hasattr(layers, kind.__name__):
-            module.__class__ = getattr(layers, kind.__name__)  # same attributes, another forward
+        name = type(module).__name__
+        torchs = getattr(nn, name, None)
+        if torchs and isinstance(module, torchs) and hasattr(layers, name):
+            module.__class__ = getattr(layers, name)  # same attributes, another forward
     return twin

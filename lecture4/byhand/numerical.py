@@ -10,6 +10,7 @@ Source: the lecture, "Loss gradient"; Press et al. 2007, "Numerical Recipes", se
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 import torch
 from torch import nn
@@ -114,6 +115,7 @@ def gradient_table(
     batch: Batch,
     steps: Sequence[float] = (3e-7, 1e-5, 3e-4),
     directions: int = 3,
+    layers: ModuleType = byhand_nn,
 ) -> list[GradientRow]:
     """The gradient of the mean cross-entropy by hand, by autograd and by finite differences.
 
@@ -129,13 +131,15 @@ def gradient_table(
         batch: inputs (N, ...) and class indices (N,).
         steps: h of the finite differences.
         directions: slopes to measure for each parameter tensor.
+        layers: the layers and the loss by hand.
 
     Returns:
         A row for each parameter tensor.
     """
-    by_hand = byhand_nn.with_layers(model, byhand_nn).double().requires_grad_()
+    by_hand = byhand_nn.with_layers(model, layers).double().requires_grad_()
     torchs = byhand_nn.with_layers(by_hand, nn)
-    gradients = parameter_gradients(by_hand, batch, byhand_nn.CrossEntropyLoss())
+    cross_entropy = layers.CrossEntropyLoss()
+    gradients = parameter_gradients(by_hand, batch, cross_entropy)
     autograd = parameter_gradients(torchs, batch, nn.CrossEntropyLoss())
     floor = 1e-6 * max((g.abs().max().item() for g in gradients.values() if g.numel()), default=0)
     generator = torch.Generator().manual_seed(0)
@@ -145,7 +149,7 @@ def gradient_table(
         signs = torch.randint(0, 2, (directions, *x.shape), generator=generator).to(x) * 2 - 1
         error = relative_error(g, autograd[name], floor)
         numerical = _slope_error(
-            by_hand, batch, name, g, signs / math.sqrt(x.numel()), steps, floor
+            by_hand, batch, cross_entropy, name, g, signs / math.sqrt(x.numel()), steps, floor
         )
         rows.append(GradientRow(name, tuple(x.shape), g.norm().item(), error, numerical))
     return rows
@@ -154,6 +158,7 @@ def gradient_table(
 def _slope_error(
     model: nn.Module,
     batch: Batch,
+    cross_entropy: Loss,
     name: str,
     g: torch.Tensor,
     directions: torch.Tensor,
@@ -161,7 +166,7 @@ def _slope_error(
     floor: float,
 ) -> float:
     """The relative error of slopes gᵀv along each direction v, by the step h that fits best."""
-    x, cross_entropy = model.get_parameter(name).detach(), byhand_nn.CrossEntropyLoss()
+    x = model.get_parameter(name).detach()
 
     def loss(values: torch.Tensor) -> torch.Tensor:
         return _loss(model, batch, cross_entropy, {name: values})

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,17 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         return done
     import pytorch_lightning as pl
 
+    from lecture4.training.formulas import located_in
+
+    pl.seed_everything(cfg.seed, verbose=False)
+    with located_in(cfg.formulas):
+        return _run(cfg, folder, report)
+
+
+def _run(cfg: DictConfig, folder: Path, report: Callable | None) -> dict[str, Any]:
     from lecture4.training.assemble import assemble, build, hyperparameters
     from lecture4.training.trainer import make_trainer
 
-    pl.seed_everything(cfg.seed, verbose=False)
     classifier, data = assemble(cfg)
     resume.check_data(folder, data.dataset, cfg.resume is not None)
     resume.record_typed(cfg)
@@ -99,6 +107,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     if cfg.resume is None and rank() == 0:
         resume.forget_earlier_run(folder)
         recorded.write(folder, cfg)
+    resume.check_formulas(folder, classifier.formulas, cfg.resume is not None)
     loggers = [build("logger", logger) for logger in (cfg.get("logger") or {}).values()]
     trainer = make_trainer(
         dict(cfg.trainer),

@@ -47,6 +47,15 @@ def run(
     """
     _compute_as_in_training()
     predictor = load(run)
+    if predictor.formulas_sha256:
+        print(
+            printable(
+                f"{run}: trained and tested with the formulas of a file, sha256 "
+                f"{predictor.formulas_sha256:.12}…, from which the accuracy in results.json comes; "
+                f"this is computed with torch's"
+            ),
+            file=sys.stderr,
+        )
     complete = True
     if evaluate:
         with located(printable(run)):

@@ -16,8 +16,8 @@ from lecture4.models.pipeline import Pipeline
 from lecture4.runs.locate import find_checkpoint
 from lecture4.support.console import printable
 from lecture4.support.places import located, named
-from lecture4.training import formulas
-from lecture4.training.checkpoint import known, read_checkpoint, rebuild
+from lecture4.training.checkpoint import formulas_in, known, read_checkpoint, rebuild
+from lecture4.training.formulas import TORCH, Formulas
 
 # Lightning's name: the weights' type, and the type to which autocast rounds factors, or None.
 PRECISIONS: dict[str, tuple[torch.dtype, torch.dtype | None]] = {
@@ -38,31 +38,34 @@ class Predictor:
     Args:
         pipeline: fitted preprocessing and trained model; raw inputs -> scores.
         class_names: of the K classes.
-        formulas_name: ``torch`` or ``byhand``: whose cross-entropy ``evaluate`` reports.
+        formulas: torch's or byhand's; ``evaluate`` reports their cross-entropy.
         precision: a key of ``PRECISIONS``.
         device: where to compute.
         eval_batch_size: batch size of the run's test.
         test_time: views of the run's test, see ``lecture4.data.views``.
         source: how to make the run's dataset again, see ``lecture4.data.Dataset``.
         data: the description of that dataset; None if the checkpoint has none.
+        formulas_sha256: of the file of formulas that the run trained and tested with; None: it had
+            none.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
         class_names: Sequence[str],
-        formulas_name: str = "torch",
+        formulas: Formulas = TORCH,
         precision: str = "32-true",
         device: str = "cpu",
         eval_batch_size: int = 500,
         test_time: str = "none",
         source: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
+        formulas_sha256: str | None = None,
     ):
         self.dtype, self.autocast = PRECISIONS[precision]
         self.pipeline = pipeline.to(device, self.dtype).eval()
         self.class_names = list(class_names)
-        self.cross_entropy = formulas.find(formulas_name).nn.CrossEntropyLoss()
+        self.cross_entropy = formulas.nn.CrossEntropyLoss()
         self.input_shape = tuple(pipeline.model.settings["input_shape"])
         self.precision = precision
         self.device = torch.device(device)
@@ -71,6 +74,7 @@ class Predictor:
         self.test_time = test_time
         self.source = dict(source or {})
         self.data = data
+        self.formulas_sha256 = formulas_sha256
 
     @property
     def pixels(self) -> tuple[int, int, str]:
@@ -150,13 +154,14 @@ def load(path: str | os.PathLike) -> Predictor:
         return Predictor(
             rebuild(checkpoint),
             class_names=card["class_names"],
-            formulas_name=card["formulas"],
+            formulas=formulas_in(card),
             precision=known("precision", card["precision"], PRECISIONS),
             device="cuda" if card["device"] == "cuda" and torch.cuda.is_available() else "cpu",
             eval_batch_size=card["eval_batch_size"],
             test_time=known("test_time", card["test_time"], TEST_TIMES),
             source=card["source"],
             data=card.get("data"),
+            formulas_sha256=card.get("formulas_sha256"),
         )
 
 

@@ -105,7 +105,7 @@ def _refusal(override: Override, keys: tuple[str, ...]) -> str | None:
 
 
 def _is_choice(key: str) -> bool:
-    return key == "formulas" or (CONF / key).is_dir()
+    return (CONF / key).is_dir()
 
 
 def compose(words: list[str]) -> DictConfig:

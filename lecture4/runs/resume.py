@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +14,21 @@ from omegaconf import DictConfig, OmegaConf
 from lecture4.runs import recorded
 from lecture4.runs.recorded import PATHS, quoted
 from lecture4.support.conf import CONF
+from lecture4.support.console import printable
 from lecture4.support.files import write_atomically
 from lecture4.support.places import located
 from lecture4.support.processes import rank
 from lecture4.training.processes import in_sweep
+from lecture4.training.settings import is_file
 
 if TYPE_CHECKING:  # it imports torch, which errors of composition do not wait for
     from lecture4.data import Dataset
+    from lecture4.training.formulas import Formulas
 
-BESIDE = ("trainer.max_epochs", *PATHS)  # what may be given with resume=
+BESIDE = ("trainer.max_epochs", *PATHS)  # what may be given with resume=, and formulas=PATH
 EXTENSION = "resumed.yaml"  # in RUN: overrides of BESIDE, as given when it was resumed
 DATA = "data.json"  # in RUN: what tells its data from others
+FORMULAS = "formulas.json"  # in RUN: the checksum of its file of formulas, if it has one
 
 
 def hydra_arguments(argv: list[str]) -> list[str]:
@@ -88,8 +93,22 @@ def configuration(cfg: DictConfig) -> DictConfig:
             f"trainer.max_epochs={epochs} is not accepted; to resume {run} it must be a whole "
             f"number ≥ {least}"
         )
+    resumed.formulas = _formulas(cfg, before.formulas)
     resumed.resume = cfg.resume
     return resumed
+
+
+def _formulas(cfg: DictConfig, recorded_: str) -> str:
+    """The formulas of a resumed run: a file's are as typed, for a recorded path is not read."""
+    typed = any(_key(word) == "formulas" for word in _overrides())
+    if is_file(recorded_) and not (typed and is_file(cfg.formulas)):
+        raise ValueError(
+            f"{cfg.resume} trained with the formulas of a file, and keeps no copy of it; add "
+            f"formulas=PATH, where the file is now"
+        )
+    if typed and not is_file(recorded_):
+        raise ValueError(f"{cfg.resume} trained with formulas={recorded_}; leave out formulas=")
+    return recorded.absolute(cfg.formulas) if typed else recorded_
 
 
 def _begun(cfg: DictConfig) -> DictConfig:
@@ -106,7 +125,7 @@ def _begun(cfg: DictConfig) -> DictConfig:
                 f"{key} is not what conf/ gives; a run can be resumed with files of {CONF} alone, "
                 f"so copy yours there in place of --config-dir, --config-name or hydra.searchpath"
             )
-    for key in PATHS:
+    for key in (*PATHS, *(["formulas"] if is_file(cfg.formulas) else [])):
         if isinstance(path := OmegaConf.select(cfg, key), str) and path:
             OmegaConf.update(cfg, key, recorded.absolute(path))
     return cfg
@@ -131,6 +150,20 @@ def check_data(folder: str, dataset: "Dataset", resumed: bool) -> None:
             f"the data in {root} are not those of the run: {difference}; restore them, say where "
             f"they are with data.root=, or begin a new run"
         )
+
+
+def check_formulas(folder: str | os.PathLike, found: "Formulas", resumed: bool) -> None:
+    """Record the checksum of a run's file of formulas; say if a resumed run has another."""
+    if found.source is None or rank() != 0:
+        return
+    path, now = Path(folder) / FORMULAS, {"sha256": found.source.sha256}
+    if resumed and path.exists() and recorded.read_yaml(path) != now:
+        print(
+            f"{printable(found.source.path)} has changed since {printable(folder)} trained with "
+            f"it; the run continues with the file as it is now",
+            file=sys.stderr,
+        )
+    write_atomically(path, json.dumps(now, indent=2) + "\n")
 
 
 def record_typed(cfg: DictConfig) -> None:
@@ -178,8 +211,8 @@ def completed(cfg: DictConfig) -> dict[str, Any] | None:
 
 def forget_earlier_run(folder: str) -> None:
     """Delete results, figures and checkpoints that an earlier run left in this directory."""
-    left = ("results.json", EXTENSION, "checkpoints/best.ckpt", "checkpoints/last.ckpt")
-    paths = [*(Path(folder) / name for name in left), *Path(folder).glob("figures/*.png")]
+    names = "results.json", EXTENSION, FORMULAS, "checkpoints/best.ckpt", "checkpoints/last.ckpt"
+    paths = [*(Path(folder) / name for name in names), *Path(folder).glob("figures/*.png")]
     for path in paths if rank() == 0 else ():
         path.unlink(missing_ok=True)
 
@@ -193,16 +226,21 @@ def _typed(cfg: DictConfig) -> list[str]:
     """The overrides of ``BESIDE`` that were typed; any other is an error."""
     typed = []
     for word in _overrides():
-        key = word.partition("=")[0].lstrip("+~")
+        key = _key(word)
         if key in BESIDE and word[0] != "~":
             if "${" in word:
                 raise ValueError(f"{word} is not accepted with resume=; give the value itself")
             path = OmegaConf.select(cfg, key)
             text = quoted(recorded.absolute(path)) if key in PATHS and isinstance(path, str) else ""
             typed.append(f"{key}={text}" if text else word.lstrip("+"))
-        elif key != "resume":
+        elif key not in ("resume", "formulas"):
             raise ValueError(
                 f"resume={cfg.resume} takes its configuration from there; leave out {word} "
                 f"(only {', '.join(BESIDE[:-1])} and {BESIDE[-1]} may be given)"
             )
     return typed
+
+
+def _key(word: str) -> str:
+    """+data.root=/x -> data.root"""
+    return word.partition("=")[0].lstrip("+~")

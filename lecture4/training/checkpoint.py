@@ -35,9 +35,11 @@ def card(classifier: nn.Module, datamodule: Any, precision: str) -> dict[str, An
         datamodule: its ``lecture4.training.datamodule.DataModule``.
         precision: Lightning's name of the precision, such as ``32-true``.
     """
+    source = classifier.formulas.source
     return {
         "model": {"name": type(classifier.model).__name__, **classifier.model.settings},
         "formulas": classifier.formulas.name,
+        **({"formulas_sha256": source.sha256} if source else {}),
         "preprocess": type(classifier.preprocess).__name__,
         "class_names": list(classifier.class_names),
         "metrics": dict(classifier.metrics),
@@ -96,7 +98,7 @@ def rebuild(checkpoint: Mapping[str, Any]) -> Pipeline:
     settings = dict(described["model"])
     model = MODELS[known("model", settings.pop("name", None), MODELS)]
     preprocess = PREPROCESSINGS[known("preprocess", described["preprocess"], PREPROCESSINGS)]
-    layers = formulas.find(known("formulas", described["formulas"], formulas.FORMULAS)).nn
+    layers = formulas_in(described).nn
     try:
         pipeline = Pipeline(preprocess(settings["input_shape"]), model(**settings, layers=layers))
     except Exception as error:  # settings may hold anything
@@ -114,6 +116,16 @@ def rebuild(checkpoint: Mapping[str, Any]) -> Pipeline:
         reason = str(error).partition("\n")[2] or str(error)  # below torch's headline
         raise ValueError(f"its weights do not fit its model: {_first_line(reason)}") from None
     return pipeline
+
+
+def formulas_in(described: Mapping[str, Any]) -> formulas.Formulas:
+    """The formulas to predict with: torch's for a run with a file's, which is not part of it.
+
+    Raises:
+        ValueError: their name is unknown.
+    """
+    name = known("formulas", described["formulas"], (*formulas.FORMULAS, formulas.FILE))
+    return formulas.TORCH if name == formulas.FILE else formulas.FORMULAS[name]
 
 
 def known(key: str, name: Any, names: Iterable[str]) -> str:

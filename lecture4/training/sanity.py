@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from types import ModuleType
 
 import torch
 from pytorch_lightning.utilities import rank_zero_only
@@ -27,6 +28,7 @@ from lecture4.byhand.numerical import (
 from lecture4.support.console import make_console, make_table
 from lecture4.training.classifier import Classifier
 from lecture4.training.datamodule import DataModule
+from lecture4.training.formulas import Source, whose
 from lecture4.training.parameter_groups import weights
 
 ROUNDING = 1e-9  # accepted relative error in float64
@@ -68,6 +70,20 @@ class Subject:
         """A copy of the model in float64, in training mode."""
         return copy.deepcopy(self.classifier.model).double().train().requires_grad_()
 
+    @property
+    def own(self) -> Source | None:
+        """The file of formulas of the run."""
+        return self.classifier.formulas.source
+
+    @property
+    def layers(self) -> ModuleType:
+        """The layers to compare with torch's: those of the file, or else byhand's."""
+        return self.classifier.formulas.nn if self.own else byhand_nn
+
+    def comparable(self, model: nn.Module) -> nn.Module:
+        """The model, without dropout if it is a file's, which may draw other masks than torch's."""
+        return without_dropout(model) if self.own and "dropout" in self.own.entries else model
+
 
 @rank_zero_only
 def check(classifier: Classifier, data: DataModule) -> None:
@@ -108,8 +124,12 @@ def _run_one(subject: Subject, name: str, measure: Callable, expected: str, look
     except Exception as error:  # an error fails the check
         text = str(error).strip().partition("\n")[0]
         measured, passed = f"{type(error).__name__}: {text}", False
-    k = len(subject.classifier.class_names)
+    k, found = len(subject.classifier.class_names), subject.classifier.formulas
     expected = expected.format(k=k, log_k=math.log(k), apart=LOSS_APART)
+    layers, updates = (f"lecture4/byhand/{folder}" for folder in ("functional", "optim"))
+    if subject.own:
+        layers = updates = found.title
+    look_at = look_at.format(layers=layers, updates=updates)
     return Check(name, measured, expected, passed, look_at)
 
 
@@ -124,7 +144,8 @@ def loss_at_initialisation(subject: Subject) -> tuple[str, bool]:
 
 def gradients_three_ways(subject: Subject) -> tuple[str, bool]:
     """Compare gradients by hand, by autograd and by finite differences."""
-    subject.gradients = gradient_table(subject.model(), subject.batch(8))
+    model = subject.comparable(subject.model())
+    subject.gradients = gradient_table(model, subject.batch(8), layers=subject.layers)
     autograd = _worst(row.autograd for row in subject.gradients)
     numerical = _worst(row.numerical for row in subject.gradients)
     passed = autograd <= ROUNDING and numerical <= KINKS
@@ -137,14 +158,16 @@ def same_as_other_layers(subject: Subject) -> tuple[str, bool]:
     with torch.no_grad():
         for p in model.parameters():  # a missing bias would not show while biases are zero
             p += 0.1 * torch.randn_like(p)
-    by_hand, torchs = with_layers(model, byhand_nn), with_layers(model, nn)
+    copies = with_layers(model, subject.layers), with_layers(model, nn)
     errors = []
     for training in (True, False):
-        ours, theirs = by_hand.train(training), torchs.train(training)
+        ours, theirs = (subject.comparable(m.train(training)) for m in copies)
         with torch.random.fork_rng(devices=[]):  # dropout draws the same mask for both
             scores = ours(batch[0])
         errors.append(relative_error(scores, theirs(batch[0])))
-        a = parameter_gradients(ours, batch, byhand_nn.CrossEntropyLoss())
+        if subject.own and not training:
+            continue  # course style has no backward in evaluation
+        a = parameter_gradients(ours, batch, subject.layers.CrossEntropyLoss())
         b = parameter_gradients(theirs, batch, nn.CrossEntropyLoss())
         errors += [relative_error(a[name], b[name]) for name in a]
     worst = _worst(errors)
@@ -157,12 +180,12 @@ def first_optimizer_steps(subject: Subject) -> tuple[str, bool | None]:
     optimizer = subject.classifier.make_optimizer(a)
     name = type(optimizer).__name__
     by_hand = getattr(optim, name, None) is type(optimizer)
-    twin_kind = getattr(torch.optim if by_hand else optim, name, None)
+    of_a_file = whose(type(optimizer), subject.classifier.formulas) not in ("torch", "byhand")
+    twin_kind = getattr(torch.optim if by_hand or of_a_file else optim, name, None)
     if twin_kind is None or name == "Muon":  # torch's takes matrices alone
         return f"{name} has no twin", None
-    groups = subject.classifier.make_optimizer(b).param_groups
-    twin = twin_kind([{"params": group["params"]} for group in groups])
-    twin.load_state_dict(optimizer.state_dict())  # copies the settings
+    settings = {k: v for k, v in subject.classifier.optimizer.keywords.items() if k != "fused"}
+    twin = twin_kind(subject.classifier.groups(b), **settings)
     for group in (*optimizer.param_groups, *twin.param_groups):
         group["lr"] = 1.0  # a small lr would hide differences in the rounding of w − η g
     model, loss = subject.model(), subject.classifier.cross_entropy
@@ -250,13 +273,13 @@ CHECKS = (
         "torch's layers, same weights",
         same_as_other_layers,
         f"scores and gradients ≤ {ROUNDING:.0e} apart",
-        "the forward and backward of the model's layers in lecture4/byhand/functional",
+        "the forward and backward of the model's layers in {layers}",
     ),
     (
         "first optimizer steps",
         first_optimizer_steps,
         f"weights ≤ {ROUNDING:.0e} apart from the twin's",
-        "the update in lecture4/byhand/optim: momentum and decay, or Adam's bias correction",
+        "the update in {updates}: momentum and decay, or Adam's bias correction",
     ),
     (
         "overfits 20 examples",

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lecture4.support.conf import choices
 from lecture4.training.processes import check_processes, check_sweep, in_several_processes, in_sweep
 
+FILES = (".py", ".ipynb")  # of formulas
 Rule = tuple[Callable[[Any], bool], str]  # predicate, and what an error calls the accepted values
 MISSING = object()
 
@@ -31,6 +32,7 @@ def check(cfg: DictConfig) -> None:
             "optim.nesterov=true needs momentum > 0; set optim.momentum or add optim.nesterov=false"
         )
     _check_search(cfg)
+    _check_formulas(cfg)
     if in_sweep():
         check_sweep(cfg)
     check_processes(cfg)
@@ -67,6 +69,27 @@ def check_folder(cfg: DictConfig) -> None:
         raise ValueError(
             f"data=image_folder: {train} is not there; an image folder holds train/CLASS/*.png, "
             f"and perhaps test/CLASS/*.png"
+        )
+
+
+def is_file(formulas: object) -> bool:
+    """Whether a value of ``formulas=`` is the path of a file."""
+    return isinstance(formulas, str) and formulas.endswith(FILES)
+
+
+def _check_formulas(cfg: DictConfig) -> None:
+    """Refuse a file of formulas that is not there, and what its code cannot be run with."""
+    if not is_file(cfg.formulas):
+        return
+    if not Path(cfg.formulas).is_file():
+        raise ValueError(f"formulas={cfg.formulas}: there is no such file")
+    for key in ("compile", "cuda_graph"):
+        if cfg.trainer[key]:
+            raise ValueError(f"trainer.{key}=true needs formulas=torch or byhand, not a file's")
+    if str(cfg.trainer.precision) in ("16-true", "bf16-true"):
+        raise ValueError(
+            f"trainer.precision={cfg.trainer.precision} needs formulas=torch or byhand; a file's "
+            f"compute in float32 or float64"
         )
 
 

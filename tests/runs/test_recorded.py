@@ -61,7 +61,6 @@ REFUSED = [
     "data=../elsewhere",
     "data=/elsewhere",
     "logger=[default,../elsewhere]",
-    "formulas=mine.py",
     "model@logger.other=mlp",
     "logger.csv.save_dir=/tmp",
     "logger.csv.name=../elsewhere",

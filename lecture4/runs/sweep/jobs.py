@@ -95,7 +95,7 @@ def settings_of(overrides: Iterable[str]) -> dict[str, Any]:
 def identity(overrides: Iterable[str]) -> Identity:
     """A key that is equal for the same settings in any order and notation (1e-3, 0.001)."""
     settings = settings_of(overrides)
-    for key in settings.keys() & set(PATHS):
+    for key in settings.keys() & {*PATHS, "formulas"}:
         if isinstance(settings[key], str):
             settings[key] = os.path.abspath(os.path.expanduser(settings[key]))
     return tuple(sorted((k, as_text(v)) for k, v in settings.items() if k not in APART))

@@ -1,7 +1,22 @@
 """Whose formulas a run computes with: torch's, ``byhand``'s, or those of a file."""
 
 from lecture4.training.formulas.from_file import Source, read
-from lecture4.training.formulas.named import BYHAND, FORMULAS, TORCH, Formulas, Penalty, find
+from lecture4.training.formulas.layers import find, formulas_of, located_in, whose
+from lecture4.training.formulas.named import BYHAND, FILE, FORMULAS, TORCH, Formulas, Penalty
 from lecture4.training.formulas.styles import Entry
 
-__all__ = ["BYHAND", "FORMULAS", "TORCH", "Entry", "Formulas", "Penalty", "Source", "find", "read"]
+__all__ = [
+    "BYHAND",
+    "FILE",
+    "FORMULAS",
+    "TORCH",
+    "Entry",
+    "Formulas",
+    "Penalty",
+    "Source",
+    "find",
+    "formulas_of",
+    "located_in",
+    "read",
+    "whose",
+]

@@ -144,7 +144,7 @@ def _run(part: Part, module: ModuleType, solved: dict[str, bool]) -> Iterator[st
             codes = [_compiled(node, part.filename, flags) for node in tree.body]
             table = symtable.symtable(part.text, part.filename, "exec")  # type: ignore[arg-type]
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        yield f"{part.place}line {getattr(error, 'lineno', None) or 1}: {_described(error)}"
+        yield f"{part.place}line {getattr(error, 'lineno', None) or 1}: {described(error)}"
         return
     for symbol in table.get_symbols():
         if symbol.is_assigned() and not symbol.is_imported():
@@ -156,12 +156,22 @@ def _run(part: Part, module: ModuleType, solved: dict[str, bool]) -> Iterator[st
             exec(code, vars(module))
         except (Exception, SystemExit) as error:
             line = line_in(part.filename, error) or node.lineno
-            yield f"{part.place}line {line}: {_described(error)}"
+            yield f"{part.place}line {line}: {described(error)}"
 
 
 def _compiled(node: ast.stmt, filename: str, flags: int) -> CodeType:
     annotations = flags & __future__.annotations.compiler_flag
     return compile(ast.Module([node], []), filename, "exec", annotations, dont_inherit=True)
+
+
+def place_in(path: str, error: BaseException) -> str | None:
+    """The line of a file of formulas, or cell and line of a notebook, in which an error began."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename == path:
+            return f"line {frame.lineno}"
+        if frame.filename.startswith(f"{path}, cell "):
+            return f"{frame.filename.removeprefix(f'{path}, ')}, line {frame.lineno}"
+    return None
 
 
 def line_in(filename: str, error: BaseException) -> int | None:
@@ -171,7 +181,8 @@ def line_in(filename: str, error: BaseException) -> int | None:
     return lines[-1] if lines else None
 
 
-def _described(error: BaseException) -> str:
+def described(error: BaseException) -> str:
+    """As "KeyError: 'stride'", in one line."""
     text = next(iter(str(getattr(error, "msg", "") or error).strip().splitlines()), "")
     return f"{type(error).__name__}: {printable(text)}" if text else type(error).__name__
 

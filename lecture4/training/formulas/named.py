@@ -1,4 +1,4 @@
-"""``formulas=torch`` or ``byhand``: look up layers, loss, optimizer and penalty by name."""
+"""Look up layers, loss, optimizer and penalty by name: torch's, byhand's or those of a file."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,28 +10,37 @@ from typing import Any
 import torch
 
 from lecture4.byhand import functional, nn, optim
+from lecture4.support.console import printable
+from lecture4.training.formulas.from_file import Source
 
 Penalty = Callable[[Sequence[torch.Tensor]], torch.Tensor | float]
+FILE = "file"  # in a checkpoint, in place of the path of a file of formulas
 
 
 @dataclass(frozen=True)
 class Formulas:
     """The modules in which a run looks up its formulas."""
 
-    name: str  # value of ``formulas=``, recorded in checkpoints
+    name: str  # torch, byhand or file, recorded in checkpoints
     nn: ModuleType  # layers and losses, named as in torch.nn
     optim: ModuleType  # optimizers, named as in torch.optim
     penalties: Mapping[str, Penalty]  # R(w) by kind
+    source: Source | None = None  # the file
 
-    def __reduce__(self):
-        return find, (self.name,)  # by name, because modules cannot be copied or pickled
+    def __deepcopy__(self, memo: dict) -> "Formulas":
+        return self  # modules cannot be copied
+
+    @property
+    def title(self) -> str:
+        """For messages: torch, byhand, or the name of the file."""
+        return printable(self.source.path.name) if self.source else self.name
 
     def optimizer(self, name: str, **settings: Any) -> Callable[[Iterable], torch.optim.Optimizer]:
         """Bind settings to the optimizer ``name``; the result takes parameter groups.
 
         Random searches and Muon always come from byhand: torch has no searches, and its Muon takes
-        matrices alone. ``fused=None`` chooses
-        torch's fused kernel with formulas=torch, and none with formulas=byhand.
+        matrices alone. ``fused=None`` chooses the fused kernel for torch's optimizers, and none for
+        others.
 
         Raises:
             ValueError: the name or a setting is unknown, or ``fused`` is set with formulas by hand.
@@ -39,23 +48,41 @@ class Formulas:
         known = {**_optimizers(optim), **_optimizers(self.optim), "Muon": optim.Muon}
         if name not in known:
             raise ValueError(
-                f"optim.name={name} is unknown; formulas={self.name} has {', '.join(sorted(known))}"
+                f"optim.name={name} is unknown; formulas={self.title} has "
+                f"{', '.join(sorted(known))}"
             )
-        accepted = inspect.signature(known[name]).parameters
+        kind, torchs = known[name], getattr(torch.optim, name, None)
+        if self.source and name in self.source.entries:
+            settings = self._taken(name, kind, settings)
+        accepted = inspect.signature(kind).parameters
         if unknown := [key for key in settings if key not in accepted]:
             raise ValueError(
                 f"optim.{unknown[0]} is not a setting of {name}; it takes "
                 f"{', '.join(list(accepted)[1:])}"  # after params
             )
         if "fused" in settings:
-            if self.optim is not torch.optim and settings["fused"]:
+            if kind is not torchs and settings["fused"]:
                 raise ValueError(
-                    f"optim.fused=true needs formulas=torch; formulas={self.name} accepts "
+                    f"optim.fused=true needs formulas=torch; formulas={self.title} accepts "
                     f"optim.fused=null"
                 )
             if settings["fused"] is None:
-                settings["fused"] = self.optim is torch.optim
-        return partial(known[name], **settings)
+                settings["fused"] = kind is torchs
+        return partial(kind, **settings)
+
+    def _taken(self, name: str, kind: type, settings: dict[str, Any]) -> dict[str, Any]:
+        """Leave out settings that an optimizer of a file lacks, if they are torch's defaults."""
+        accepted = inspect.signature(kind).parameters
+        torchs = inspect.signature(getattr(torch.optim, name)).parameters
+        lacks = [k for k in settings if k not in accepted and k in torchs]
+        for key in lacks:
+            value, default = settings[key], torchs[key].default
+            if value != default:
+                raise ValueError(
+                    f"optim.{key}={str(value).lower()} is not a setting of {name} in {self.title}; "
+                    f"use optim.{key}={str(default).lower()}"
+                )
+        return {key: value for key, value in settings.items() if key not in lacks}
 
     def penalty(self, kind: str) -> Penalty:
         """The penalty R(w): ``none`` (0), ``l1`` (Σ |w|) or ``l2`` (Σ w²).
@@ -68,17 +95,6 @@ class Formulas:
                 f"penalty.kind={kind} is unknown; choose one of {', '.join(self.penalties)}"
             )
         return self.penalties[kind]
-
-
-def find(name: str) -> Formulas:
-    """The formulas called ``name``.
-
-    Raises:
-        ValueError: the name is unknown.
-    """
-    if name not in FORMULAS:
-        raise ValueError(f"formulas={name} is unknown; choose one of {', '.join(FORMULAS)}")
-    return FORMULAS[name]
 
 
 def _optimizers(module: ModuleType) -> dict[str, type[torch.optim.Optimizer]]:

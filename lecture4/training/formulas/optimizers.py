@@ -58,6 +58,13 @@ class _Subclass(Saved):
             for name, value in settings.items():
                 group.setdefault(name, value)
 
+    @torch.no_grad()
+    def step(self, closure: Callable | None = None) -> torch.Tensor | None:
+        """Take the step of the file's class, which may accept no closure."""
+        loss = _evaluated(closure)
+        super(Saved, self).step()
+        return loss
+
 
 class _Delegate(Saved):
     """Of another class: an object for each group of parameters, and its ``step``."""
@@ -144,6 +151,7 @@ class _OfFunctions(torch.optim.Optimizer):
     w − η (g + μ v), Nesterov's step.
     """
 
+    of_a_file = True
     functions: Functions
     native: Native
     signature: inspect.Signature

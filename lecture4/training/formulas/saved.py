@@ -15,6 +15,8 @@ ARRAY, PARAMETER, ITEMS = "of an array", "of a parameter", "of a dictionary"
 class Saved(torch.optim.Optimizer):
     """An optimizer that also saves its attributes, or those of the objects that it delegates to."""
 
+    of_a_file = True
+
     def holders(self) -> list[Any]:
         """The objects whose attributes are saved."""
         return [self]
