@@ -3,8 +3,7 @@
 The reference, each mistake of the catalogue and a student's function are measured alike.
 """
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from numbers import Integral
@@ -13,46 +12,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from lecture4.byhand import functional as F
-from lecture4.byhand import init, numerical, optim
+from lecture4.lesson.exercises.arguments import (
+    REFERENCES,
+    applies,
+    bound,
+    copies,
+    fans,
+    tensors,
+    widened,
+)
 from lecture4.lesson.exercises.case import F32, F64, Case, normal
-from lecture4.lesson.exercises.cases import CASES, OPTIMIZERS, SCHEDULE, TWO_GROUPS
+from lecture4.lesson.exercises.cases import OPTIMIZERS, SCHEDULE, TWO_GROUPS
 
 Answers = dict[str, np.ndarray]
 STEPS = 20  # of an optimizer
 UPSTREAM, DIRECTION, GRADIENT = 2**31, 2**31 + 1000, 2**31 + 2000  # seeds of no input
 H = 1e-3  # of finite differences; also a function that rounds to float32 then has a slope
 BY_DIFFERENCES = "gradient agrees with finite differences"  # asked in float64
-TITLES = {"input": "x"}  # arguments under another name in a report
-
-
-def _xavier(weight: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
-    return _drawn("xavier", weight, gain)
-
-
-def _he(weight: torch.Tensor, gain: float = 2**0.5) -> torch.Tensor:
-    return _drawn("he", weight, gain)
-
-
-def _drawn(scheme: str, weight: torch.Tensor, gain: float) -> torch.Tensor:
-    std = init.standard_deviation(scheme, *fans(weight), gain)
-    return torch.nn.init.normal_(weight, std=std)
-
-
-def fans(weight: torch.Tensor) -> tuple[int, int]:
-    """fan_in and fan_out of a weight (K, D) or (O, C, F_h, F_w)."""
-    cells = weight[0, 0].numel()
-    return weight.shape[1] * cells, weight.shape[0] * cells
-
-
-REFERENCES: dict[str, Callable] = {
-    **{name: getattr(F, name) for name in CASES if name in F.__all__},
-    **{name: getattr(optim, name) for name in OPTIMIZERS if name in optim.__all__},
-    "RMSprop": torch.optim.RMSprop,
-    "xavier": _xavier,
-    "he": _he,
-    "gradient": numerical.gradient,
-}
 
 
 def answers(name: str, call: Callable, case: Case) -> Answers:
@@ -63,9 +39,14 @@ def answers(name: str, call: Callable, case: Case) -> Answers:
         call: takes the arguments of the reference of that name; an optimizer's class.
         case: one of ``CASES[name]``.
 
+    Returns:
+        The answers; none if ``call`` lacks the option of an optional case.
+
     Raises:
         Exception: what ``call`` raises, and TypeError if it returns no tensor.
     """
+    if not applies(name, call, case):
+        return {}
     if name in OPTIMIZERS:
         return _path(call, case)
     with torch.random.fork_rng(devices=[]):
@@ -77,25 +58,12 @@ def answers(name: str, call: Callable, case: Case) -> Answers:
         return _values(name, call, case)
 
 
-def applies(name: str, call: Callable, case: Case) -> bool:
-    """Whether to ask ``call``: False for an option that its signature does not have."""
-    if not case.optional:
-        return True
-    try:
-        args, kwargs = _arguments(name, call, case, case.arguments)
-        inspect.signature(call).bind(*args, **kwargs)
-    except TypeError:
-        return False
-    return True
-
-
 @cache
 def expected(name: str, case: Case) -> Answers:
     """The reference's answers to one of ``CASES[name]``, computed in float64."""
-    arguments = {key: _map(_double, a) for key, a in case.arguments.items()}
-    wide = replace(case, arguments=arguments, tags=case.tags - {"float32"})
+    wide = replace(case, arguments=widened(case), tags=case.tags - {"float32"})
     found = answers(name, REFERENCES[name], wide)
-    if name != "output_size":
+    if "dtype" in found and name != "output_size":
         found["dtype"] = _dtype(case.dtype)
     if case.dtype == F32:
         found.pop(BY_DIFFERENCES, None)
@@ -106,10 +74,10 @@ def expected(name: str, case: Case) -> Answers:
 
 
 def _values(name: str, call: Callable, case: Case) -> Answers:
-    given, leaves = _copies(case)
-    args, kwargs = _arguments(name, call, case, given)
+    given, leaves = copies(case)
+    args, kwargs = bound(name, call, case, given)
     value = _tensor(name, call(*args, **kwargs))
-    found = {"value": value.detach().numpy(), "dtype": _dtype(value)}
+    found = {"value": value.detach().numpy(), "dtype": _kept(value, call, case)}
     if leaves and value.requires_grad:
         dy = normal(*value.shape, seed=UPSTREAM).to(value.dtype)
         gradients = torch.autograd.grad(
@@ -123,7 +91,7 @@ def _values(name: str, call: Callable, case: Case) -> Answers:
         if not case.ties and _differentiable(case):
             fits = _fits(name, call, case, dy, gradients)
             found[BY_DIFFERENCES] = np.array(fits)
-    for title, tensor, before in _tensors(given, case.arguments):
+    for title, tensor, before in tensors(given, case.arguments):
         if title in ("running_mean", "running_var"):
             found[title] = tensor.detach().numpy()
         else:
@@ -136,8 +104,8 @@ def _fits(name: str, call: Callable, case: Case, dy, gradients) -> bool:
     v = [normal(*g.shape, seed=DIRECTION + i) for i, g in enumerate(gradients)]
     slope = 0.0
     for sign in (1, -1):
-        given, _ = _copies(case, [sign * H * direction for direction in v])
-        args, kwargs = _arguments(name, call, case, given)
+        given, _ = copies(case, [sign * H * direction for direction in v])
+        args, kwargs = bound(name, call, case, given)
         slope += sign * (call(*args, **kwargs).detach() * dy).sum().item() / (2 * H)
     by_gradient = sum(
         (g * direction).sum().item() for g, direction in zip(gradients, v, strict=True)
@@ -150,7 +118,7 @@ def _fits(name: str, call: Callable, case: Case, dy, gradients) -> bool:
 
 def _differentiable(case: Case) -> bool:
     """Whether a step of h is neither lost in rounding nor across a kink."""
-    floats = [t for _, t, _ in _tensors(case.arguments, case.arguments) if t.is_floating_point()]
+    floats = [t for _, t, _ in tensors(case.arguments, case.arguments) if t.is_floating_point()]
     return case.dtype == F64 and all(0 < t.abs().max() < 100 for t in floats)
 
 
@@ -164,11 +132,11 @@ def _summed(g: torch.Tensor, case: Case) -> torch.Tensor:
 
 
 def _masks(call: Callable, case: Case) -> Answers:
-    given, leaves = _copies(case)
+    given, leaves = copies(case)
     x = leaves["x"]
-    args, kwargs = _arguments("dropout", call, case, given)
+    args, kwargs = bound("dropout", call, case, given)
     y = _tensor("dropout", call(*args, **kwargs))
-    found = {"dtype": _dtype(y), "x unchanged": np.array(torch.equal(given["input"], x))}
+    found = {"dtype": _kept(y, call, case), "x unchanged": np.array(torch.equal(given["input"], x))}
     (dx,) = torch.autograd.grad(y, x, torch.ones_like(y)) if y.requires_grad else (None,)
     y, x = y.detach(), x.detach()
     if not case.arguments["training"] or case.arguments["p"] == 0:
@@ -190,8 +158,8 @@ def _masks(call: Callable, case: Case) -> Answers:
 
 
 def _weights_drawn(name: str, call: Callable, case: Case) -> Answers:
-    given, _ = _copies(case)
-    args, kwargs = _arguments(name, call, case, given)
+    given, _ = copies(case)
+    args, kwargs = bound(name, call, case, given)
     returned = call(*args, **kwargs)
     filled = given["weight"]
     if isinstance(returned, torch.Tensor) and returned.shape == filled.shape:
@@ -199,7 +167,6 @@ def _weights_drawn(name: str, call: Callable, case: Case) -> Answers:
     w, (fan_in, fan_out) = filled.detach().double(), fans(filled)
     fan, title = (fan_in, "fan_in") if name == "he" else ((fan_in + fan_out) / 2, "mean fan")
     return {
-        "dtype": _dtype(filled),
         f"variance · {title}": (w.var() * fan).numpy(),
         f"mean · √{title}": (w.mean() * fan**0.5).numpy(),
     }
@@ -232,85 +199,6 @@ def _path(call: Callable, case: Case) -> Answers:
     return found | {"dtype": _dtype(moved[0])}
 
 
-# Arguments.
-
-
-def _arguments(
-    name: str, call: Callable, case: Case, given: Mapping[str, Any]
-) -> tuple[list[Any], dict[str, Any]]:
-    """Arguments by position as far as the reference's first ones are given, the others by name."""
-    if name in OPTIMIZERS:
-        return [[]], dict(given)
-    given = {key: a for key, a in given.items() if key not in case.implied or _takes(call, key)}
-    args: list[Any] = []
-    for key in inspect.signature(REFERENCES[name]).parameters:
-        if key not in given:
-            break
-        args.append(given[key])
-    return args, dict(list(given.items())[len(args) :])
-
-
-def _takes(call: Callable, name: str) -> bool:
-    """Whether a function has a second argument, or one of that name."""
-    parameters = inspect.signature(call).parameters
-    positional = [
-        p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    return (
-        name in parameters
-        or len(positional) > 1
-        or any(p.kind == p.VAR_POSITIONAL for p in parameters.values())
-    )
-
-
-def _copies(
-    case: Case, shifts: list[torch.Tensor] | None = None
-) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """The arguments, copied and shifted, and the leaves to differentiate by, by their titles.
-
-    An argument is a copy of its leaf, so that a function that changes it in place can be seen.
-    """
-    leaves: dict[str, torch.Tensor] = {}
-    moves = iter(shifts or [])
-
-    def copy(title: str, a: Any, differentiate: bool) -> Any:
-        if isinstance(a, list):
-            return [copy(f"{title}[{i}]", item, differentiate) for i, item in enumerate(a)]
-        if not isinstance(a, torch.Tensor):
-            return a
-        if not differentiate:
-            return a.clone()
-        leaf = a + next(moves) if shifts else a.clone()
-        leaves[title] = leaf.requires_grad_()
-        return leaf.clone()
-
-    given = {
-        name: copy(TITLES.get(name, name), a, name in case.wrt)
-        for name, a in case.arguments.items()
-    }
-    return given, leaves
-
-
-def _tensors(given: Mapping[str, Any], before: Mapping[str, Any]):
-    """Title, tensor and the tensor before of each argument that is one, or a list of them."""
-    for name, a in given.items():
-        title = TITLES.get(name, name)
-        if isinstance(a, torch.Tensor):
-            yield title, a, before[name]
-        elif isinstance(a, list):
-            for i, item in enumerate(a):
-                yield f"{title}[{i}]", item, before[name][i]
-
-
-def _map(f: Callable, a: Any) -> Any:
-    """f of a, or of each item of a list."""
-    return [_map(f, item) for item in a] if isinstance(a, list) else f(a)
-
-
-def _double(a: Any) -> Any:
-    return a.double() if isinstance(a, torch.Tensor) and a.is_floating_point() else a
-
-
 def _tensor(name: str, value: Any) -> torch.Tensor:
     """The returned value; whole numbers become tensors."""
     if isinstance(value, Integral | float) and name == "output_size":
@@ -319,6 +207,12 @@ def _tensor(name: str, value: Any) -> torch.Tensor:
         forgotten = "; is a return missing?" if value is None else ""
         raise TypeError(f"{name} returned {type(value).__name__}, not a tensor{forgotten}")
     return value
+
+
+def _kept(value: torch.Tensor, call: Callable, case: Case) -> np.ndarray:
+    """The dtype of a value; what NumPy computes may be wider, as its zeros are of float64."""
+    wider = getattr(call, "numpy", False) and value.dtype == F64
+    return _dtype(case.dtype if wider else value)
 
 
 def _dtype(of: torch.Tensor | torch.dtype) -> np.ndarray:
@@ -337,8 +231,11 @@ LOOSE = {"share kept": 0.02, "variance": 0.08, "mean": 0.03}  # of random number
 def differences(name: str, case: Case, given: Answers, wanted: Answers) -> list[str]:
     """The keys of ``wanted`` whose answers are missing or differ, in their order.
 
-    Where NaN is wanted, which is a mistake's answer, ∞ is as good.
+    Where NaN is wanted, which is a mistake's answer, ∞ is as good. An optional case to which there
+    are no answers has no differences.
     """
+    if case.optional and not given:
+        return []
     return [
         key
         for key, right in wanted.items()

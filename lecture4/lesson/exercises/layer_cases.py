@@ -31,7 +31,6 @@ def linear() -> Iterable[Case]:
     yield case("one score", 4, 5, 1, 50)
     yield case("one of everything", 1, 1, 1, 60)
     yield case("40 inputs", 3, 40, 2, 70, F32)
-    yield make("no bias", {"input": normal(4, 5), "weight": normal(3, 5, seed=1)}, optional=True)
 
 
 def elementwise(*options: dict[str, Any], kink: bool = False) -> Iterable[Case]:
@@ -125,11 +124,6 @@ def conv2d() -> Iterable[Case]:
     yield case("does not tile", (1, 2, 6, 8), (3, 2, 3, 3), s=2)
     yield case("does not tile", (2, 1, 8, 7), (2, 1, 3, 3), s=3, p=1)
     yield case("1×1 filter", (2, 3, 3, 4), (2, 3, 1, 1))
-    yield make(
-        "no bias",
-        {"input": normal(2, 2, 4, 5), "weight": normal(3, 2, 2, 2, seed=1)},
-        optional=True,
-    )
 
 
 def pooling(mean: bool) -> Iterable[Case]:
