@@ -11,6 +11,8 @@ from lecture4.lesson.exercises.typeset import FORMULAS, formula_of
 SOLVED = Path(__file__).parent / "solved"
 STYLES = {"pairs": "pairs.py", "torch": "torch_style.py", "course": "course.py"}
 TITLE = "The lecture's formulas, to write yourself"
+DEFINITIONS = ast.FunctionDef | ast.ClassDef
+TENSORS = ("q", "weight", "bias", "w", "b", "gamma", "beta")  # besides the first argument
 CHECK = "from lecture4.lesson.exercises.notebook import check"
 
 
@@ -83,10 +85,25 @@ def imports(source: str) -> str:
 def parts(source: str) -> dict[str, list[str]]:
     """The public functions and classes of a file without their bodies, by formula."""
     found: dict[str, list[str]] = {name: [] for name in FORMULAS}
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and (name := formula_of(node.name)):
-            found[name].append("\n".join(_emptied(source, node)))
+    nodes = {node.name: node for node in ast.parse(source).body if isinstance(node, DEFINITIONS)}
+    for node in nodes.values():
+        if name := formula_of(node.name):
+            forward = nodes.get(node.name.replace("_backward", "_forward"))
+            text = _backward(node, forward) if forward not in (None, node) else None
+            found[name].append(text or "\n".join(_emptied(source, node)))
     return {name: texts for name, texts in found.items() if texts}
+
+
+def _backward(node: ast.FunctionDef, forward: ast.FunctionDef) -> str:
+    """A backward pass, whose docstring in the solved file is the gradient that is asked for."""
+    names = [argument.arg for argument in forward.args.args]
+    tensors = [name for i, name in enumerate(names) if i == 0 or name in TENSORS]
+    gradients = ", ".join(f"∂L/∂{name}" for name in tensors)
+    return (
+        f"def {node.name}({ast.unparse(node.args)}):\n"
+        f'    """Return {gradients}; dout is ∂L/∂out."""\n'
+        f"    raise NotImplementedError"
+    )
 
 
 def _emptied(source: str, node: ast.FunctionDef | ast.ClassDef) -> Iterator[str]:
