@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 from lecture4.commands.errors import Parser, plain_errors
+from lecture4.support.streams import check_written
 
 EXAMPLES = """\
 python exercise.py                          # the lecture's formulas, and which are solved
@@ -54,13 +55,20 @@ def _check(options: argparse.Namespace) -> None:
     if not 0 < options.timeout < math.inf:
         raise ValueError(f"--timeout {options.timeout:g} must be a number of seconds > 0")
     from lecture4.lesson.exercises import processes
+    from lecture4.support.console import make_console
 
     processes.start_server(__name__)  # it imports torch while this process does
     from lecture4.lesson.exercises import check  # imports torch
 
     names = tuple(dict.fromkeys(options.names))
     gradescope = Path(options.gradescope) if options.gradescope else None
-    raise SystemExit(check.run(file, names, options.timeout, options.json, gradescope))
+    code = check.run(file, names, options.timeout, options.json, gradescope)
+    if options.train:
+        from lecture4.lesson.exercises import curves  # imports Lightning
+
+        curves.show(make_console(stderr=options.json), file)
+    check_written(gone=code)
+    raise SystemExit(code)
 
 
 def _require_suffix(file: Path) -> None:
