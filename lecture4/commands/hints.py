@@ -7,10 +7,7 @@ from pathlib import Path
 from lecture4.support.conf import choices, groups
 from lecture4.training.settings import NOT_SUPPORTED
 
-FORMULAS = (
-    "formulas=torch or byhand, or a file such as formulas=mine.py, chooses layers, loss, optimizer "
-    "and penalty together"
-)
+FORMULAS = "formulas=torch or formulas=byhand chooses layers, loss, optimizer and penalty together"
 # former settings and choices, and their replacements
 FORMER = {
     "model.layers": FORMULAS,

@@ -53,6 +53,7 @@ def assemble(
         bias_weight_decay=settings.pop("bias_weight_decay", 0.0),
     )
     optimizer = found.optimizer(**settings)
+    found.check_smoothing(cfg.label_smoothing)
     penalty = found.penalty(cfg.penalty.kind)
     if dataset is None:
         dataset = build("data", cfg.data.source)

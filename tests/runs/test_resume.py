@@ -842,3 +842,67 @@ def test_settings_of_a_refused_resume_are_forgotten(tmp_path):
     assert not (folder / resume.EXTENSION).exists()
     assert call(*more, cwd=tmp_path).returncode == 0
     assert results(folder)["epochs"] == 2
+
+
+SOLVED = ROOT / "tests" / "training" / "formulas" / "solved"
+
+
+@pytest.fixture(scope="module")
+def of_a_file(tmp_path_factory) -> Path:
+    """A run that stopped in its second epoch, with formulas that draw from NumPy."""
+    folder = tmp_path_factory.mktemp("file")
+    text = (SOLVED / "course.py").read_text()
+    (folder / "right.py").write_text(text)
+    count = "calls = [0]\ndef sgd_momentum(w, dw, config=None):\n    calls[0] += 1\n"
+    count += f"    if calls[0] > 8 * {STEPS + 5}:\n        raise RuntimeError('stopped')\n"
+    (folder / "mine.py").write_text(text.replace("def sgd_momentum(w, dw, config=None):\n", count))
+    for name, told in (("right", ""), ("mine", "mine.py: line ")):
+        words = [*RUN, f"formulas={name}.py", f"hydra.run.dir={folder / name}"]
+        done = call(*words, cwd=folder)
+        assert (done.returncode == 0) is (not told), done.stderr
+        assert told in done.stderr
+    return folder
+
+
+def test_a_run_with_a_file_of_formulas_resumes_exactly(of_a_file, tmp_path):
+    stopped = Path(shutil.copytree(of_a_file / "mine", tmp_path / "stopped"))
+    last = torch.load(stopped / "checkpoints" / "last.ckpt", weights_only=True)
+    assert STEPS < last["global_step"] < 2 * STEPS
+    done = call(f"resume={stopped}", "formulas=right.py", cwd=of_a_file)
+    assert done.returncode == 0, done.stderr
+    told = f"{of_a_file}/right.py has changed since {stopped} trained with it"
+    assert told in done.stderr
+    assert_same_end(of_a_file / "right", stopped)
+    again = call(f"resume={stopped}", "formulas=right.py", "trainer.max_epochs=4", cwd=of_a_file)
+    assert again.returncode == 0
+    assert "changed" not in again.stderr
+
+
+def test_a_recorded_path_of_formulas_is_not_read(of_a_file, tmp_path):
+    """Neither the path in the record, nor a file that lies in the run's directory."""
+    run = Path(shutil.copytree(of_a_file / "mine", tmp_path / "run"))
+    touched, evil = tmp_path / "touched", run / "mine.py"
+    evil.write_text(f"open({str(touched)!r}, 'w')\n")
+    for path in (run / ".hydra").glob("*.yaml"):
+        text = path.read_text().replace(str(of_a_file / "mine.py"), str(evil))
+        path.write_text(text.replace("formulas=mine.py", f"formulas={evil}"))
+    assert str(evil) in (run / ".hydra" / "overrides.yaml").read_text()
+    for words in ([], ["formulas=torch"]):
+        told = refusal(f"resume={run}", *words)
+        assert told == (
+            f"error: {run} trained with the formulas of a file, and keeps no copy of it; add "
+            f"formulas=PATH, where the file is now\n"
+        )
+    assert call(f"resume={run}", f"formulas={of_a_file}/right.py").returncode == 0
+    assert not touched.exists()
+
+
+def test_a_run_without_a_file_of_formulas_takes_none(run, of_a_file):
+    (run / "results.json").unlink()
+    told = refusal(f"resume={run}", f"formulas={of_a_file}/right.py")
+    assert told == f"error: {run} trained with formulas=torch; leave out formulas=\n"
+
+
+def test_the_file_of_formulas_is_recorded_absolute(of_a_file):
+    recorded = OmegaConf.load(of_a_file / "right" / ".hydra" / "config.yaml")
+    assert recorded.formulas == str(of_a_file / "right.py")

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from running import SMALL, call, weights_of
+from running import ROOT, SMALL, call, weights_of
 
 from lecture4.byhand import functional as F
 from lecture4.byhand import nn as byhand_nn
@@ -215,3 +215,47 @@ def test_the_checks_change_nothing_of_the_run(job, tmp_path):
         _, folder = job(*overrides, f"sanity={sane}", folder=tmp_path / sane)
         states.append(weights_of(folder))
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
+
+
+SOLVED = ROOT / "tests" / "training" / "formulas" / "solved"
+WITHOUT_AVERAGE = partial(
+    ConvNet,
+    SHAPE,
+    10,
+    [{"channels": 4, "kernel_size": 5, "stride": 4, "norm": "batch", "pool": {"stride": 2}}],
+    dropout=0.5,
+)
+MISTAKES = {
+    "none": ("", "", set()),
+    "gradient of the loss": ("return loss, dx / len(x)", "return loss, dx", {GRADIENT, LAYERS}),
+    "batch norm": ("(dout - dbeta / len(dout)", "(dout", {GRADIENT, LAYERS}),
+    "kernel": ("np.tensordot(window, w,", "np.tensordot(window, w[:, :, ::-1],", {LAYERS}),
+    "adam": ("(1 - b1**t)", "1", {OPTIMIZER}),
+    "statistics of the batch": (
+        'if mode == "train":\n        mean',
+        "if True:\n        mean",
+        {MIX},
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_the_checks_of_a_file_of_formulas(report, tmp_path, mistake):
+    before, after, checks = MISTAKES[mistake]
+    text = (SOLVED / "course.py").read_text()
+    assert before in text
+    path = tmp_path / "mine.py"
+    path.write_text(text.replace(before, after) if before else text)
+    found = formulas.find(str(path))
+    model = partial(WITHOUT_AVERAGE, layers=found.nn)
+    table = report(model, found.optimizer("Adam", lr=1e-3), found)
+    assert failed(table) >= checks if checks else failed(table) == checks
+    for name in checks & {LAYERS, OPTIMIZER}:
+        assert "in mine.py" in table[name].look_at
+
+
+@pytest.mark.parametrize("style", ["torch_style", "pairs"])
+def test_a_right_file_of_formulas_passes(report, style):
+    found = formulas.find(str(SOLVED / f"{style}.py"))
+    optimizer = found.optimizer("SGD", lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
+    assert failed(report(partial(WITHOUT_AVERAGE, layers=found.nn), optimizer, found)) == set()

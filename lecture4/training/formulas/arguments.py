@@ -11,6 +11,7 @@ ALIASES = {
     **{"x": "input", "w": "weight", "W": "weight", "b": "bias"},
     **{"gamma": "weight", "beta": "bias", "pad": "padding", "train": "training"},
 }
+EMPTY = inspect.Parameter.empty
 OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -27,8 +28,6 @@ class Adapted:
         reference: signature of the function that it stands for.
         signature: of the function, which takes its arguments by position alone; None: measured.
 
-    Attributes:
-        signature: of the reference, with the parameters alone that the function takes.
     """
 
     def __init__(
@@ -39,7 +38,7 @@ class Adapted:
         signature: inspect.Signature | None = None,
     ):
         self.name, self.function, self.reference = name, function, reference
-        self.own = signature or _signature(function)
+        self.own = signature or signature_of(function)
         self.only_by_position = signature is not None
         named = {p: _argument(p, reference) for p in self.own.parameters}
         self.sources = {p: argument for p, argument in named.items() if argument}
@@ -51,12 +50,30 @@ class Adapted:
                 continue
             self.sources[p] = argument
             self.by_position.add(p)
-        taken = set(self.sources.values())
-        if any(parameter.kind in OPEN for parameter in self.own.parameters.values()):
-            taken = set(reference.parameters)
-        self.signature = reference.replace(
-            parameters=[p for name, p in reference.parameters.items() if name in taken]
-        )
+
+    def like_reference(self, call: Callable) -> Callable:
+        """Give ``call`` the signature of the reference, with the parameters that are taken alone.
+
+        One that the function needs has no default.
+        """
+        own = self.own.parameters
+        needed = {argument: own[p].default is EMPTY for p, argument in self.sources.items()}
+        parameters = []
+        for name, parameter in self.reference.parameters.items():
+            if name in needed or any(p.kind in OPEN for p in own.values()):
+                optional = any(p.default is not EMPTY for p in parameters)
+                if needed.get(name) and parameter.default is None and not optional:
+                    parameter = parameter.replace(default=EMPTY)
+                parameters.append(parameter)
+        signature = self.reference.replace(parameters=parameters)
+        call.__signature__ = signature  # type: ignore[attr-defined]
+        return call
+
+    def all(self, args: tuple, kwargs: dict) -> dict[str, Any]:
+        """All arguments of the reference by name, with its defaults."""
+        bound = self.reference.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return dict(bound.arguments)
 
     def __call__(self, arguments: Mapping[str, Any]) -> Any:
         """Call the function with all arguments of the reference; errors as ``bound``."""
@@ -101,15 +118,16 @@ class Adapted:
     def _may_be_left_out(self, p: str, argument: str) -> bool:
         """Whether an optional parameter at an argument's position may mean something else."""
         default = self.own.parameters[p].default
-        if p not in self.by_position or default is inspect.Parameter.empty:
+        if p not in self.by_position or default is EMPTY:
             return False
         return not _same_kind(default, self.reference.parameters[argument].default)
 
 
-def _signature(function: Callable) -> inspect.Signature:
+def signature_of(function: Callable) -> inspect.Signature:
+    """The signature of a function; of a builtin without one, ``(*arguments)``."""
     try:
         return inspect.signature(function)
-    except (ValueError, TypeError):  # a builtin: whatever it takes
+    except (ValueError, TypeError):  # a builtin
         return inspect.signature(lambda *arguments: None)
 
 

@@ -9,6 +9,7 @@ import json
 import linecache
 import os
 import random
+import re
 import symtable
 import sys
 import traceback
@@ -24,8 +25,9 @@ import torch
 from lecture4.support.console import printable
 from lecture4.training.formulas.styles import Entry, entries_of
 from lecture4.training.formulas.unsolved import is_begun
+from lecture4.training.settings import FILES
 
-SUFFIXES = (".py", ".ipynb")
+KEPT = ("%%time", "%%timeit", "%%capture")  # commands whose cell is Python
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def read(path: str | os.PathLike, strict: bool = True) -> Source:
             line.
     """
     path = Path(path).expanduser().absolute()
-    if path.suffix not in SUFFIXES:
+    if path.suffix not in FILES:
         raise ValueError(f"{printable(path)}: formulas are read from a .py or .ipynb file")
     try:
         content = path.read_bytes()
@@ -122,14 +124,9 @@ def _without_magics(text: str) -> str:
     with contextlib.suppress(SyntaxError, ValueError), warnings.catch_warnings(action="ignore"):
         ast.parse(text)
         return text
-    if text.lstrip().startswith("%%") and text.split()[0] not in ("%%time", "%%capture"):
+    if text.lstrip().startswith("%%") and text.split()[0] not in KEPT:
         return ""
-    lines = text.splitlines()
-    return "\n".join(_as_pass(line) if line.lstrip()[:1] in ("%", "!") else line for line in lines)
-
-
-def _as_pass(line: str) -> str:
-    return line[: len(line) - len(line.lstrip())] + "pass"
+    return re.sub(r"(?m)^([ \t]*)(%[a-zA-Z]|!(?!=)).*$", r"\1pass", text)
 
 
 def _run(part: Part, module: ModuleType, solved: dict[str, bool]) -> Iterator[str]:

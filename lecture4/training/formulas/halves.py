@@ -101,9 +101,7 @@ def pair(
 
         return out, back
 
-    call = differentiable(name, run, reference, native)
-    call.__signature__ = adapted.signature  # type: ignore[attr-defined]
-    return call
+    return adapted.like_reference(differentiable(name, run, reference, native))
 
 
 def two(name: str, result: Any) -> tuple[Any, Any]:

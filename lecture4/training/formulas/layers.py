@@ -43,6 +43,7 @@ LAYERS = {
     "CrossEntropyLoss": "cross_entropy",
 }
 WITH_WEIGHTS = ("Linear", "Conv2d")  # which an initialiser draws
+WITH_BIAS = ("linear", "conv2d")  # (input, weight, bias, ...)
 
 
 def find(name: str) -> Formulas:
@@ -119,7 +120,9 @@ def _layers(entries: Mapping[str, Entry]) -> dict[str, type[nn.Module]]:
 
 
 def _in_layer(entry: Entry) -> Callable:
-    """A function as a layer calls it: in float32 at least, and one number for equal sides.
+    """A function as a layer calls it.
+
+    It computes in float32 at least, gets one number for equal sides, and zeros for no bias.
 
     Raises:
         TypeError: it does not return a tensor.
@@ -129,6 +132,9 @@ def _in_layer(entry: Entry) -> Callable:
         dtype = input.dtype
         if dtype.is_floating_point:
             dtype = torch.promote_types(dtype, torch.float32)
+        if entry.name in WITH_BIAS and args[1] is None:
+            weight, _, *others = args
+            args = weight, weight.new_zeros(len(weight)), *others
         with torch.autocast(input.device.type, enabled=False):
             result = entry.call(input.to(dtype), *map(_one_number, args), **kwargs)
         if not isinstance(result, torch.Tensor):

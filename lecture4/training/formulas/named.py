@@ -75,14 +75,27 @@ class Formulas:
         accepted = inspect.signature(kind).parameters
         torchs = inspect.signature(getattr(torch.optim, name)).parameters
         lacks = [k for k in settings if k not in accepted and k in torchs]
-        for key in lacks:
-            value, default = settings[key], torchs[key].default
-            if value != default:
-                raise ValueError(
-                    f"optim.{key}={str(value).lower()} is not a setting of {name} in {self.title}; "
-                    f"use optim.{key}={str(default).lower()}"
-                )
+        defaults = {k: torchs[k].default for k in lacks if settings[k] != torchs[k].default}
+        if defaults:
+            wanted, instead = (
+                " ".join(f"optim.{k}={str(values[k]).lower()}" for k in defaults)
+                for values in (settings, defaults)
+            )
+            raise ValueError(f"{name} in {self.title} has no {wanted}; use {instead}")
         return {key: value for key, value in settings.items() if key not in lacks}
+
+    def check_smoothing(self, alpha: float) -> None:
+        """Refuse label smoothing that the cross-entropy of a file does not have.
+
+        Raises:
+            ValueError: it does not take it.
+        """
+        entry = self.source and self.source.entries.get("cross_entropy")
+        if entry and alpha and "label_smoothing" not in inspect.signature(entry.call).parameters:
+            raise ValueError(
+                f"label_smoothing={alpha} needs a cross-entropy that takes it; {entry.names[0]} in "
+                f"{self.title} does not"
+            )
 
     def penalty(self, kind: str) -> Penalty:
         """The penalty R(w): ``none`` (0), ``l1`` (Σ |w|) or ``l2`` (Σ w²).

@@ -41,7 +41,7 @@ def from_class(name: str, own: type) -> type[torch.optim.Optimizer]:
         kind = type(name, (_Subclass, own), {"adapted": adapted})
     else:
         kind = type(name, (_Delegate,), {"adapted": adapted, "own": own})
-    kind.__signature__ = adapted.signature
+    adapted.like_reference(kind)
     return kind
 
 
@@ -108,7 +108,7 @@ class _Delegate(Saved):
 
 def from_functions(name: str, f: Functions, names: tuple[str, ...]) -> Any:
     """The optimizer of functions ``(w, dw, config) -> (next_w, config)``."""
-    native = Native(names[0], uses_numpy([f[n] for n in names], unless_known=True))
+    native = Native(names[0], uses_numpy([f[n] for n in names], in_halves=True))
     reference = _reference(name)
     taken = ("params", *SETTINGS[name], "weight_decay", "maximize")
     if "sgd_momentum" not in names:
@@ -176,7 +176,7 @@ class _OfFunctions(torch.optim.Optimizer):
     def _next(self, w: torch.Tensor, g: torch.Tensor, group: dict) -> torch.Tensor:
         name, state = type(self).__name__, self.state[w]
         momentum = name == "SGD" and group["momentum"]
-        function = "sgd_momentum" if momentum else OF_COURSE[name][0]
+        function = next(f for f in OF_COURSE[name][bool(momentum) :] if f in self.functions)
         if state and momentum:
             g = (1 - group["dampening"]) * g
             _scale_velocity(state, group["lr"])
@@ -184,7 +184,7 @@ class _OfFunctions(torch.optim.Optimizer):
         if momentum and group["nesterov"]:
             ahead = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in state.items()}
             after = self._called(function, w, g, group, ahead)
-        state["rate"] = group["lr"]
+        state["rate"] = group["lr"] or state.get("rate", 0.0)
         return after
 
     def _called(self, function: str, w, g, group: dict, state: dict) -> torch.Tensor:

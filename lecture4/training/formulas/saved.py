@@ -54,10 +54,10 @@ class Saved(torch.optim.Optimizer):
         for i, p in enumerate(parameters):
             if value is p:
                 return {PARAMETER: i}
+        if isinstance(value, np.generic):  # np.float64 is a float, too
+            return value.item()
         if isinstance(value, PLAIN):
             return value
-        if isinstance(value, np.generic):
-            return value.item()
         if isinstance(value, np.ndarray) and value.dtype != object:
             return {ARRAY: torch.from_numpy(value.copy())}
         if isinstance(value, dict):

@@ -99,6 +99,8 @@ class Adam:
         self.t += 1
         beta1, beta2 = self.betas
         for w in self.params:
+            if w.grad is None:
+                continue
             m, v = self.m.get(w, 0), self.v.get(w, 0)
             m = self.m[w] = beta1 * m + (1 - beta1) * w.grad
             v = self.v[w] = beta2 * v + (1 - beta2) * w.grad**2
