@@ -12,7 +12,8 @@ import torch
 
 from lecture4.byhand import optim
 from lecture4.data.randomness import generator
-from lecture4.lesson import planted_bugs
+from lecture4.lesson.exercises.catalogue import planted
+from lecture4.lesson.exercises.catalogue.adam import adam_without_bias_correction
 from lecture4.lesson.lab import (
     COLOURS,
     Finding,
@@ -52,10 +53,10 @@ FORMULAS = [
     r"w \leftarrow w - \eta \frac{\hat m}{\sqrt{\hat v} + \epsilon}",
     r"\frac{m / \sqrt{v}}{\hat m / \sqrt{\hat v}} = \frac{1-\beta_1^t}{\sqrt{1-\beta_2^t}}",
 ]
-CODE = [optim.Adam, optim.SGD, planted_bugs.adam_without_bias_correction]
+CODE = [optim.Adam, optim.SGD, adam_without_bias_correction.source]
 BATCH, HIDDEN = 128, 64
 SHARE = 0.9  # of the best rate's gain over chance; a rate that reaches it counts as good
-CORRECTION = {"with": nullcontext, "without": planted_bugs.adam_without_bias_correction}
+CORRECTION = {"with": nullcontext, "without": partial(planted, adam_without_bias_correction)}
 SURFACE = {"curvatures": [1.0, 25.0], "start": [-4.0, 1.5], "steps": 100}
 
 

@@ -1,7 +1,7 @@
 """Bugs and what catches them: the sanity checks before training, and the loss curve."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from statistics import fmean as mean
@@ -9,7 +9,17 @@ from statistics import fmean as mean
 import torch
 
 from lecture4.data.randomness import generator
-from lecture4.lesson import planted_bugs
+from lecture4.lesson.exercises.catalogue import (
+    Mistake,
+    adam,
+    convolution,
+    dense,
+    losses,
+    normalization,
+    planted,
+    pooling,
+    regularization,
+)
 from lecture4.lesson.lab import (
     COLOURS,
     Finding,
@@ -26,12 +36,27 @@ from lecture4.training.classifier import Classifier
 from lecture4.training.datamodule import DataModule
 
 TITLE = "Bugs and what catches them"
+BUGS = (
+    convolution.flipped_kernel,
+    dense.missing_bias,
+    dense.transposed_weight,
+    pooling.assignment_in_pooling,
+    losses.softmax_over_the_wrong_axis,
+    losses.gradient_not_divided_by_n,
+    regularization.dropout_left_on,
+    normalization.batch_statistics_left_on,
+    normalization.fixed_statistics_in_the_backward,
+    adam.adam_without_bias_correction,
+    regularization.penalty_rewarded,
+    dense.gradient_that_is_no_number,
+    dense.scores_that_ignore_the_input,
+)
 QUOTE = [
     "Gradient descent: update weights iteratively - move in opposite to gradient.",
     r"$$w^{\tau+1} = w^\tau - \eta \Delta E(w^\tau)$$",
 ]
 TEXT = (
-    f"{len(planted_bugs.BUGS)} common bugs are planted, one at a time, in the formulas by "
+    f"{len(BUGS)} common bugs are planted, one at a time, in the formulas by "
     "hand: a flipped kernel, a missing bias, = instead of += in a backward. A small net trains "
     "with each and without any, on the same batches, and the checks of sanity=true run on "
     "each. See whether there are bugs that the loss curve does not show, because the net "
@@ -45,7 +70,7 @@ CODE = [
     sanity.run,
     sanity.gradients_three_ways,
     sanity.same_as_other_layers,
-    planted_bugs.assignment_in_pooling,
+    pooling.assignment_in_pooling.source,
 ]
 SOUND = "sound"
 BATCH, HELD_OUT, STRETCH = 64, 500, 10  # STRETCH: steps averaged for a curve's start and end
@@ -64,11 +89,11 @@ NETS = {
 }
 TRAINING = ("optim=adam", "penalty=l2", "penalty.strength=0.0001", "formulas=byhand")
 IN_CONVNET = (  # the others affect every net, and are planted in the MLP
-    planted_bugs.flipped_kernel,
-    planted_bugs.assignment_in_pooling,
-    planted_bugs.dropout_left_on,
-    planted_bugs.batch_statistics_left_on,
-    planted_bugs.fixed_statistics_in_the_backward,
+    convolution.flipped_kernel,
+    pooling.assignment_in_pooling,
+    regularization.dropout_left_on,
+    normalization.batch_statistics_left_on,
+    normalization.fixed_statistics_in_the_backward,
 )
 
 Losses = list[float | None]  # None where the loss is NaN or infinite
@@ -128,11 +153,11 @@ def measure(lab: Lab) -> Measured:
     checked_seeds = lab.pick(seeds[:1], seeds)
     untrained, data = lab.assemble("model=softmax")
     rows = []
-    for name, net, plant in cases():
+    for name, net, bug in cases():
         lab.note(f"{net}, {'no bug' if name == SOUND else name}")
         # A check may fail by chance where there is no bug, so sound nets are checked every time.
         checked = seeds if name == SOUND else checked_seeds
-        with plant():
+        with planted(bug) if bug else nullcontext():
             runs = [_train(_net(lab, net, untrained, s), data, steps, s) for s in seeds]
             failed = [_failed(_net(lab, net, untrained, s), data) for s in checked]
         losses, held_out = (list(column) for column in zip(*runs, strict=True))
@@ -148,13 +173,13 @@ def measure(lab: Lab) -> Measured:
     )
 
 
-def cases() -> Iterator[tuple[str, str, Callable]]:
-    """Name of the bug, net, and the context that plants it; first each net without a bug."""
+def cases() -> Iterator[tuple[str, str, Mistake | None]]:
+    """Name of the bug, net, and the bug; first each net without one."""
     for net in NETS:
-        yield SOUND, net, nullcontext
-        for plant in planted_bugs.BUGS:
-            if (plant in IN_CONVNET) == (net == "ConvNet"):
-                yield plant.__name__.replace("_", " "), net, plant
+        yield SOUND, net, None
+        for bug in BUGS:
+            if (bug in IN_CONVNET) == (net == "ConvNet"):
+                yield bug.title, net, bug
 
 
 def _net(lab: Lab, net: str, untrained: Classifier, seed: int) -> Classifier:

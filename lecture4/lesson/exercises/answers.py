@@ -136,25 +136,31 @@ def _masks(call: Callable, case: Case) -> Answers:
     x = leaves["x"]
     args, kwargs = bound("dropout", call, case, given)
     y = _tensor("dropout", call(*args, **kwargs))
-    found = {"dtype": _kept(y, call, case), "x unchanged": np.array(torch.equal(given["input"], x))}
-    (dx,) = torch.autograd.grad(y, x, torch.ones_like(y)) if y.requires_grad else (None,)
-    y, x = y.detach(), x.detach()
-    if not case.arguments["training"] or case.arguments["p"] == 0:
-        return found | {"value": y.numpy()} | ({} if dx is None else {"gradient of x": dx.numpy()})
-    kept = y != 0
-    ratio = (y / x)[kept]
-    rows = kept.flatten(1)
-    found["share kept"] = kept.double().mean().numpy()
-    found["kept values / x"] = torch.stack([ratio.min(), ratio.max()]).numpy()
-    found["examples have masks of their own"] = np.array(bool((rows != rows[0]).any()))
-    found["units have masks of their own"] = np.array(bool((rows != rows[:, :1]).any()))
-    if dx is not None:
-        same = torch.equal(dx != 0, kept)
-        found["gradient has the mask of the value"] = np.array(same)
-        found["gradient / gradient of y, where kept"] = torch.stack(
-            [dx[dx != 0].min(), dx[dx != 0].max()]
-        ).numpy()
+    if y.shape != x.shape:
+        return {"value": y.detach().numpy()}
+    kept = y.detach() != 0
+    found = {
+        "dtype": _kept(y, call, case),
+        "share kept": kept.double().mean().numpy(),
+        "kept values / x": _range((y / x).detach()[kept]),
+        "x unchanged": np.array(torch.equal(given["input"], x)),
+    }
+    if case.arguments["training"] and case.arguments["p"]:
+        rows = kept.flatten(1)
+        found["examples have masks of their own"] = np.array(bool((rows != rows[0]).any()))
+        found["units have masks of their own"] = np.array(bool((rows != rows[:, :1]).any()))
+    if y.requires_grad:
+        (dx,) = torch.autograd.grad(y, x, torch.ones_like(y))
+        found["gradient has the mask of the value"] = np.array(torch.equal(dx != 0, kept))
+        found["share of the gradient kept"] = (dx != 0).double().mean().numpy()
+        found["gradient / gradient of y, where kept"] = _range(dx[dx != 0])
     return found
+
+
+def _range(numbers: torch.Tensor) -> np.ndarray:
+    """Smallest and largest; zeros of none."""
+    ends = [numbers.min(), numbers.max()] if numbers.numel() else [torch.zeros(())] * 2
+    return torch.stack(ends).numpy()
 
 
 def _weights_drawn(name: str, call: Callable, case: Case) -> Answers:
@@ -225,7 +231,7 @@ def _dtype(of: torch.Tensor | torch.dtype) -> np.ndarray:
 # |given − wanted| ≤ tolerance · max(1, max |wanted|). Rounding in float32 and another order of the
 # sums stay below; mistakes of the catalogue differ by ten times as much on at least one case.
 TOLERANCE = {F64: 1e-5, F32: 1e-4}
-LOOSE = {"share kept": 0.02, "variance": 0.08, "mean": 0.03}  # of random numbers
+LOOSE = {"share": 0.05, "variance": 0.08, "mean": 0.03}  # of random numbers
 
 
 def differences(name: str, case: Case, given: Answers, wanted: Answers) -> list[str]:

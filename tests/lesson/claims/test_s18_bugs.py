@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from claiming import SmallLab, judged, stored
 
-from lecture4.lesson import planted_bugs
 from lecture4.lesson.claims import s18_bugs as bugs
 from lecture4.lesson.lab import Plot, Table, verdict
 
@@ -55,8 +54,8 @@ def measured():
 
 def test_every_bug_has_a_row_and_every_net_a_sound_one():
     rows = list(bugs.cases())
-    assert {plant for name, _, plant in rows if name != bugs.SOUND} == set(planted_bugs.BUGS)
-    assert len(rows) == len(planted_bugs.BUGS) + len(bugs.NETS)
+    assert {bug for name, _, bug in rows if name != bugs.SOUND} == set(bugs.BUGS)
+    assert len(rows) == len(bugs.BUGS) + len(bugs.NETS)
     assert {net for name, net, _ in rows if name == bugs.SOUND} == set(bugs.NETS)
 
 
@@ -172,4 +171,4 @@ def test_the_figure_and_the_table_hold_the_numbers(measured):
 
 
 def test_the_number_of_bugs_is_counted():
-    assert f"{len(planted_bugs.BUGS)} common bugs " in bugs.TEXT
+    assert f"{len(bugs.BUGS)} common bugs " in bugs.TEXT

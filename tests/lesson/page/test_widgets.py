@@ -12,8 +12,9 @@ from plotly.offline import get_plotlyjs
 
 from lecture4.byhand import functional as F
 from lecture4.byhand import optim
-from lecture4.lesson import planted_bugs
 from lecture4.lesson.claims import s15_adam as adam
+from lecture4.lesson.exercises.catalogue import planted
+from lecture4.lesson.exercises.catalogue.adam import adam_without_bias_correction
 from lecture4.lesson.lab.plots import COLOURS
 
 PAGE = Path(adam.__file__).parent.parent / "page"
@@ -156,8 +157,8 @@ def _valley(kind, lr, steps, angle):
     def loss():
         return (curvatures * (turn.double() @ w).square()).sum() / 2
 
-    plant = planted_bugs.adam_without_bias_correction if kind == "uncorrected" else nullcontext
-    with plant():
+    wrong = planted(adam_without_bias_correction) if kind == "uncorrected" else nullcontext()
+    with wrong:
         if kind in ("sgd", "nesterov"):
             optimizer = optim.SGD([w], lr=lr, momentum=0.8, nesterov=kind == "nesterov")
         else:

@@ -38,7 +38,7 @@ def relu_in_place(input):
     return input
 
 
-@mistake("relu", "Negative inputs are not cut off.")
+@mistake("relu", "Negative inputs are not cut off.", alone=True)
 def relu_of_the_absolute_value(input):
     """Return |x|."""
     return input.abs()
@@ -51,13 +51,13 @@ def slope_left_out_of_the_backward(input, negative_slope=0.01):
     return with_backward(y, (input,), lambda dy: dy * (input > 0))
 
 
-@mistake("leaky_relu", "The slope is a constant, and the argument is not used.")
+@mistake("leaky_relu", "The slope is a constant, and the argument is not used.", alone=True)
 def slope_ignored(input, negative_slope=0.01):
     """α = 0.01, whatever is asked for."""
     return leaky_relu(input, 0.01)
 
 
-@mistake("leaky_relu", "The slope is applied on the wrong side of 0.")
+@mistake("leaky_relu", "The slope is applied on the wrong side of 0.", alone=True)
 def slope_of_positive_numbers(input, negative_slope=0.01):
     """α x where x > 0, and x elsewhere."""
     return torch.where(input > 0, negative_slope * input, input)
@@ -90,7 +90,7 @@ def sigmoid_derivative_alone(input):
     return with_backward(y, (input,), lambda dy: y * (1 - y))
 
 
-@mistake("sigmoid", "An exponential overflows for large scores.")
+@mistake("sigmoid", "An exponential overflows for large scores.", alone=True)
 def sigmoid_overflows(input):
     """eˣ / (1 + eˣ), which is ∞/∞ for large x."""
     return input.exp() / (1 + input.exp())
@@ -116,6 +116,13 @@ def tanh_derivative_of_the_output(input):
     return with_backward(y, (input,), lambda dy: dy * (1 - tanh(y) ** 2))
 
 
+@mistake("tanh", "The gradient that arrives from the next layer is not used.")
+def tanh_derivative_alone(input):
+    """∂L/∂x = 1 − tanh² x, without ∂L/∂y."""
+    y = tanh(input)
+    return with_backward(y, (input,), lambda dy: 1 - y * y)
+
+
 @mistake("tanh", "The derivative is that of the sigmoid.")
 def tanh_derivative_of_the_sigmoid(input):
     """∂L/∂x = ∂L/∂y y (1 − y)."""
@@ -123,7 +130,7 @@ def tanh_derivative_of_the_sigmoid(input):
     return with_backward(y, (input,), lambda dy: dy * y * (1 - y))
 
 
-@mistake("tanh", "An exponential overflows for large scores.")
+@mistake("tanh", "An exponential overflows for large scores.", alone=True)
 def tanh_overflows(input):
     """(eˣ − e⁻ˣ) / (eˣ + e⁻ˣ), which is ∞/∞ for large |x|."""
     return (input.exp() - (-input).exp()) / (input.exp() + (-input).exp())

@@ -8,7 +8,7 @@ from lecture4.byhand.functional.windows import Windows
 from lecture4.lesson.exercises.catalogue.mistake import mistake, with_backward
 
 
-@mistake("conv2d", "The filter is not laid over the image the way it is stored.")
+@mistake("conv2d", "The numbers of the filter meet the pixels in reverse order.", alone=True)
 def flipped_kernel(input, weight, bias=None, stride=1, padding=0):
     """Convolve with the kernel turned by 180°, as signal processing defines convolution.
 
@@ -17,33 +17,33 @@ def flipped_kernel(input, weight, bias=None, stride=1, padding=0):
     return conv2d(input, weight.flip(2, 3), bias, stride, padding)
 
 
-@mistake("conv2d", "Rows and columns of a square filter are exchanged.")
+@mistake("conv2d", "Rows and columns of a square filter are exchanged.", alone=True)
 def transposed_kernel(input, weight, bias=None, stride=1, padding=0):
     """Exchange height and width of a square filter."""
     square = weight.shape[2] == weight.shape[3]
     return conv2d(input, weight.transpose(2, 3) if square else weight, bias, stride, padding)
 
 
-@mistake("conv2d", "The bias has no effect on the maps.")
+@mistake("conv2d", "The bias has no effect on the maps.", alone=True)
 def conv_without_bias(input, weight, bias=None, stride=1, padding=0):
     """Leave out + b."""
     return conv2d(input, weight, None, stride, padding)
 
 
-@mistake("conv2d", "The bias enters a map more than once at each position.")
+@mistake("conv2d", "The bias enters a map more than once at each position.", alone=True)
 def bias_added_for_each_pixel(input, weight, bias=None, stride=1, padding=0):
     """Add b inside of the sum: C F_h F_w times."""
     bias = None if bias is None else bias * weight[0].numel()
     return conv2d(input, weight, bias, stride, padding)
 
 
-@mistake("conv2d", "Only a part of the input's depth is used.")
+@mistake("conv2d", "Only a part of the input's depth is used.", alone=True)
 def first_channel_alone(input, weight, bias=None, stride=1, padding=0):
     """Sum over the filter's cells in one channel."""
     return conv2d(input[:, :1], weight[:, :1], bias, stride, padding)
 
 
-@mistake("conv2d", "The sum over the channels is divided by their number.")
+@mistake("conv2d", "The sum over the channels is divided by their number.", alone=True)
 def mean_over_the_channels(input, weight, bias=None, stride=1, padding=0):
     """The mean over C in place of the sum."""
     return conv2d(input, weight / input.shape[1], bias, stride, padding)
@@ -55,7 +55,9 @@ def conv_stride_ignored(input, weight, bias=None, stride=1, padding=0):
     return conv2d(input, weight, bias, 1, padding)
 
 
-@mistake("conv2d", "The maps have the right size, but the windows do not lie S pixels apart.")
+@mistake(
+    "conv2d", "The maps have the right size, but the windows do not lie S pixels apart.", alone=True
+)
 def windows_one_pixel_apart(input, weight, bias=None, stride=1, padding=0):
     """The window of position (i, j) begins at pixel (i, j) in place of (S i, S j)."""
     z = conv2d(input, weight, bias, 1, padding)
@@ -69,14 +71,14 @@ def conv_padding_ignored(input, weight, bias=None, stride=1, padding=0):
     return conv2d(input, weight, bias, stride, 0)
 
 
-@mistake("conv2d", "The border is padded with other numbers than zeros.")
+@mistake("conv2d", "The border is padded with other numbers than zeros.", alone=True)
 def padded_with_the_border(input, weight, bias=None, stride=1, padding=0):
     """Repeat the pixels of the border."""
     padded = pad(input, [padding] * 4, mode="replicate") if padding else input
     return conv2d(padded, weight, bias, stride)
 
 
-@mistake("conv2d", "Zeros are added on two of the four sides.")
+@mistake("conv2d", "Zeros are added on two of the four sides.", alone=True)
 def padded_on_one_side(input, weight, bias=None, stride=1, padding=0):
     """Pad twice as much at the right and the bottom, and nothing at the left and the top."""
     return conv2d(pad(input, (0, 2 * padding, 0, 2 * padding)), weight, bias, stride)
@@ -147,6 +149,22 @@ def windows_that_overwrite(input, weight, bias=None, stride=1, padding=0):
     return _backward(input, weight, bias, stride, padding, dx=dx)
 
 
+@mistake("conv2d", "A pixel keeps the gradient of a single filter, though all are laid over it.")
+def filters_that_overwrite(input, weight, bias=None, stride=1, padding=0):
+    """Assign ∂L/∂x (=) for each filter and window: the last window of the last filter wins."""
+
+    def dx(dz):
+        windows, (f, g) = _windows(input, weight, stride, padding), weight.shape[2:]
+        dx = windows.zeros(input)
+        for i in range(dz.shape[2]):
+            for j in range(dz.shape[3]):
+                patch = dz[:, -1, i, j, None, None, None] * weight[-1]
+                dx[:, :, stride * i : stride * i + f, stride * j : stride * j + g] = patch
+        return windows.cropped(dx)
+
+    return _backward(input, weight, bias, stride, padding, dx=dx)
+
+
 @mistake("conv2d", "A pixel keeps the gradient of a single window, though several contain it.")
 def cells_that_overwrite(input, weight, bias=None, stride=1, padding=0):
     """Assign ∂L/∂x (=) instead of adding to it (+=), cell by cell: the last one wins."""
@@ -204,6 +222,17 @@ def filter_gradient_of_the_last_window(input, weight, bias=None, stride=1, paddi
     return _backward(input, weight, bias, stride, padding, dweight=dweight)
 
 
+@mistake("conv2d", "The gradient of the filters contains one window's share.")
+def filter_gradient_of_the_last_example(input, weight, bias=None, stride=1, padding=0):
+    """Assign ∂L/∂W (=) instead of adding to it (+=) at each position of each example."""
+
+    def dweight(dz):
+        columns = unfold(input[-1:], weight.shape[2:], padding=padding, stride=stride)
+        return (dz[-1:, :, -1, -1].T @ columns[:, :, -1]).view_as(weight)
+
+    return _backward(input, weight, bias, stride, padding, dweight=dweight)
+
+
 @mistake("conv2d", "The batch size divides the gradient of the filters, as the loss does already.")
 def filter_gradient_divided_by_n(input, weight, bias=None, stride=1, padding=0):
     """∂L/∂W divided by N again."""
@@ -221,6 +250,24 @@ def conv_bias_gradient_averaged(input, weight, bias=None, stride=1, padding=0):
     if bias is None:
         return conv2d(input, weight, bias, stride, padding)
     return _backward(input, weight, bias, stride, padding, dbias=lambda dz: dz.mean((0, 2, 3)))
+
+
+@mistake("conv2d", "The batch size divides the gradient of the bias, as the loss does already.")
+def conv_bias_gradient_divided_by_n(input, weight, bias=None, stride=1, padding=0):
+    """∂L/∂b divided by N again."""
+    if bias is None:
+        return conv2d(input, weight, bias, stride, padding)
+
+    def dbias(dz):
+        return dz.sum((0, 2, 3)) / len(dz)
+
+    return _backward(input, weight, bias, stride, padding, dbias=dbias)
+
+
+@mistake("conv2d", "The last position of the filter is missing, at the right and at the bottom.")
+def last_position_missing(input, weight, bias=None, stride=1, padding=0):
+    """H′ = (H + 2P − F)/S, without + 1."""
+    return conv2d(input, weight, bias, stride, padding)[:, :, :-1, :-1]
 
 
 @mistake("output_size", "The count of steps is taken for the count of positions.")
@@ -247,7 +294,7 @@ def size_not_rounded(n, kernel_size, stride=1, padding=0):
     return (n + 2 * padding - kernel_size) / stride + 1
 
 
-@mistake("output_size", "The windows are counted as if they moved by one pixel.")
+@mistake("output_size", "The windows are counted as if they were one pixel apart.")
 def size_without_stride(n, kernel_size, stride=1, padding=0):
     """N + 2P − F + 1."""
     return output_size(n, kernel_size, 1, padding)

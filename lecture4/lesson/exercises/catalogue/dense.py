@@ -4,13 +4,13 @@ from lecture4.byhand.functional import flatten, linear
 from lecture4.lesson.exercises.catalogue.mistake import mistake, with_backward
 
 
-@mistake("linear", "The bias has no effect on the scores.")
+@mistake("linear", "The bias has no effect on the scores.", alone=True)
 def missing_bias(input, weight, bias=None):
     """Leave out + b: s = x Wᵀ. The loss may fall without it, but b gets no gradient."""
     return linear(input, weight)
 
 
-@mistake("linear", "A score mixes the weights of several rows of a square W.")
+@mistake("linear", "A score mixes the weights of several rows of a square W.", alone=True)
 def transposed_weight(input, weight, bias=None):
     """Multiply by W instead of Wᵀ where W is square, so that all shapes fit.
 
@@ -75,20 +75,22 @@ def transposed_weight_in_the_backward(input, weight, bias=None):
     return with_backward(scores, (input, weight, bias), backward)
 
 
-@mistake("flatten", "The output does not depend on the input.")
+@mistake("flatten", "The output does not depend on the input.", alone=True)
 def scores_that_ignore_the_input(input, start_dim=0, end_dim=-1):
     """Lose the input: the lowest loss possible is the entropy of the labels, about ln K."""
     return 0 * flatten(input, start_dim, end_dim)
 
 
-@mistake("flatten", "The numbers are all there, but those of one channel are not in a row.")
+@mistake(
+    "flatten", "The numbers of one channel are not next to each other in the output.", alone=True
+)
 def channels_last(input, start_dim=0, end_dim=-1):
     """Stretch images in the order (H, W, C), for which other weights are needed."""
-    maps = input.ndim == 4 and start_dim == 1
+    maps = input.ndim == 4 and (start_dim, end_dim) == (1, -1)
     return flatten(input.permute(0, 2, 3, 1) if maps else input, start_dim, end_dim)
 
 
-@mistake("flatten", "The dimension of the examples is stretched, too.")
+@mistake("flatten", "The examples of the batch end up in one row.")
 def batch_flattened(input, start_dim=0, end_dim=-1):
     """Stretch the whole batch into one row."""
     return flatten(input, 0, end_dim)

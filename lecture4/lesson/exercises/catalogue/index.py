@@ -7,22 +7,24 @@ from unittest.mock import patch
 
 from lecture4.byhand import functional, numerical
 from lecture4.byhand import optim as byhand_optim
+from lecture4.lesson.exercises.arguments import REFERENCES
 from lecture4.lesson.exercises.catalogue import (
     activations,
+    adam,
     convolution,
     dense,
+    descent,
     information,
     initialization,
     losses,
     normalization,
-    optim,
     pooling,
     regularization,
 )
 from lecture4.lesson.exercises.catalogue import (
     numerical as differences,
 )
-from lecture4.lesson.exercises.catalogue.mistake import Mistake
+from lecture4.lesson.exercises.catalogue.mistake import Mistake, with_right_backward
 from lecture4.training.formulas import BYHAND
 
 SUBJECTS = (
@@ -36,10 +38,14 @@ SUBJECTS = (
     pooling,
     initialization,
     normalization,
-    optim,
+    adam,
+    descent,
 )
-MISTAKES: tuple[Mistake, ...] = tuple(
-    m for subject in SUBJECTS for m in vars(subject).values() if isinstance(m, Mistake)
+WRITTEN = tuple(m for subject in SUBJECTS for m in vars(subject).values() if isinstance(m, Mistake))
+MISTAKES: tuple[Mistake, ...] = (
+    *WRITTEN,
+    *(with_right_backward(m, REFERENCES[m.of]) for m in WRITTEN if m.alone),
+    *(adam.in_adamw(m) for m in WRITTEN if m.of == "Adam" and m is not adam.decoupled_decay),
 )
 
 

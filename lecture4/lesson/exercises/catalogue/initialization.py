@@ -17,13 +17,19 @@ def he_without_root(weight, gain=2**0.5):
     return weight.normal_(0, gain**2 / _fans(weight)[0])
 
 
+@mistake("he", "The standard deviation shrinks too fast with fan_in.")
+def he_divided_by_fan_in(weight, gain=2**0.5):
+    """std = gain/fan_in."""
+    return weight.normal_(0, gain / _fans(weight)[0])
+
+
 @mistake("he", "The weights are scaled by the number of outputs.")
 def he_with_fan_out(weight, gain=2**0.5):
     """std = gain/√fan_out."""
     return weight.normal_(0, gain / math.sqrt(_fans(weight)[1]))
 
 
-@mistake("he", "What ReLU sets to 0 is not made up for.")
+@mistake("he", "The variance does not account for the inputs that ReLU sets to 0.")
 def he_without_the_two(weight, gain=1.0):
     """Var[w] = 1/fan_in unless a gain is given."""
     return weight.normal_(0, gain / math.sqrt(_fans(weight)[0]))
@@ -48,7 +54,7 @@ def he_uniform_within_one_deviation(weight, gain=2**0.5):
     return weight.uniform_(-bound, bound)
 
 
-@mistake("xavier", "The gradients going back are not considered.")
+@mistake("xavier", "The variance depends on fan_in alone.")
 def xavier_with_fan_in_alone(weight, gain=1.0):
     """Var[w] = 1/fan_in."""
     return weight.normal_(0, gain / math.sqrt(_fans(weight)[0]))

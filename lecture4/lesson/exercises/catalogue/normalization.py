@@ -6,12 +6,44 @@ from lecture4.byhand.functional import batch_norm
 from lecture4.lesson.exercises.catalogue.mistake import mistake, with_backward
 
 
-@mistake("batch_norm", "The scores of an image depend on the images beside it, also in evaluation.")
+@mistake(
+    "batch_norm",
+    "In evaluation the output for one image depends on the other images of the batch.",
+    alone=True,
+)
 def batch_statistics_left_on(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
     """Normalise by the batch in evaluation, too: an image's scores depend on the others."""
     return batch_norm(input, running_mean, running_var, weight, bias, True, momentum, eps)
+
+
+@mistake(
+    "batch_norm",
+    "In evaluation the output for one image depends on the other images of the batch.",
+    alone=True,
+)
+def batch_statistics_in_evaluation(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    """Normalise by the batch in evaluation, too, and leave the running statistics there."""
+    kept = running_mean, running_var
+    if not training:
+        kept = running_mean.clone(), running_var.clone()
+    return batch_norm(input, *kept, weight, bias, True, momentum, eps)
+
+
+@mistake(
+    "batch_norm", "In evaluation the output for one image depends on the other images of the batch."
+)
+def batch_statistics_in_evaluation_kept(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    """The same, where the backward pass takes them for constants, as in evaluation."""
+    if training:
+        return batch_norm(input, running_mean, running_var, weight, bias, True, momentum, eps)
+    mean, var = _moments(input)
+    return _scaled(input, mean.detach(), var.detach(), weight, bias, eps)
 
 
 @mistake("batch_norm", "The running statistics change where nothing is learned.")
@@ -35,7 +67,7 @@ def running_statistics_not_updated(
     return batch_norm(input, *kept, weight, bias, training, momentum, eps)
 
 
-@mistake("batch_norm", "Training normalises by the statistics of evaluation.")
+@mistake("batch_norm", "Training normalises by the statistics of evaluation.", alone=True)
 def running_statistics_in_training(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -45,7 +77,10 @@ def running_statistics_in_training(
     return _scaled(input, running_mean.clone(), running_var.clone(), weight, bias, eps)
 
 
-@mistake("batch_norm", "In the running statistics the batch has the share of the past.")
+@mistake(
+    "batch_norm",
+    "The batch and the past are weighted the wrong way round in the running statistics.",
+)
 def momentum_the_wrong_way_round(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -65,7 +100,11 @@ def biased_running_variance(
     return _scaled(input, mean, var, weight, bias, eps)
 
 
-@mistake("batch_norm", "The outputs of a batch do not have the variance that they should have.")
+@mistake(
+    "batch_norm",
+    "The variance that normalises the batch is divided by the wrong count.",
+    alone=True,
+)
 def unbiased_variance_in_training(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -77,7 +116,7 @@ def unbiased_variance_in_training(
     return _scaled(input, mean, var * n / (n - 1), weight, bias, eps)
 
 
-@mistake("batch_norm", "ε is added at the wrong step.")
+@mistake("batch_norm", "ε is added at the wrong step.", alone=True)
 def epsilon_outside_the_root(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -86,7 +125,7 @@ def epsilon_outside_the_root(
     return _scaled(input, mean, (var.sqrt() + eps).square(), weight, bias, 0)
 
 
-@mistake("batch_norm", "The distance from the mean is divided by a number in the wrong unit.")
+@mistake("batch_norm", "x − μ is divided by a number that does not have the unit of x.", alone=True)
 def divided_by_the_variance(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -95,7 +134,7 @@ def divided_by_the_variance(
     return _scaled(input, mean, (var + eps).square(), weight, bias, 0)
 
 
-@mistake("batch_norm", "The statistics are those of an example, not of a channel.")
+@mistake("batch_norm", "The statistics are those of an example, not of a channel.", alone=True)
 def statistics_of_each_example(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -108,7 +147,7 @@ def statistics_of_each_example(
     return _affine((input - mean) / (var + eps).sqrt(), weight, bias)
 
 
-@mistake("batch_norm", "The pixels of a channel do not share their statistics.")
+@mistake("batch_norm", "The pixels of a channel do not share their statistics.", alone=True)
 def statistics_of_each_pixel(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -129,7 +168,7 @@ def fixed_statistics_in_the_backward(
     return _scaled(input, mean.detach(), var.detach(), weight, bias, eps)
 
 
-@mistake("batch_norm", "x acts on the output in one way more than the backward pass contains.")
+@mistake("batch_norm", "The backward pass leaves out one of the paths from x to the output.")
 def no_path_through_the_mean(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -138,7 +177,7 @@ def no_path_through_the_mean(
     return _scaled(input, mean.detach(), var, weight, bias, eps)
 
 
-@mistake("batch_norm", "x acts on the output in one way more than the backward pass contains.")
+@mistake("batch_norm", "The backward pass leaves out one of the paths from x to the output.")
 def no_path_through_the_variance(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
@@ -176,6 +215,66 @@ def weight_gradient_without_the_normalized_input(
         (normalized, weight, bias),
         lambda dy: (dy * _per_channel(weight, dy), dy.sum(dims), dy.sum(dims)),
     )
+
+
+@mistake("batch_norm", "Two gradients are returned in each other's place.")
+def weight_and_bias_gradients_exchanged(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    """∂L/∂β for γ, and ∂L/∂γ for β."""
+    mean, var = _statistics(input, running_mean, running_var, training, momentum)
+    normalized = _scaled(input, mean, var, None, None, eps)
+    dims = [d for d in range(input.ndim) if d != 1]
+    return with_backward(
+        _affine(normalized, weight, bias),
+        (normalized, weight, bias),
+        lambda dy: (dy * _per_channel(weight, dy), dy.sum(dims), (dy * normalized).sum(dims)),
+    )
+
+
+@mistake("batch_norm", "The variance that normalises the batch is divided by the wrong count.")
+def unbiased_variance_kept(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    """The unbiased variance in the forward pass, with the usual formula of the backward pass."""
+    mean, var = _statistics(input, running_mean, running_var, training, momentum)
+    n = _n(input)
+    var = var * n / (n - 1) if training else var
+    return _usual_backward(input, mean, 1 / (var + eps).sqrt(), weight, bias, training)
+
+
+@mistake("batch_norm", "ε is added at the wrong step.")
+def epsilon_outside_the_root_kept(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    """1/(σ + ε) in the forward pass, with the usual formula of the backward pass."""
+    mean, var = _statistics(input, running_mean, running_var, training, momentum)
+    return _usual_backward(input, mean, 1 / (var.sqrt() + eps), weight, bias, training)
+
+
+@mistake("batch_norm", "x − μ is divided by a number that does not have the unit of x.")
+def divided_by_the_variance_kept(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    """1/(σ² + ε) in the forward pass, with the usual formula of the backward pass."""
+    mean, var = _statistics(input, running_mean, running_var, training, momentum)
+    return _usual_backward(input, mean, 1 / (var + eps), weight, bias, training)
+
+
+def _usual_backward(input, mean, scale, weight, bias, training):
+    """γ x̂ + β, x̂ = (x − μ) · scale; the backward pass takes x̂ for normalised."""
+    mean, scale, gamma = (_per_channel(v.detach(), input) for v in (mean, scale, weight))
+    normalized = (input.detach() - mean) * scale
+    dims = [d for d in range(input.ndim) if d != 1]
+
+    def backward(dy):
+        dx = dy
+        if training:
+            shared = (dy * normalized).mean(dims, keepdim=True)
+            dx = dy - dy.mean(dims, keepdim=True) - normalized * shared
+        return gamma * scale * dx, (dy * normalized).sum(dims), dy.sum(dims)
+
+    return with_backward(_affine(normalized, weight, bias), (input, weight, bias), backward)
 
 
 def _statistics(input, running_mean, running_var, training, momentum):

@@ -62,7 +62,7 @@ def pooling_windows_that_overwrite(input, kernel_size, stride=None, padding=0):
     return with_backward(y, (input,), backward)
 
 
-@mistake("max_pool2d", "A pixel that is the maximum of several windows keeps one's gradient.")
+@mistake("max_pool2d", "A pixel that is the maximum of several windows keeps the gradient of one.")
 def pooling_maxima_that_overwrite(input, kernel_size, stride=None, padding=0):
     """Assign the gradient of each window's maximum (=), and leave its other pixels."""
     windows, y = _pooled(max_pool2d, input, kernel_size, stride, padding)
@@ -114,19 +114,21 @@ def _spread(dy, windows):
     return windows.cropped(dx)
 
 
-@mistake("max_pool2d", "The padding takes part in the maximum.")
+@mistake("max_pool2d", "The padding takes part in the maximum.", alone=True)
 def maximum_padded_with_zeros(input, kernel_size, stride=None, padding=0):
     """Pad with 0 in place of −∞, which wins over negative numbers."""
     return max_pool2d(pad(input, [padding] * 4), kernel_size, stride)
 
 
-@mistake("max_pool2d", "The search for the maximum begins at a number that may be too large.")
+@mistake(
+    "max_pool2d", "The search for the maximum begins at a number that may be too large.", alone=True
+)
 def maximum_from_zero(input, kernel_size, stride=None, padding=0):
     """max(0, x₁, x₂, …)."""
     return max_pool2d(input, kernel_size, stride, padding).clamp(min=0)
 
 
-@mistake("max_pool2d", "Large negative numbers win.")
+@mistake("max_pool2d", "Large negative numbers win.", alone=True)
 def maximum_of_absolute_values(input, kernel_size, stride=None, padding=0):
     """max |x|."""
     return max_pool2d(input.abs(), kernel_size, stride, padding)
@@ -138,7 +140,13 @@ def max_pool_stride_ignored(input, kernel_size, stride=None, padding=0):
     return max_pool2d(input, kernel_size, kernel_size, padding)
 
 
-@mistake("max_pool2d", "The windows are not reduced to their largest number.")
+@mistake("max_pool2d", "The last window is missing, at the right and at the bottom.")
+def last_window_missing(input, kernel_size, stride=None, padding=0):
+    """H′ = (H − F)/S, without + 1."""
+    return max_pool2d(input, kernel_size, stride, padding)[:, :, :-1, :-1]
+
+
+@mistake("max_pool2d", "The windows are not reduced to their largest number.", alone=True)
 def mean_in_place_of_the_maximum(input, kernel_size, stride=None, padding=0):
     """The mean of each window."""
     return avg_pool2d(input, kernel_size, stride, padding)
@@ -179,13 +187,13 @@ def mean_windows_that_overwrite(input, kernel_size, stride=None, padding=0):
     return with_backward(y, (input,), backward)
 
 
-@mistake("avg_pool2d", "The zeros of the padding do not count in the mean.")
+@mistake("avg_pool2d", "The zeros of the padding do not count in the mean.", alone=True)
 def padding_not_counted(input, kernel_size, stride=None, padding=0):
     """Divide by the number of pixels in the window, without the padding."""
     return avg_pool2d(input, kernel_size, stride, padding, count_include_pad=False)
 
 
-@mistake("avg_pool2d", "The windows are summed.")
+@mistake("avg_pool2d", "The windows are summed.", alone=True)
 def sum_in_place_of_the_window_mean(input, kernel_size, stride=None, padding=0):
     """Σₖ x_k, without 1/n."""
     return avg_pool2d(input, kernel_size, stride, padding, divisor_override=1)
@@ -197,7 +205,7 @@ def avg_pool_stride_ignored(input, kernel_size, stride=None, padding=0):
     return avg_pool2d(input, kernel_size, kernel_size, padding)
 
 
-@mistake("avg_pool2d", "The windows are not reduced to their mean.")
+@mistake("avg_pool2d", "The windows are not reduced to their mean.", alone=True)
 def maximum_in_place_of_the_mean(input, kernel_size, stride=None, padding=0):
     """The largest number of each window."""
     return max_pool2d(input, kernel_size, stride, padding)

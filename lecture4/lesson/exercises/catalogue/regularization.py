@@ -21,9 +21,7 @@ def dropout_not_scaled(input, p=0.5, training=True):
 @mistake("dropout", "The kept numbers are scaled by the wrong probability.")
 def dropout_scaled_by_p(input, p=0.5, training=True):
     """Divide by p in place of 1 − p."""
-    if not training or p == 0:
-        return input
-    return dropout(input, p) * (1 - p) / p
+    return input * (torch.rand_like(input) >= p) / p if training else input
 
 
 @mistake("dropout", "The outputs are scaled in training, and once more in evaluation.")
@@ -32,10 +30,16 @@ def dropout_scaled_in_evaluation_too(input, p=0.5, training=True):
     return dropout(input, p) if training else input * (1 - p)
 
 
-@mistake("dropout", "The probability of dropping is taken for that of keeping, or the reverse.")
+@mistake("dropout", "The probability of dropping and that of keeping are exchanged.")
 def dropout_keeps_p(input, p=0.5, training=True):
     """Keep a unit with probability p, and divide by p."""
-    return dropout(input, 1 - p) if training and p else input
+    return input * (torch.rand_like(input) < p) / p if training else input
+
+
+@mistake("dropout", "The probability of dropping and that of keeping are exchanged.")
+def dropout_keeps_p_and_divides_by_the_rest(input, p=0.5, training=True):
+    """Keep a unit with probability p, and divide by 1 − p."""
+    return input * (torch.rand_like(input) < p) / (1 - p) if training else input
 
 
 @mistake("dropout", "The backward pass drops other units than the forward pass.")
@@ -63,7 +67,7 @@ def one_mask_for_the_batch(input, p=0.5, training=True):
     return input * dropout(torch.ones_like(input[:1]), p, training)
 
 
-@mistake("l2_penalty", "Growing weights lower the loss.")
+@mistake("l2_penalty", "Growing weights lower the loss.", alone=True)
 def penalty_rewarded(weights):
     """Subtract λ R(W): weights are rewarded for growing. The cross-entropy does not show it."""
     return -l2_penalty(weights)
@@ -76,31 +80,33 @@ def l2_gradient_without_the_two(weights):
     return with_backward(r, (r,), lambda dr: dr / 2)
 
 
-@mistake("l2_penalty", "The penalty is half of what is asked for.")
+@mistake("l2_penalty", "The penalty is half of what is asked for.", alone=True)
 def half_of_the_l2_penalty(weights):
     """R = ½ Σ w²."""
     return l2_penalty(weights) / 2
 
 
-@mistake("l2_penalty", "The penalty grows with the size of the weights, not with its square.")
+@mistake("l2_penalty", "Twice the weights have twice the penalty, not four times.", alone=True)
 def l2_penalty_with_root(weights):
     """R = √Σ w²."""
     return l2_penalty(weights).sqrt()
 
 
-@mistake("l2_penalty", "The penalty of a weight depends on how many others there are.")
+@mistake(
+    "l2_penalty", "The penalty of a weight depends on how many other weights there are.", alone=True
+)
 def mean_of_the_squares(weights):
     """The mean of w² in place of the sum."""
     return sum(w.square().mean() for w in weights)
 
 
-@mistake("l2_penalty", "A part of the weights has no penalty.")
+@mistake("l2_penalty", "A part of the weights has no penalty.", alone=True)
 def penalty_of_the_first_weight(weights):
     """R of the first tensor alone."""
     return l2_penalty(weights[:1])
 
 
-@mistake("l1_penalty", "Weights of both signs cancel.")
+@mistake("l1_penalty", "Weights of both signs cancel.", alone=True)
 def l1_without_absolute_values(weights):
     """R = Σ w."""
     return sum(w.sum() for w in weights)
