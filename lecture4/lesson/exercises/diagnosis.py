@@ -151,7 +151,7 @@ def where(name: str, wrong: frozenset[int], given: Iterable[int]) -> str:
     if wrong >= cases.keys():
         return ""
     right = frozenset(cases) - wrong
-    tagged = {tag: frozenset(i for i in cases if tag in cases[i]) for tag in _sorted(cases)}
+    tagged = {tag: frozenset(i for i in cases if tag in cases[i]) for tag in _ordered(name, cases)}
     for tag, numbers in tagged.items():
         if numbers == wrong:
             others = [t for t, n in tagged.items() if n == right and _family(t, tag)]
@@ -175,8 +175,15 @@ def where(name: str, wrong: frozenset[int], given: Iterable[int]) -> str:
     return f"wrong in {len(wrong)} of {len(cases)} cases, such as {first!r}"
 
 
-def _sorted(cases: Mapping[int, frozenset[str]]) -> list[str]:
-    return sorted({tag for tags in cases.values() for tag in tags})
+def _ordered(name: str, cases: Mapping[int, frozenset[str]]) -> list[str]:
+    """The tags of the cases, those first that stand first in the labels."""
+    places = {
+        tag: (place, i)
+        for i in reversed(list(cases))
+        for place, tag in enumerate(CASES[name][i].label.split(", "))
+    }
+    tags = {tag for tags in cases.values() for tag in tags}
+    return sorted(tags, key=lambda tag: (*places.get(tag, (9, 0)), tag))
 
 
 def _family(a: str, b: str) -> bool:
@@ -230,7 +237,7 @@ def _factor(given: np.ndarray, wanted: np.ndarray) -> float | None:
         return None
     c = float(f"{given[at] / wanted[at]:.4g}")
     near = np.allclose(given, c * wanted, rtol=1e-3, atol=1e-3 * abs(wanted[at]))
-    return c if near and abs(c - 1) > 1e-3 and wanted.size > 1 else None
+    return c if near and abs(c - 1) > 1e-3 else None
 
 
 def shape(array: np.ndarray) -> str:
