@@ -44,7 +44,7 @@ def mistakes_in(name: str, given: Mapping[int, Answers], wrong: Found) -> list[l
     all that is wrong under some key. What it does not explain may be explained by others.
     """
     found: list[list[Mistake]] = []
-    rest = wrong
+    rest, overflown = wrong, _overflown(name, given, wrong)
     while rest:
         exactly, roughly = (_explaining(name, given, wrong - rest, agree) for agree in (_same, _like))
         explained = exactly if any(part & rest for part in exactly) else roughly
@@ -52,8 +52,14 @@ def mistakes_in(name: str, given: Mapping[int, Answers], wrong: Found) -> list[l
         if not any(under(rest, key) <= part for _, key in part):
             break
         found.append(next(same for whole, same in explained.items() if whole & rest == part))
-        rest -= part
+        rest -= part | overflown if part & overflown else part  # what follows from an overflow
     return found
+
+
+def _overflown(name: str, given: Mapping[int, Answers], wrong: Found) -> Found:
+    """The pairs that are wrong because of NaN or ∞."""
+    wanted = {i: expected(name, CASES[name][i]) for i in given}
+    return frozenset((i, k) for i, k in wrong if _overflows(given[i].get(k), wanted[i].get(k)))
 
 
 def _explaining(
