@@ -56,8 +56,9 @@ def _last() -> tuple[Path | None, dict]:
 
 def _records() -> dict[str, dict]:
     try:
-        return json.loads(_place().read_text())
-    except (OSError, ValueError):
+        files = json.loads(_place().read_text())
+        return {path: last for path, last in files.items() if last["found"] and last["sha256"]}
+    except (OSError, ValueError, AttributeError, TypeError, LookupError):  # none yet, or damaged
         return {}
 
 

@@ -14,7 +14,7 @@ def _own_folder(tmp_path, monkeypatch):
 
 def shown(capsys):
     progress.show()
-    return capsys.readouterr().out
+    return " ".join(capsys.readouterr().out.split())
 
 
 def record(file, **found):
@@ -36,7 +36,7 @@ def test_the_list_follows_the_last_check(tmp_path, capsys):
     record(second, linear="wrong", relu="right", tanh="not begun")
     record(first, relu="right")
     out = shown(capsys)
-    assert f"{first}: 2 of {len(progress.FORMULAS)} right\n" in out
+    assert f"{first}: 2 of {len(progress.FORMULAS)} right" in out
     first.write_text("changed")
     assert "right; the file has changed since its last check" in shown(capsys)
     first.unlink()
