@@ -33,8 +33,9 @@ class Checked:
 
     @property
     def right(self) -> bool:
-        """Whether all that is begun is right."""
-        return all(v.status in (RIGHT, MISSING) for v in self.verdicts)
+        """Whether all that is begun is right, and the file is not one of errors alone."""
+        found = {v.status for v in self.verdicts}
+        return found <= {RIGHT, MISSING} and (RIGHT in found or not self.errors)
 
 
 def run(
@@ -86,7 +87,8 @@ def check(
         raise ValueError(f"{unknown[0]} is unknown; choose among {', '.join(CASES)}")
     file_has = processes.listed(file.absolute(), seconds)
     if not file_has.finished:
-        raise ValueError(f"{file} cannot be read: {file_has.ended}")
+        named = str(file) in file_has.ended
+        raise ValueError(file_has.ended if named else f"{file} cannot be read: {file_has.ended}")
     asked = [name for name in CASES if not names or name in names]
     begun = {name: len(CASES[name]) for name in asked if name in file_has.entries}
     broken = broken_definitions(file, file_has.errors)

@@ -53,10 +53,11 @@ def run(path: str, name: str | None, results: str, place: str, seconds: float) -
     _limit_time(seconds)
     try:
         source = read(path, strict=False)
-        entries, errors = source.entries, source.errors
     except ValueError as error:  # a notebook of another format, for example
-        entries, errors = {}, (str(error),)
-    write({"errors": errors, "entries": {n: (e.style, e.names) for n, e in entries.items()}})
+        write({"ended": str(error)})
+        os._exit(0)
+    entries = source.entries
+    write({"errors": source.errors, "entries": {n: (e.style, e.names) for n, e in entries.items()}})
     if name in entries:
         _limit_time(seconds)
         answer_cases(name, entries[name].call, path, write)

@@ -1,6 +1,6 @@
 """Train a small net on a file's formulas and on the lecture's, and print both loss curves."""
 
-import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,7 +43,9 @@ def show(console: Console, file: Path) -> None:
 
 
 def _quoted(file: Path) -> str:
-    return json.dumps(str(file.absolute()), ensure_ascii=False)
+    """The path as the value of an override."""
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", str(file.absolute()))  # no interpolation
+    return '"' + re.sub(r'(\\*)("|$)', r"\1\1\\\2", text)[:-1] + '"'
 
 
 def _cells(curve: Sequence[float], epoch: int, highest: float) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from lecture4.lesson.exercises.cases import CASES
 from lecture4.lesson.exercises.child import outcome_here
 from lecture4.lesson.exercises.verdict import MISSING, RIGHT, Verdict, judge
 from lecture4.support.console import make_console
-from lecture4.training.formulas import entries_of
+from lecture4.training.formulas.styles import entries_of
 
 
 def check(name: str, names: Mapping[str, Any]) -> None:

@@ -143,7 +143,7 @@ class _Child:
         self.end()  # also processes that it left behind
         outcome = parse(_content(self.results), self.cases)
         if not outcome.finished:
-            outcome.ended = self._reason() + self._line()
+            outcome.ended = outcome.ended or self._reason() + self._line()
         return outcome
 
     def _reason(self) -> str:

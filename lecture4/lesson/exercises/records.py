@@ -101,5 +101,7 @@ def _add(outcome: Outcome, record: dict[str, Any], cases: int) -> None:
             outcome.errors = [str(error) for error in errors]
         case {"printed": str(printed)}:
             outcome.printed = printed
+        case {"ended": str(ended)}:
+            outcome.ended = ended
         case {"finished": True}:
             outcome.finished = True
