@@ -2,8 +2,8 @@
 
 A fence after ``<!-- run -->`` is run as written; after ``<!-- run slow -->`` it is marked slow. It
 runs in a fresh folder that holds the three scripts and what the commands name: ``RUN`` (a trained
-run), ``cat.jpg`` and ``holiday/``. ``python`` and ``torchrun`` there start the real ones with the
-settings ``SHORT`` added, unless the command sets them itself.
+run), ``cat.jpg``, ``holiday/`` and ``mine.py`` (solved formulas). ``python`` and ``torchrun``
+there start the real ones with the settings ``SHORT`` added, unless the command sets them itself.
 """
 
 import os
@@ -187,6 +187,8 @@ def desk(request, tmp_path) -> Path:
     (tmp_path / "holiday").mkdir()
     for name in ("cat.jpg", "holiday/beach.png", "holiday/dog.jpg"):
         picture.save(tmp_path / name)
+    solved = ROOT / "tests" / "training" / "formulas" / "solved"
+    (tmp_path / "mine.py").write_text((solved / "torch_style.py").read_text())
     programs = tmp_path / ".venv" / "bin"
     programs.mkdir(parents=True)
     (programs / "activate").write_text(f"PATH={shlex.quote(str(programs))}:$PATH\n")

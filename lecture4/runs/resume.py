@@ -13,13 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from lecture4.runs import recorded
 from lecture4.runs.recorded import PATHS, quoted
+from lecture4.support.code_files import is_code_file
 from lecture4.support.conf import CONF
 from lecture4.support.console import printable
 from lecture4.support.files import write_atomically
 from lecture4.support.places import located
 from lecture4.support.processes import rank
 from lecture4.training.processes import in_sweep
-from lecture4.training.settings import is_file
 
 if TYPE_CHECKING:  # it imports torch, which errors of composition do not wait for
     from lecture4.data import Dataset
@@ -101,12 +101,12 @@ def configuration(cfg: DictConfig) -> DictConfig:
 def _formulas(cfg: DictConfig, recorded_: str) -> str:
     """The formulas of a resumed run: a file's are as typed, for a recorded path is not read."""
     typed = any(_key(word) == "formulas" for word in _overrides())
-    if is_file(recorded_) and not (typed and is_file(cfg.formulas)):
+    if is_code_file(recorded_) and not (typed and is_code_file(cfg.formulas)):
         raise ValueError(
             f"{cfg.resume} trained with the formulas of a file, and keeps no copy of it; add "
             f"formulas=PATH, where the file is now"
         )
-    if typed and not is_file(recorded_):
+    if typed and not is_code_file(recorded_):
         raise ValueError(f"{cfg.resume} trained with formulas={recorded_}; leave out formulas=")
     return recorded.absolute(cfg.formulas) if typed else recorded_
 
@@ -125,7 +125,7 @@ def _begun(cfg: DictConfig) -> DictConfig:
                 f"{key} is not what conf/ gives; a run can be resumed with files of {CONF} alone, "
                 f"so copy yours there in place of --config-dir, --config-name or hydra.searchpath"
             )
-    for key in (*PATHS, *(["formulas"] if is_file(cfg.formulas) else [])):
+    for key in (*PATHS, *(["formulas"] if is_code_file(cfg.formulas) else [])):
         if isinstance(path := OmegaConf.select(cfg, key), str) and path:
             OmegaConf.update(cfg, key, recorded.absolute(path))
     return cfg

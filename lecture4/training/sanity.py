@@ -28,7 +28,6 @@ from lecture4.byhand.numerical import (
 from lecture4.support.console import make_console, make_table
 from lecture4.training.classifier import Classifier
 from lecture4.training.datamodule import DataModule
-from lecture4.training.formulas import Source, whose
 from lecture4.training.parameter_groups import weights
 
 ROUNDING = 1e-9  # accepted relative error in float64
@@ -58,6 +57,10 @@ class Subject:
     classifier: Classifier
     inputs: torch.Tensor  # raw, (N, ...)
     labels: torch.Tensor  # (N,)
+    layers: ModuleType = byhand_nn  # to compare with torch's
+    file: str = ""  # of formulas, if the run has one
+    rounding: float = ROUNDING
+    kinks: float = KINKS
     gradients: list[GradientRow] = field(default_factory=list)  # measured by a check
 
     def batch(self, n: int, start: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,19 +73,9 @@ class Subject:
         """A copy of the model in float64, in training mode."""
         return copy.deepcopy(self.classifier.model).double().train().requires_grad_()
 
-    @property
-    def own(self) -> Source | None:
-        """The file of formulas of the run."""
-        return self.classifier.formulas.source
-
-    @property
-    def layers(self) -> ModuleType:
-        """The layers to compare with torch's: those of the file, or else byhand's."""
-        return self.classifier.formulas.nn if self.own else byhand_nn
-
     def comparable(self, model: nn.Module) -> nn.Module:
         """The model, without dropout if it is a file's, which may draw other masks than torch's."""
-        return without_dropout(model) if self.own and "dropout" in self.own.entries else model
+        return without_dropout(model) if self.file else model
 
 
 @rank_zero_only
@@ -112,6 +105,10 @@ def run(classifier: Classifier, data: DataModule) -> tuple[list[Check], list[Gra
     subject = Subject(
         classifier, data.dataset.train_inputs[index], data.dataset.train_labels[index]
     )
+    found = classifier.formulas
+    if found.source:  # whose code may round to float32
+        subject.layers, subject.file = found.nn, found.title
+        subject.rounding, subject.kinks = 1e-6, 1e-3
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(classifier.seed)
         checks = [_run_one(subject, *row) for row in CHECKS]
@@ -124,13 +121,10 @@ def _run_one(subject: Subject, name: str, measure: Callable, expected: str, look
     except Exception as error:  # an error fails the check
         text = str(error).strip().partition("\n")[0]
         measured, passed = f"{type(error).__name__}: {text}", False
-    k, found = len(subject.classifier.class_names), subject.classifier.formulas
-    expected = expected.format(k=k, log_k=math.log(k), apart=LOSS_APART)
-    layers, updates = (f"lecture4/byhand/{folder}" for folder in ("functional", "optim"))
-    if subject.own:
-        layers = updates = found.title
-    look_at = look_at.format(layers=layers, updates=updates)
-    return Check(name, measured, expected, passed, look_at)
+    k = len(subject.classifier.class_names)
+    expected = expected.format(k=k, log_k=math.log(k), apart=LOSS_APART, **vars(subject))
+    places = {key: subject.file or f"lecture4/byhand/{key}" for key in ("functional", "optim")}
+    return Check(name, measured, expected, passed, look_at.format(**places))
 
 
 def loss_at_initialisation(subject: Subject) -> tuple[str, bool]:
@@ -148,7 +142,7 @@ def gradients_three_ways(subject: Subject) -> tuple[str, bool]:
     subject.gradients = gradient_table(model, subject.batch(8), layers=subject.layers)
     autograd = _worst(row.autograd for row in subject.gradients)
     numerical = _worst(row.numerical for row in subject.gradients)
-    passed = autograd <= ROUNDING and numerical <= KINKS
+    passed = autograd <= subject.rounding and numerical <= subject.kinks
     return f"{autograd:.0e} autograd, {numerical:.0e} differences", passed
 
 
@@ -165,13 +159,13 @@ def same_as_other_layers(subject: Subject) -> tuple[str, bool]:
         with torch.random.fork_rng(devices=[]):  # dropout draws the same mask for both
             scores = ours(batch[0])
         errors.append(relative_error(scores, theirs(batch[0])))
-        if subject.own and not training:
+        if subject.file and not training:
             continue  # course style has no backward in evaluation
         a = parameter_gradients(ours, batch, subject.layers.CrossEntropyLoss())
         b = parameter_gradients(theirs, batch, nn.CrossEntropyLoss())
         errors += [relative_error(a[name], b[name]) for name in a]
     worst = _worst(errors)
-    return f"{worst:.0e} apart", worst <= ROUNDING
+    return f"{worst:.0e} apart", worst <= subject.rounding
 
 
 def first_optimizer_steps(subject: Subject) -> tuple[str, bool | None]:
@@ -179,9 +173,8 @@ def first_optimizer_steps(subject: Subject) -> tuple[str, bool | None]:
     a, b = subject.model(), subject.model()
     optimizer = subject.classifier.make_optimizer(a)
     name = type(optimizer).__name__
-    by_hand = getattr(optim, name, None) is type(optimizer)
-    of_a_file = whose(type(optimizer), subject.classifier.formulas) not in ("torch", "byhand")
-    twin_kind = getattr(torch.optim if by_hand or of_a_file else optim, name, None)
+    torchs = type(optimizer) is getattr(torch.optim, name, None)
+    twin_kind = getattr(optim if torchs else torch.optim, name, None)
     if twin_kind is None or name == "Muon":  # torch's takes matrices alone
         return f"{name} has no twin", None
     settings = {k: v for k, v in subject.classifier.optimizer.keywords.items() if k != "fused"}
@@ -192,13 +185,13 @@ def first_optimizer_steps(subject: Subject) -> tuple[str, bool | None]:
     for step in range(3):
         gradients = parameter_gradients(model, subject.batch(8, start=8 * step), loss)
         for p, q, g in zip(a.parameters(), b.parameters(), gradients.values(), strict=True):
-            p.grad, q.grad = g.clone(), g.clone()
+            p.grad, q.grad = (torch.empty_like(w).copy_(g) for w in (p, q))  # in w's layout
         optimizer.step()
         twin.step()
     worst = _worst(
         relative_error(*pair) for pair in zip(a.parameters(), b.parameters(), strict=True)
     )
-    return f"{worst:.0e} apart", worst <= ROUNDING
+    return f"{worst:.0e} apart", worst <= subject.rounding
 
 
 def overfits_a_small_batch(subject: Subject) -> tuple[str, bool]:
@@ -239,7 +232,7 @@ def images_do_not_mix(subject: Subject) -> tuple[str, bool]:
     a, b = subject.batch(8)[0], subject.batch(8, start=8)[0]
     with torch.no_grad():
         error = relative_error(model(torch.cat([a[:1], b[1:]]))[0], model(a)[0])
-    return f"{error:.0e} apart", error <= ROUNDING
+    return f"{error:.0e} apart", error <= subject.rounding
 
 
 def without_dropout(model: nn.Module) -> nn.Module:
@@ -266,20 +259,20 @@ CHECKS = (
     (
         "gradient by hand",
         gradients_three_ways,
-        f"≤ {ROUNDING:.0e} autograd, ≤ {KINKS:.0e} differences",
+        "≤ {rounding:.0e} autograd, ≤ {kinks:.0e} differences",
         "the parameters with a large error in the table: their layer's backward, and those after",
     ),
     (
         "torch's layers, same weights",
         same_as_other_layers,
-        f"scores and gradients ≤ {ROUNDING:.0e} apart",
-        "the forward and backward of the model's layers in {layers}",
+        "scores and gradients ≤ {rounding:.0e} apart",
+        "the forward and backward of the model's layers in {functional}",
     ),
     (
         "first optimizer steps",
         first_optimizer_steps,
-        f"weights ≤ {ROUNDING:.0e} apart from the twin's",
-        "the update in {updates}: momentum and decay, or Adam's bias correction",
+        "weights ≤ {rounding:.0e} apart from the twin's",
+        "the update in {optim}: momentum and decay, or Adam's bias correction",
     ),
     (
         "overfits 20 examples",
@@ -296,7 +289,7 @@ CHECKS = (
     (
         "images do not mix",
         images_do_not_mix,
-        f"scores ≤ {ROUNDING:.0e} apart",
+        "scores ≤ {rounding:.0e} apart",
         "dropout or batch statistics left on in evaluation, sums over the wrong dimension",
     ),
 )

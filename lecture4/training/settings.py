@@ -9,10 +9,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lecture4.support.code_files import is_code_file
 from lecture4.support.conf import choices
 from lecture4.training.processes import check_processes, check_sweep, in_several_processes, in_sweep
 
-FILES = (".py", ".ipynb")  # of formulas
 Rule = tuple[Callable[[Any], bool], str]  # predicate, and what an error calls the accepted values
 MISSING = object()
 
@@ -72,17 +72,10 @@ def check_folder(cfg: DictConfig) -> None:
         )
 
 
-def is_file(formulas: object) -> bool:
-    """Whether a value of ``formulas=`` is the path of a file."""
-    return isinstance(formulas, str) and formulas.endswith(FILES)
-
-
 def _check_formulas(cfg: DictConfig) -> None:
-    """Refuse a file of formulas that is not there, and what its code cannot be run with."""
-    if not is_file(cfg.formulas):
+    """Refuse what the code of a file of formulas cannot be run with."""
+    if not is_code_file(cfg.formulas):
         return
-    if not Path(cfg.formulas).is_file():
-        raise ValueError(f"formulas={cfg.formulas}: there is no such file")
     for key in ("compile", "cuda_graph"):
         if cfg.trainer[key]:
             raise ValueError(f"trainer.{key}=true needs formulas=torch or byhand, not a file's")

@@ -19,8 +19,8 @@ class Adapted:
     """A function of a file, called with the arguments of ``reference`` by name.
 
     A parameter takes the argument of its own name, else the one at its own position. An argument
-    for which there is no parameter must have its default value; an optional parameter without
-    argument keeps its default.
+    for which there is no parameter must have its default value, or one that goes without saying; an
+    optional parameter without argument keeps its default.
 
     Args:
         name: of the function, for errors.
@@ -98,6 +98,7 @@ class Adapted:
                 rest = {}
             elif parameter.kind == inspect.Parameter.VAR_KEYWORD:
                 bound.arguments[p], rest = rest, {}
+        rest = {k: v for k, v in rest.items() if not _is_implied(k, v, arguments)}
         if rest:
             key, value = next(iter(rest.items()))
             shown = "a tensor" if isinstance(value, torch.Tensor) else repr(value)
@@ -121,6 +122,18 @@ class Adapted:
         if p not in self.by_position or default is EMPTY:
             return False
         return not _same_kind(default, self.reference.parameters[argument].default)
+
+
+def _is_implied(argument: str, value: Any, arguments: Mapping[str, Any]) -> bool:
+    """Whether a function without this parameter would assume the value: that of batches, mostly."""
+    match argument:
+        case "start_dim":
+            return value == 1
+        case "dim":
+            return value in (1, -1)
+        case "stride":
+            return value == arguments.get("kernel_size")
+    return False
 
 
 def signature_of(function: Callable) -> inspect.Signature:

@@ -22,10 +22,10 @@ from types import CodeType, ModuleType
 import numpy as np
 import torch
 
+from lecture4.support.code_files import SUFFIXES
 from lecture4.support.console import printable
 from lecture4.training.formulas.styles import Entry, entries_of
 from lecture4.training.formulas.unsolved import is_begun
-from lecture4.training.settings import FILES
 
 KEPT = ("%%time", "%%timeit", "%%capture")  # commands whose cell is Python
 
@@ -71,7 +71,7 @@ def read(path: str | os.PathLike, strict: bool = True) -> Source:
             line.
     """
     path = Path(path).expanduser().absolute()
-    if path.suffix not in FILES:
+    if path.suffix not in SUFFIXES:
         raise ValueError(f"{printable(path)}: formulas are read from a .py or .ipynb file")
     try:
         content = path.read_bytes()

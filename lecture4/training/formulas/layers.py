@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from lecture4.byhand import nn as byhand_nn
+from lecture4.support.code_files import is_code_file
 from lecture4.support.console import printable
 from lecture4.training.formulas.from_file import Source, described, place_in, read
 from lecture4.training.formulas.named import FILE, FORMULAS, TORCH, Formulas
 from lecture4.training.formulas.styles import GAINS, Entry
-from lecture4.training.settings import is_file
 
 # layers and losses of lecture4.byhand.nn, and the function that each one calls
 LAYERS = {
@@ -52,7 +52,7 @@ def find(name: str) -> Formulas:
     Raises:
         ValueError: the name is unknown, or the file cannot be read.
     """
-    if is_file(name):
+    if is_code_file(name):
         return formulas_of(read(name))
     if name not in FORMULAS:
         raise ValueError(
@@ -92,7 +92,7 @@ def located_in(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not is_file(name) or not (place := place_in(name, error)):
+        if not is_code_file(name) or not (place := place_in(name, error)):
             raise
         raise ValueError(f"{printable(Path(name).name)}: {place}: {described(error)}") from error
 
@@ -122,7 +122,8 @@ def _layers(entries: Mapping[str, Entry]) -> dict[str, type[nn.Module]]:
 def _in_layer(entry: Entry) -> Callable:
     """A function as a layer calls it.
 
-    It computes in float32 at least, gets one number for equal sides, and zeros for no bias.
+    It computes in float32 at least, on contiguous tensors, and gets one number for equal sides and
+    zeros for no bias.
 
     Raises:
         TypeError: it does not return a tensor.
@@ -136,7 +137,7 @@ def _in_layer(entry: Entry) -> Callable:
             weight, _, *others = args
             args = weight, weight.new_zeros(len(weight)), *others
         with torch.autocast(input.device.type, enabled=False):
-            result = entry.call(input.to(dtype), *map(_one_number, args), **kwargs)
+            result = entry.call(input.to(dtype).contiguous(), *map(_plain, args), **kwargs)
         if not isinstance(result, torch.Tensor):
             raise TypeError(f"{entry.names[0]} returned {type(result).__name__}, not a tensor")
         return result.to(dtype)
@@ -144,8 +145,10 @@ def _in_layer(entry: Entry) -> Callable:
     return call
 
 
-def _one_number(value: Any) -> Any:
-    """(2, 2) -> 2: torch's layers keep two numbers, and many a function takes one."""
+def _plain(value: Any) -> Any:
+    """A contiguous tensor, for ``view``; and 2 for (2, 2), which torch's layers keep of a 2."""
+    if isinstance(value, torch.Tensor):
+        return value.contiguous()  # itself, unless it is of images or filters
     return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
 
 

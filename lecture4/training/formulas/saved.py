@@ -36,7 +36,16 @@ class Saved(torch.optim.Optimizer):
         return saved
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state and the attributes."""
+        """Restore the state and the attributes.
+
+        Raises:
+            ValueError: they were saved by another optimizer.
+        """
+        if "attributes" not in state_dict:
+            raise ValueError(
+                f"the state to resume from is not one of the file's {type(self).__name__}; resume "
+                f"with the file as it was, or begin a new run"
+            )
         super().load_state_dict(state_dict)
         for state in self.state.values():
             state.update(self._decoded(dict(state)))

@@ -26,6 +26,10 @@ def adapted(function, name):
         (lambda x, slope=0.5: slope, "leaky_relu", (1,), 0.01),
         (lambda x, axis=-1: axis, "softmax", (1, 0), 0),
         (lambda x, axis=-1: axis, "softmax", (1,), -1),
+        (lambda x: x, "flatten", (1, 1), 1),
+        (lambda s: s, "softmax", (2, 1), 2),
+        (lambda s: s, "log_softmax", (2, -1), 2),
+        (lambda x, size: size, "max_pool2d", (1, 3, 3), 3),
         (lambda *arguments: arguments, "conv2d", (1, 2, 3), (1, 2, 3)),
         (lambda x, **more: more, "conv2d", (1, 2, None, 4), {"weight": 2, "stride": 4}),
         (
@@ -51,6 +55,11 @@ def test_names_aliases_and_positions(function, name, arguments, wanted):
 def test_an_argument_without_parameter_must_have_its_default(name, arguments, error):
     with pytest.raises(ValueError, match=error):
         adapted(lambda input, weight=None: 0, name)(*arguments)
+
+
+def test_an_argument_that_does_not_go_without_saying():
+    with pytest.raises(ValueError, match="mine takes no dim, which is 0 here"):
+        adapted(lambda s: s, "softmax")(1, 0)
 
 
 def test_what_a_function_needs_has_no_default():

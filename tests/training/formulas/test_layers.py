@@ -197,7 +197,7 @@ def test_an_error_is_one_sentence(written, tmp_path, text, more, error):
 
 def test_a_file_that_is_not_there(tmp_path):
     done = call(*SMALL, *MLP8, "formulas=mine.py", cwd=tmp_path)
-    assert done.stderr == f"error: formulas={tmp_path}/mine.py: there is no such file\n"
+    assert done.stderr == f"error: {tmp_path}/mine.py cannot be read: No such file or directory\n"
     assert done.returncode == 1
 
 

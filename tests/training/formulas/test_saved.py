@@ -80,6 +80,13 @@ def test_a_reloaded_optimizer_takes_the_same_steps(kind):
         assert torch.equal(one, two)
 
 
+def test_the_state_of_another_optimizer_is_refused(solved):
+    w = [torch.zeros(1)]
+    optimizer = solved["torch_style"]["SGD"].call(w, lr=0.1)
+    with pytest.raises(ValueError, match="is not one of the file's SGD"):
+        optimizer.load_state_dict(torch.optim.SGD(w, lr=0.1).state_dict())
+
+
 def test_what_a_checkpoint_does_not_hold_is_named(entries):
     kind = entries(ATTRIBUTES.replace("np.int64(0)", "object()"))["SGD"].call
     with pytest.raises(ValueError, match="SGD keeps a object in _count, which a checkpoint"):

@@ -32,7 +32,7 @@ def cross_entropy(scores, labels, label_smoothing=0.0):
 def conv2d(x, w, b=None, stride=1, padding=0):
     columns = unfold(x, w.shape[2:], padding=padding, stride=stride)  # (N, D, L)
     side = [(n + 2 * padding - f) // stride + 1 for n, f in zip(x.shape[2:], w.shape[2:])]  # noqa: B905
-    z = w.flatten(1) @ columns
+    z = w.view(len(w), -1) @ columns
     z = z.reshape(len(x), len(w), *side)
     return z if b is None else z + b[:, None, None]
 
