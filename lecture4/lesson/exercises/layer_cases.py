@@ -215,13 +215,15 @@ def dropout() -> Iterable[Case]:
 
 
 def flatten() -> Iterable[Case]:
-    """Maps and rows."""
+    """Maps and rows; a function that leaves ``start_dim`` out stretches from dimension 1 on."""
+    implied = {"implied": frozenset({"start_dim"})}
     for dtype in (F64, F32):
         x = distinct(2, 3, 4, 5, dtype=dtype)
-        yield make("maps, start_dim 1", {"input": x, "start_dim": 1})
-    yield make("batch of 1, start_dim 1", {"input": distinct(1, 2, 3, 3), "start_dim": 1})
-    yield make("rows, start_dim 1", {"input": distinct(3, 4), "start_dim": 1})
-    yield make("start_dim 0", {"input": distinct(2, 3, 2), "start_dim": 0})
+        yield make("maps, start_dim 1", {"input": x, "start_dim": 1}, **implied)
+    maps, rows = distinct(1, 2, 3, 3), distinct(3, 4)
+    yield make("batch of 1, start_dim 1", {"input": maps, "start_dim": 1}, **implied)
+    yield make("rows, start_dim 1", {"input": rows, "start_dim": 1}, **implied)
+    yield make("start_dim 0", {"input": distinct(2, 3, 2), "start_dim": 0}, optional=True)
     partial = {"input": distinct(2, 3, 4, 5), "start_dim": 1, "end_dim": 2}
     yield make("start_dim 1, end_dim 2", partial, optional=True)
 

@@ -76,10 +76,9 @@ def test_rounding_in_float32_is_no_mistake(name):
     assert wrong(name, single(name)) == {}
 
 
-@pytest.mark.parametrize("scale", [1 + 2e-3, 1 - 2e-3])
 @pytest.mark.parametrize("name", sorted(set(CASES) - {*OPTIMIZERS, *RANDOM, "output_size"}))
-def test_a_relative_error_of_two_thousandths_is_one(name, scale):
-    found = wrong(name, lambda *args, **kwargs: scale * REFERENCES[name](*args, **kwargs))
+def test_a_relative_error_of_two_thousandths_is_one(name):
+    found = wrong(name, lambda *args, **kwargs: 1.002 * REFERENCES[name](*args, **kwargs))
     assert len(found) >= len(CASES[name]) // 2
 
 
@@ -171,6 +170,11 @@ def test_softmax_over_the_classes_needs_no_dim():
     assert wrong("softmax", lambda s, dim: torch.softmax(s, 1)).keys() == {
         "dim 0", "dim −1 of three",
     }  # fmt: skip
+
+
+def test_flatten_keeps_the_examples_apart_if_it_takes_no_dimension():
+    assert wrong("flatten", lambda x: x.reshape(len(x), -1)) == {}
+    assert wrong("flatten", lambda x: x.reshape(-1))
 
 
 @pytest.mark.parametrize(

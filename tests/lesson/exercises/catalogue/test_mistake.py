@@ -11,7 +11,7 @@ from lecture4.lesson.exercises.catalogue.mistake import (
 
 def test_the_backward_decides_the_gradients():
     x, b = (torch.ones(3, requires_grad=True) for _ in range(2))
-    y = with_backward(x + b, (x, None, b), lambda dy: (2 * dy, None, 3 * dy))
+    y = with_backward(x + b, (x, None, b), lambda dy: (2 * dy, dy, 3 * dy))
     y.sum().backward()
     assert y.tolist() == [2, 2, 2]
     assert x.grad.tolist() == [2, 2, 2]
