@@ -1,4 +1,4 @@
-"""Which formulas a file defines in statements that failed, such as a decorator without its import."""
+"""Formulas whose definition failed, such as by a decorator that was not imported."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""What is wrong with a formula: the mistakes whose answers it gives, or where its answers differ."""
+"""What is wrong with a formula: mistakes that give its answers, or where the answers differ."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -46,7 +46,9 @@ def mistakes_in(name: str, given: Mapping[int, Answers], wrong: Found) -> list[l
     found: list[list[Mistake]] = []
     rest, overflown = wrong, _overflown(name, given, wrong)
     while rest:
-        exactly, roughly = (_explaining(name, given, wrong - rest, agree) for agree in (_same, _like))
+        exactly, roughly = (
+            _explaining(name, given, wrong - rest, agree) for agree in (_same, _like)
+        )
         explained = exactly if any(part & rest for part in exactly) else roughly
         part = max(explained, key=lambda part: len(part & rest), default=frozenset()) & rest
         if not any(under(rest, key) <= part for _, key in part):

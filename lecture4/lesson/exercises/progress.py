@@ -1,4 +1,4 @@
-"""Which formulas are solved so far: what the checks of each file have found, in the cache folder."""
+"""Which formulas are solved so far, as the checks have found; kept in the cache folder."""
 
 import contextlib
 import hashlib

@@ -73,7 +73,7 @@ def as_object(checked: "Checked") -> dict[str, Any]:
 
 
 def for_gradescope(checked: "Checked") -> dict[str, Any]:
-    """The results.json of Gradescope's autograder: a point for each formula, shared by its cases."""
+    """Gradescope's results.json: a point for each formula, in parts by the cases that are right."""
     return {
         "visibility": "visible",
         "output": "\n".join(checked.errors),

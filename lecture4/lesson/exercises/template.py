@@ -78,7 +78,9 @@ def _cell(kind: str, source: str, **metadata: Any) -> dict[str, Any]:
 
 def imports(source: str) -> str:
     """The imports of a file."""
-    kept = (node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom))
+    kept = (
+        node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)
+    )
     return "\n".join(_lines(source, node.lineno, node.end_lineno) for node in kept)
 
 

@@ -60,7 +60,8 @@ FORMULAS: dict[str, tuple[str, str]] = {
     "flatten": ("(N, C, H, W) -> (N, C·H·W)", r"(N, C, H, W) \to (N, \; C \cdot H \cdot W)"),
     "xavier": (
         "Var[w] = gain² · 2 / (fan_in + fan_out)",
-        r"\mathrm{Var}[w] = \text{gain}^2 \, \frac{2}{\text{fan}_\text{in} + \text{fan}_\text{out}}",
+        r"\mathrm{Var}[w] = "
+        r"\text{gain}^2 \, \frac{2}{\text{fan}_\text{in} + \text{fan}_\text{out}}",
     ),
     "he": (
         "Var[w] = gain² / fan_in",

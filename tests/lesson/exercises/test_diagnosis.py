@@ -65,9 +65,7 @@ PLACES = {
     ),
     "float32": (
         "tanh",
-        only(
-            lambda x, rest: x.dtype == torch.float32, lambda x: x.tanh() + x.detach() / 9, F.tanh
-        ),
+        only(lambda x, rest: x.dtype == torch.float32, lambda x: x.tanh() + x.detach() / 9, F.tanh),
         "right for float64, wrong for float32",
     ),
     "training": (

@@ -20,7 +20,9 @@ pytest.importorskip("ipykernel")
 def run(path) -> nbformat.NotebookNode:
     book = nbformat.read(path, as_version=4)
     with mock.patch.dict(os.environ, {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}):
-        NotebookClient(book, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
+        NotebookClient(
+            book, timeout=300, resources={"metadata": {"path": str(path.parent)}}
+        ).execute()
     return book
 
 
@@ -54,7 +56,10 @@ def test_a_new_notebook_runs_unsolved_and_its_checks_follow_what_is_written(tmp_
                     cell.source = cell.source.replace("raise NotImplementedError", body, 1)
     nbformat.write(book, path)
     checks = {cell.source: printed(cell) for cell in run(path).cells if "check(" in cell.source}
-    assert checks.pop('check("relu", globals())') .strip() == "relu (relu_forward, relu_backward): right"
+    assert (
+        checks.pop('check("relu", globals())').strip()
+        == "relu (relu_forward, relu_backward): right"
+    )
     assert "tanh (tanh_forward, tanh_backward): wrong" in checks.pop('check("tanh", globals())')
     assert "sigmoid" in checks.pop('check("sigmoid", globals())')
     for source, text in checks.items():

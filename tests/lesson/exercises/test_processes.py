@@ -13,7 +13,7 @@ from lecture4.lesson.exercises.verdict import judge
 pytestmark = pytest.mark.skipif(processes.METHOD != "forkserver", reason="takes a process to fork")
 processes.start_server("pytest")  # which each child would import, as it is the main module
 
-HOSTILE = '''
+HOSTILE = """
 import ctypes, os, signal, sys, threading, time
 import torch
 from torch.nn import functional as F
@@ -89,7 +89,7 @@ def l1_penalty(weights):
 def he(weight, gain=1):
     open("/proc/self/fd/1", "w").write("x" * 10**6)
     return 1j * weight
-'''
+"""
 # status, what the remark says
 FOUND = {
     "relu": ("stopped", "no answer within 2 s (line 8) in the case 'a row'"),
@@ -172,7 +172,7 @@ from lecture4.lesson.exercises import answers, cases, child, diagnosis, records
 
 answers.differences = diagnosis.wrong_keys = lambda *arguments: []
 np.allclose = torch.equal = torch.allclose = lambda *arguments, **options: True
-records.encode = child.encode = lambda answers: {"value": {"dtype": "|O8", "shape": [1], "data": ""}}
+records.encode = child.encode = lambda answers: {"value": {"dtype": "|O8", "shape": []}}
 
 def relu(input):
     return input * 2

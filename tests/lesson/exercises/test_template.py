@@ -86,8 +86,12 @@ def test_an_existing_file_is_not_overwritten(tmp_path, suffix):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a full disk")
 def test_nothing_is_left_of_a_file_that_cannot_be_written(tmp_path, monkeypatch):
     path = tmp_path / "mine.py"
-    monkeypatch.setattr(template, "open", lambda file, mode, **more: (
-        path.touch(), open("/dev/full", "w"))[1], raising=False)  # fmt: skip
+
+    def on_a_full_disk(file, mode, **more):
+        file.touch()
+        return open("/dev/full", "w")
+
+    monkeypatch.setattr(template, "open", on_a_full_disk, raising=False)
     with pytest.raises(OSError, match="space"):
         template.write(path, "torch")
     assert not path.exists()
