@@ -114,7 +114,7 @@ class Adapted:
         default = self.reference.parameters[argument].default
         if isinstance(value, torch.Tensor) or isinstance(default, torch.Tensor):
             return value is default
-        return type(value) is type(default) and value == default
+        return _same_kind(value, default) and value == default
 
     def _may_be_left_out(self, p: str, argument: str) -> bool:
         """Whether an optional parameter at an argument's position may mean something else."""

@@ -114,10 +114,25 @@ def batch_norm(f: Functions, given: Arrays) -> tuple[Any, Back]:
             before[:] = kept + (settings[name] - kept) * unbiased
 
     def back(dout: Any) -> Arrays:
+        if not given["training"]:
+            return _fixed_statistics(given, gamma, dout)
         dx, dgamma, dbeta = f[f"{prefix}_backward"](there(dout), cache)
         return {"input": again(dx), "weight": dgamma, "bias": dbeta}
 
     return again(out), back
+
+
+def _fixed_statistics(given: Arrays, gamma: Any, dout: Any) -> Arrays:
+    """The gradients in evaluation, for which the interface has no backward.
+
+    ∂L/∂x = γ ∂L/∂y / √(σ² + ε),   ∂L/∂γ = Σₙ ∂L/∂yₙ x̂ₙ,   ∂L/∂β = Σₙ ∂L/∂yₙ.
+    """
+    x = given["input"]
+    axes, wide = (0, *range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
+    scale = (given["running_var"] + given["eps"]) ** -0.5
+    x_hat = (x - given["running_mean"].reshape(wide)) * scale.reshape(wide)
+    dx = dout * (gamma * scale).reshape(wide)
+    return {"input": dx, "weight": (dout * x_hat).sum(axes), "bias": dout.sum(axes)}
 
 
 def _has_both(f: Functions) -> bool:

@@ -15,7 +15,8 @@ Arrays = Mapping[str, Any]  # arguments of the reference by name: arrays or tens
 Back = Callable[[Any], Arrays]  # ∂L/∂out -> gradients by argument
 Run = Callable[[Arrays], tuple[Any, Back]]  # arguments -> out, back
 
-OF_INPUT = ("cross_entropy", "nll_loss", "dropout")  # weights of classes and p have no gradient
+# whose weight, of classes, or p has no gradient
+OF_INPUT_ALONE = ("cross_entropy", "nll_loss", "dropout")
 
 
 class _Halves(Function):
@@ -52,13 +53,12 @@ def differentiable(name: str, run: Run, reference: inspect.Signature, native: Na
 
         return _Halves.apply(native, compute, *(values[k] for k in wrt))
 
-    call.numpy = native.numpy  # type: ignore[attr-defined]
     return call
 
 
 def by_which(name: str, reference: inspect.Signature) -> list[str]:
     """The arguments of a function that have a gradient."""
-    known = ("input",) if name in OF_INPUT else ("input", "weight", "bias", "p", "q")
+    known = ("input",) if name in OF_INPUT_ALONE else ("input", "weight", "bias", "p", "q")
     return [argument for argument in reference.parameters if argument in known]
 
 

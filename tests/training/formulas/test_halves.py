@@ -79,6 +79,17 @@ def test_a_cache_of_the_output_forms_no_cycle(entries):
         gc.enable()
 
 
+def test_p_of_dropout_has_no_gradient(entries):
+    text = "import numpy as np\ndef dropout_forward(x, p, training):\n"
+    text += "    m = (np.random.rand(*x.shape) >= p) / (1 - p)\n    return x * m, m\n"
+    call = entries(text + "def dropout_backward(d, m): return d * m")["dropout"].call
+    x = torch.ones(100, requires_grad=True)
+    y = call(x, 0.5, True)
+    y.sum().backward()
+    assert torch.equal(x.grad, y)
+    assert sorted(set(y.tolist())) == [0, 2]
+
+
 def test_only_the_scores_of_a_loss_have_a_gradient(solved):
     s = torch.ones(2, 3, requires_grad=True)
     loss = solved["pairs"]["cross_entropy"].call(s, torch.tensor([0, 1]))

@@ -87,6 +87,13 @@ def test_the_state_of_another_optimizer_is_refused(solved):
         optimizer.load_state_dict(torch.optim.SGD(w, lr=0.1).state_dict())
 
 
+def test_a_group_may_set_what_a_class_lacks_to_zero(entries):
+    groups = [{"params": [torch.zeros(1)], "weight_decay": 0.0}]  # torch's default is 0
+    entries(PLAIN)["Adam"].call(groups, lr=0.1)
+    with pytest.raises(ValueError, match="Adam takes no weight_decay, which is 0.1 here"):
+        entries(PLAIN)["Adam"].call([groups[0] | {"weight_decay": 0.1}], lr=0.1)
+
+
 def test_what_a_checkpoint_does_not_hold_is_named(entries):
     kind = entries(ATTRIBUTES.replace("np.int64(0)", "object()"))["SGD"].call
     with pytest.raises(ValueError, match="SGD keeps a object in _count, which a checkpoint"):

@@ -34,8 +34,7 @@ def measured(call, arguments, name):
     ]
     value = call(*given)
     wrt = [a for a in given if torch.is_tensor(a) and a.requires_grad]
-    evaluation = name == "batch_norm" and not arguments[5]  # course style has no backward there
-    gradients = [] if evaluation else torch.autograd.grad(value, wrt, torch.cos(value.detach()))
+    gradients = torch.autograd.grad(value, wrt, torch.cos(value.detach()))
     return value.detach(), *gradients, *(a.detach() for a in given if torch.is_tensor(a))
 
 
