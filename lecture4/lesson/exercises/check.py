@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -12,30 +11,9 @@ from lecture4.lesson.exercises import processes, report
 from lecture4.lesson.exercises.broken import broken_definitions
 from lecture4.lesson.exercises.cases import CASES
 from lecture4.lesson.exercises.progress import record
-from lecture4.lesson.exercises.verdict import ERROR, MISSING, RIGHT, Verdict, judge
+from lecture4.lesson.exercises.verdict import ERROR, MISSING, Checked, Verdict, judge
 from lecture4.support.console import make_console
 from lecture4.support.files import write_atomically
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What was found in a file.
-
-    Attributes:
-        file: as it was named.
-        verdicts: on each formula that was asked for, in the lecture's order.
-        errors: of statements outside of functions.
-    """
-
-    file: Path
-    verdicts: tuple[Verdict, ...]
-    errors: tuple[str, ...]
-
-    @property
-    def right(self) -> bool:
-        """Whether all that is begun is right, and the file is not one of errors alone."""
-        found = {v.status for v in self.verdicts}
-        return found <= {RIGHT, MISSING} and (RIGHT in found or not self.errors)
 
 
 def run(

@@ -2,21 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console, Group
 from rich.text import Text
 
-from lecture4.lesson.exercises.verdict import MISSING, RIGHT, Verdict
+from lecture4.lesson.exercises.verdict import MISSING, RIGHT, Checked, Verdict
 from lecture4.support.console import make_table, printable
-
-if TYPE_CHECKING:
-    from lecture4.lesson.exercises.check import Checked
 
 COLOUR = {RIGHT: "green", MISSING: "dim"}  # others are red
 
 
-def show(console: Console, checked: "Checked", case_by_case: bool) -> None:
+def show(console: Console, checked: Checked, case_by_case: bool) -> None:
     """Print a row for each formula, or for each case of the formulas."""
     if case_by_case:
         for verdict in checked.verdicts:
@@ -62,7 +59,7 @@ def _status(status: str) -> Text:
     return Text(status, COLOUR.get(status, "red"))
 
 
-def as_object(checked: "Checked") -> dict[str, Any]:
+def as_object(checked: Checked) -> dict[str, Any]:
     """What ``--json`` prints."""
     return {
         "file": str(checked.file),
@@ -72,7 +69,7 @@ def as_object(checked: "Checked") -> dict[str, Any]:
     }
 
 
-def for_gradescope(checked: "Checked") -> dict[str, Any]:
+def for_gradescope(checked: Checked) -> dict[str, Any]:
     """Gradescope's results.json: a point for each formula, in parts by the cases that are right."""
     return {
         "visibility": "visible",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -40,6 +41,27 @@ class Verdict:
         """The share of cases that are right."""
         right = sum(case.status == RIGHT for case in self.cases)
         return right / len(self.cases) if self.cases else 0.0
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found in a file.
+
+    Attributes:
+        file: as it was named.
+        verdicts: on each formula that was asked for, in the lecture's order.
+        errors: of statements outside of functions.
+    """
+
+    file: Path
+    verdicts: tuple[Verdict, ...]
+    errors: tuple[str, ...]
+
+    @property
+    def right(self) -> bool:
+        """Whether all that is begun is right, and the file is not one of errors alone."""
+        found = {v.status for v in self.verdicts}
+        return found <= {RIGHT, MISSING} and (RIGHT in found or not self.errors)
 
 
 def judge(name: str, style: str, names: tuple[str, ...], outcome: Outcome) -> Verdict:

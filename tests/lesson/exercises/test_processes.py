@@ -88,7 +88,7 @@ def l1_penalty(weights):
 
 def he(weight, gain=1):
     open("/proc/self/fd/1", "w").write("x" * 10**6)
-    return 1j * weight
+    return [print]
 """
 # status, what the remark says
 FOUND = {
@@ -109,7 +109,7 @@ FOUND = {
     "avg_pool2d": ("right", ""),
     "output_size": ("error", "output_size returned NoneType"),
     "l1_penalty": ("stopped", "ended by a signal: Real-time signal 6"),
-    "he": ("wrong", "dtype"),
+    "he": ("error", "Error: "),
 }
 
 

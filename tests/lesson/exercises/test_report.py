@@ -8,8 +8,7 @@ import pytest
 from rich.console import Console
 
 from lecture4.lesson.exercises import report
-from lecture4.lesson.exercises.check import Checked
-from lecture4.lesson.exercises.verdict import CaseVerdict, Verdict
+from lecture4.lesson.exercises.verdict import CaseVerdict, Checked, Verdict
 
 LONG = "The gradient of x is cut at the wrong place, and this sentence is long. " * 4
 CASES = (CaseVerdict("stride 2, padding 1", "right"), CaseVerdict("float32", "wrong", "\x1b[31m"))
