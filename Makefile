@@ -10,12 +10,12 @@ PYTEST_ARGS ?=
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo lecture browser test test-all test-oldest schema lint format bench clean
+.PHONY: help install install-dev demo lecture solutions browser test test-all test-oldest schema lint format bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
 
-install: $(CORE) ## create .venv and install what train.py, predict.py and lecture.py need
+install: $(CORE) ## create .venv and install what train.py and the other scripts need
 
 install-dev: $(DEV) ## also install what tests, benchmarks and every optional feature need
 
@@ -33,6 +33,10 @@ demo: $(CORE) ## train a ConvNet on drawn shapes, offline, in about a minute
 
 lecture: $(CORE) ## test the lecture's claims, write lecture.html; budget=full: more seeds, longer runs
 	$(BIN)/python lecture.py budget=$(budget) copy_to=lecture.html
+
+solutions: ## copy the solved exercises of each style to solutions/
+	mkdir -p solutions
+	cp lecture4/lesson/exercises/solved/[a-z]*.py solutions/
 
 browser: ## install Chromium for the tests of the page (Debian and Ubuntu, as root)
 	command -v chromium || { apt-get update && apt-get install --yes --no-install-recommends chromium; }

@@ -1,7 +1,7 @@
 """README and docs/ are true: links lead to files, settings compose, marked commands run.
 
 A fence after ``<!-- run -->`` is run as written; after ``<!-- run slow -->`` it is marked slow. It
-runs in a fresh folder that holds the three scripts and what the commands name: ``RUN`` (a trained
+runs in a fresh folder that holds the scripts and what the commands name: ``RUN`` (a trained
 run), ``cat.jpg``, ``holiday/`` and ``mine.py`` (solved formulas). ``python`` and ``torchrun``
 there start the real ones with the settings ``SHORT`` added, unless the command sets them itself.
 """
@@ -181,7 +181,7 @@ os.execv(sys.executable, [sys.executable, *{start!r}, *words])
 @pytest.fixture
 def desk(request, tmp_path) -> Path:
     """A folder in which the commands of the pages can be typed."""
-    for name in ("train.py", "predict.py", "lecture.py"):
+    for name in ("train.py", "predict.py", "lecture.py", "exercise.py"):
         (tmp_path / name).symlink_to(ROOT / name)
     picture = Image.new("RGB", (40, 30), "orange")
     (tmp_path / "holiday").mkdir()

@@ -16,20 +16,15 @@ import numpy as np
 import PIL
 import torch
 from filelock import FileLock
-from platformdirs import user_cache_dir
 from torch.utils.data import DataLoader, Dataset
 
 from lecture4.data import decode
 from lecture4.support.console import image_bar, make_console, printable
+from lecture4.support.files import cache_folder
 
 BLOCK_IMAGES, BLOCK_BYTES = 64, 2**24  # decoded images that a process holds: at most, or one
 SMALL_BYTES = 2**23  # of files, which are decoded sooner than processes start
 KEPT_DAYS = 7  # without use; then a result is deleted when the next one is written
-
-
-def cache_folder() -> Path:
-    """$LECTURE4_CACHE, or the platform's folder for caches, such as ~/.cache/lecture4."""
-    return Path(os.environ.get("LECTURE4_CACHE") or user_cache_dir("lecture4", False))
 
 
 def decoded_images(

@@ -44,7 +44,7 @@ def load_image_folder(
             stratified by class, if there is no ``test``.
         val_root: folder of the validation split; None for one of ``VALIDATION`` below ``root``, or
             else the caller splits the training images.
-        cache: folder of decoded images; None for ``lecture4.data.image_cache.cache_folder()``.
+        cache: folder of decoded images; None for ``lecture4.support.files.cache_folder()``.
 
     Raises:
         ValueError: a folder or class is missing or empty, there is only one class, splits have

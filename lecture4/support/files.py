@@ -1,8 +1,15 @@
-"""Write files atomically, and check the checksums of archives."""
+"""Write files atomically, check the checksums of archives, and name the folder of caches."""
 
 import os
 import zipfile
 from pathlib import Path
+
+from platformdirs import user_cache_dir
+
+
+def cache_folder() -> Path:
+    """$LECTURE4_CACHE, or the platform's folder for caches, such as ~/.cache/lecture4."""
+    return Path(os.environ.get("LECTURE4_CACHE") or user_cache_dir("lecture4", False))
 
 
 def write_atomically(path: Path, content: str | bytes | memoryview) -> None:

@@ -21,7 +21,7 @@ from PIL import Image
 from running import ROOT, assert_same, clean_environment, compose
 
 from lecture4.data import decode, image_cache, load_image_folder
-from lecture4.data.image_cache import KEPT_DAYS, cache_folder, decoded_images
+from lecture4.data.image_cache import KEPT_DAYS, decoded_images
 from lecture4.training.assemble import assemble
 from lecture4.training.trainer import bare_trainer
 
@@ -259,14 +259,6 @@ def test_results_that_no_run_has_used_for_a_week_are_deleted(paths, folder):
     kept = {file.name: file.stat().st_size for file in results(folder)}
     assert kept.pop("theirs.uint8") == 0
     assert list(kept.values()) == [7 * math.prod((3, 4, 4))]
-
-
-def test_the_folder_follows_the_environment(monkeypatch, tmp_path):
-    monkeypatch.setenv("LECTURE4_CACHE", str(tmp_path / "here"))
-    assert cache_folder() == tmp_path / "here"
-    monkeypatch.delenv("LECTURE4_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    assert cache_folder() == tmp_path / "caches" / "lecture4"
 
 
 def test_training_from_the_map_and_from_memory_gives_the_same_weights(tmp_path, folder):

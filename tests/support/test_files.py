@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from running import ROOT
 
-from lecture4.support.files import check_archive, write_atomically
+from lecture4.support.files import cache_folder, check_archive, write_atomically
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_failed_write_names_the_file_and_keeps_the_previous_one(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from lecture4.support.files import check_archive, write_atomically
+from lecture4.support.files import cache_folder, check_archive, write_atomically
 
 def write_half(path, content):
     with open(path, "wb") as file:
@@ -91,3 +91,11 @@ def test_an_archive_is_checked_part_by_part(tmp_path):
     path.write_text("text")
     with pytest.raises(ValueError, match="it cannot be read"):
         check_archive(path)
+
+
+def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("LECTURE4_CACHE", str(tmp_path / "here"))
+    assert cache_folder() == tmp_path / "here"
+    monkeypatch.delenv("LECTURE4_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert cache_folder() == tmp_path / "caches" / "lecture4"

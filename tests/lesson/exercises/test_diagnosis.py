@@ -1,0 +1,132 @@
+"""Mistakes are named; other errors are placed by the tags of the cases."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lecture4.lesson.exercises import diagnosis
+from lecture4.lesson.exercises.cases import CASES
+from lecture4.lesson.exercises.catalogue import MISTAKES
+from lecture4.lesson.exercises.child import outcome_here
+from lecture4.lesson.exercises.verdict import judge
+
+
+def verdict(name, call):
+    return judge(name, "torch", (name,), outcome_here(name, call))
+
+
+@pytest.mark.parametrize("of", dict.fromkeys(m.of for m in MISTAKES))
+def test_every_mistake_is_named_as_itself(of):
+    for mistake in (m for m in MISTAKES if m.of == of):
+        found = verdict(of, mistake.call)
+        assert found.status == "wrong"
+        assert mistake.name in found.mistakes
+        assert mistake.hint in found.remark
+
+
+def test_two_mistakes_in_one_function_are_both_named():
+    def conv2d(input, weight, bias=None, stride=1, padding=0):
+        return F.conv2d(input, weight, None, stride, padding)
+
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, s, y):
+            p = s.exp() / s.exp().sum(1, keepdim=True)
+            ctx.save_for_backward(p, y)
+            return -p[torch.arange(len(y)), y].log().mean()
+
+        @staticmethod
+        def backward(ctx, dl):
+            p, y = ctx.saved_tensors
+            return dl * (p - F.one_hot(y, p.shape[1])), None
+
+    assert verdict("conv2d", conv2d).mistakes == ("conv_without_bias",)
+    found = verdict("cross_entropy", lambda input, target: Twice.apply(input, target))
+    assert "gradient_not_divided_by_n" in found.mistakes
+    assert "An exponential overflows" in found.remark
+    assert " And: " in found.remark
+
+
+def only(condition, wrong, right):
+    return lambda input, *rest, **options: (wrong if condition(input, rest) else right)(
+        input, *rest, **options
+    )
+
+
+def off(input, weight, bias=None, stride=1, padding=0):
+    return F.conv2d(input, weight, bias, stride, padding) * 1.25
+
+
+PLACES = {
+    "stride": (
+        "conv2d",
+        only(lambda x, rest: rest[2] > 1, off, F.conv2d),
+        "right only for stride 1",
+    ),
+    "float32": (
+        "tanh",
+        only(lambda x, rest: x.dtype == torch.float32, lambda x: x.tanh() + x.detach() / 9, F.tanh),
+        "right for float64, wrong for float32",
+    ),
+    "training": (
+        "batch_norm",
+        only(
+            lambda x, rest: rest[4],
+            lambda x, m, v, w, b, t, c, e: F.batch_norm(x, m, v, w, b, t, c, e) + b.detach()[0],
+            F.batch_norm,
+        ),
+        "right for evaluation, wrong for training",
+    ),
+    "factor": ("linear", lambda x, w, b=None: 3 * F.linear(x, w, b), "3 times the right one"),
+    "NaN": ("relu", lambda input: (input.exp() + 1).log() * 0 + input.clamp(min=0), "NaN or ∞"),
+    "shape": (
+        "linear",
+        lambda x, w, b=None: F.linear(x, w, b)[..., None],
+        "shape 4×3×1 instead of shape 4×3",
+    ),
+    "dtype": (
+        "sigmoid",
+        lambda input: input.float().sigmoid(),
+        "the dtype: right for float32, wrong for float64: float32 instead of float64",
+    ),
+    "bias": (
+        "linear",
+        lambda x, w, b: F.linear(x, w, 1.5 * b - 0.5 * b.detach()),
+        "right except the gradient of bias: 1.5 times the right one",
+    ),
+    "changed": (
+        "softmax",
+        lambda input, dim=1: (F.softmax(input, dim), input.data.add_(1))[0],
+        "right except its argument x, which it changes",
+    ),
+    "steps": (
+        "SGD",
+        lambda params, momentum=0, **more: torch.optim.SGD(params, momentum=momentum**2, **more),
+        "the weights: right except for",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_where_answers_are_right_and_wrong(name):
+    of, call, text = PLACES[name]
+    found = verdict(of, call)
+    assert found.status == "wrong"
+    assert not found.mistakes
+    assert text in found.remark
+
+
+def test_places_by_tags():
+    tags = [case.tags for case in CASES["conv2d"]]
+    every = range(len(tags))
+
+    def where(condition):
+        wrong = frozenset(i for i in every if condition(tags[i]))
+        return diagnosis.where("conv2d", wrong, every)
+
+    assert where(lambda t: True) == ""
+    assert where(lambda t: "batch of 1" in t) == "right except for batch of 1"
+    assert where(lambda t: "batch of 1" not in t) == "right only for batch of 1"
+    both = where(lambda t: "stride 2" in t and "padding 0" in t)
+    assert both == "right except for stride 2 with padding 0"
+    assert where(lambda t: t in (tags[0], tags[3])).startswith("wrong in 2 of ")
