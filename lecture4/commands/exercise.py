@@ -76,8 +76,9 @@ def _checked(options: argparse.Namespace, file: Path, gradescope: Path | None) -
 
     processes.start_server(__name__)  # it imports torch while this process does
     from lecture4.lesson.exercises import check  # imports torch
+    from lecture4.lesson.exercises.typeset import formula_of
 
-    names = tuple(dict.fromkeys(options.names))
+    names = tuple(dict.fromkeys(formula_of(name) or name for name in options.names))
     return check.run(file, names, options.timeout, options.json, gradescope)
 
 
