@@ -1,10 +1,12 @@
 """``exercise.py``: write the lecture's formulas yourself, and have them checked."""
 
 import argparse
+import json
 import math
 from pathlib import Path
 
 from lecture4.commands.errors import Parser, plain_errors
+from lecture4.support.files import write_atomically
 from lecture4.support.streams import check_written
 
 EXAMPLES = """\
@@ -48,27 +50,36 @@ def _new(file: Path, style: str) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     """Check a file; exit with code 1 if something that is begun is not right."""
-    file = Path(options.file)
+    gradescope = Path(options.gradescope) if options.gradescope else None
+    try:
+        code = _checked(options, Path(options.file), gradescope)
+    except ValueError as error:
+        if gradescope:  # without it the autograder would only say that it failed
+            write_atomically(gradescope, json.dumps({"score": 0.0, "output": str(error)}))
+        raise
+    if options.train:
+        from lecture4.lesson.exercises import curves  # imports Lightning
+        from lecture4.support.console import make_console
+
+        curves.show(make_console(stderr=options.json), Path(options.file))
+    check_written(gone=code)
+    raise SystemExit(code)
+
+
+def _checked(options: argparse.Namespace, file: Path, gradescope: Path | None) -> int:
     _require_suffix(file)
     if not file.is_file():
         raise ValueError(f"{file} does not exist; python exercise.py new {file} writes it")
     if not 0 < options.timeout < math.inf:
         raise ValueError(f"--timeout {options.timeout:g} must be a number of seconds > 0")
     from lecture4.lesson.exercises import processes
-    from lecture4.support.console import make_console
 
     processes.start_server(__name__)  # it imports torch while this process does
     from lecture4.lesson.exercises import check  # imports torch
+    from lecture4.lesson.exercises.typeset import formula_of
 
-    names = tuple(dict.fromkeys(options.names))
-    gradescope = Path(options.gradescope) if options.gradescope else None
-    code = check.run(file, names, options.timeout, options.json, gradescope)
-    if options.train:
-        from lecture4.lesson.exercises import curves  # imports Lightning
-
-        curves.show(make_console(stderr=options.json), file)
-    check_written(gone=code)
-    raise SystemExit(code)
+    names = tuple(dict.fromkeys(formula_of(name) or name for name in options.names))
+    return check.run(file, names, options.timeout, options.json, gradescope)
 
 
 def _require_suffix(file: Path) -> None:

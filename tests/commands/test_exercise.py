@@ -47,7 +47,17 @@ def test_what_is_wrong_ends_with_code_1(file):
     assert "tanh: wrong" in out
     assert "batch of 1, float32" in out
     assert "printed:\n  hello\n" in out
-    assert exercise("check", file(WRONG), "relu")[0] == 0
+    assert exercise("check", file(WRONG), "relu_forward")[0] == 0  # also a name in the file
+
+
+def test_curves_follow_the_verdicts(file, monkeypatch):
+    from lecture4.lesson.exercises import curves
+
+    monkeypatch.setattr(curves, "NET", (*curves.NET[:5], "trainer.max_epochs=1", *curves.NET[6:]))
+    monkeypatch.setattr(curves, "EPOCHS", 1)
+    code, out, err = exercise("check", "--train", file(RIGHT))
+    assert (code, err) == (0, "")
+    assert out.index("1 of 30 right") < out.index("Both curves are the same.")
 
 
 def test_json_is_one_object_with_every_formula(file):
@@ -68,6 +78,10 @@ def test_gradescope_s_results(file, tmp_path):
     assert code == 1
     assert err.startswith("error: ")
     assert not list(tmp_path.glob("**/.r*"))
+    assert exercise("check", tmp_path / "no.py", "--gradescope", results)[0] == 1
+    found = json.loads(results.read_text())
+    assert found == {"score": 0.0, "output": found["output"]}
+    assert "no.py does not exist" in found["output"]
 
 
 @pytest.mark.parametrize("style", template.STYLES)

@@ -29,7 +29,7 @@ try:
 except ImportError:  # Windows has no limits; the parent's clock is the only one there
     resource = None  # type: ignore[assignment]
 
-MEMORY = 2**32  # bytes beside what torch takes
+MEMORY = 2**31  # bytes beside what torch takes
 KEPT = 2000  # bytes of what the file prints
 
 

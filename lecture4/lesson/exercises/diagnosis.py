@@ -14,6 +14,7 @@ from lecture4.lesson.exercises.records import Answers
 
 Found = frozenset[tuple[int, str]]  # pairs of a case's number and the key of an answer
 NUMERICAL = "gradient agrees with finite differences"
+SUMMED = ", summed over each window"
 UNCHANGED, WEIGHTS = " unchanged", "weights after step "
 FLAGS = {
     NUMERICAL: "the gradient, by finite differences",
@@ -37,8 +38,12 @@ def pairs(wrong: Mapping[int, Iterable[str]]) -> Found:
     return frozenset((i, key) for i, keys in wrong.items() for key in keys)
 
 
-def mistakes_in(name: str, given: Mapping[int, Answers], wrong: Found) -> list[list[Mistake]]:
-    """The mistakes of the catalogue that explain wrong answers; those in one list answer alike.
+def mistakes_in(
+    name: str, given: Mapping[int, Answers], wrong: Found
+) -> tuple[list[list[Mistake]], Found]:
+    """The mistakes of the catalogue that explain wrong answers, and what they do not explain.
+
+    Mistakes in one list answer alike.
 
     A mistake is found if the answers agree with its own wherever these are wrong, and it explains
     all that is wrong under some key. What it does not explain may be explained by others.
@@ -55,7 +60,7 @@ def mistakes_in(name: str, given: Mapping[int, Answers], wrong: Found) -> list[l
             break
         found.append(next(same for whole, same in explained.items() if whole & rest == part))
         rest -= part | overflown if part & overflown else part  # what follows from an overflow
-    return found
+    return found, frozenset((i, key) for i, key in rest if key != NUMERICAL)
 
 
 def _overflown(name: str, given: Mapping[int, Answers], wrong: Found) -> Found:
@@ -126,6 +131,9 @@ def description(name: str, given: Mapping[int, Answers], wrong: Found) -> str:
         cases[in_words(key)] = cases.get(in_words(key), frozenset()) | {i}
     if len(cases) > 1:
         cases.pop(in_words(NUMERICAL), None)  # a gradient that is wrong does not fit them, either
+    for words in [words for words in cases if words.startswith("the gradient")]:
+        if cases[words] <= cases.get("the value", frozenset()):
+            del cases[words]  # it follows the value
     places: dict[frozenset[int], list[str]] = {}
     for words, numbers in cases.items():
         places.setdefault(numbers, []).append(words)
@@ -147,6 +155,7 @@ def in_words(key: str) -> str:
     """A wrong answer's key as the subject of a sentence."""
     if key.startswith(WEIGHTS):
         return "the weights"
+    key = key.removesuffix(SUMMED)
     if key.endswith(UNCHANGED):
         return f"its argument {key.removesuffix(UNCHANGED)}, which it changes"
     return FLAGS.get(key, f"the {key}")

@@ -92,10 +92,11 @@ def _explanation(
     name: str, given: Mapping[int, Answers], wrong: diagnosis.Found
 ) -> tuple[tuple[str, ...], str]:
     """Names of the mistakes that explain what is wrong, and a sentence."""
-    found = diagnosis.mistakes_in(name, given, wrong)
+    found, rest = diagnosis.mistakes_in(name, given, wrong)
     if not found:
         return (), diagnosis.description(name, given, wrong)
     text = " And: ".join(" Or: ".join(m.hint for m in same) for same in found)
+    text += f" And: {diagnosis.description(name, given, rest)}" if rest else ""
     return tuple(m.name for same in found for m in same), text
 
 

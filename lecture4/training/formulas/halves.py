@@ -1,9 +1,11 @@
 """A forward and a backward that were written apart, as one operation of autograd."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -49,11 +51,25 @@ def differentiable(name: str, run: Run, reference: inspect.Signature, native: Na
         def compute(*arrays):
             given = {k: native.enter(v) for k, v in values.items() if k not in wrt}
             out, back = run(given | dict(zip(wrt, arrays, strict=True)))
-            return out, lambda dout: list(map(back(dout).get, wrt))
+            shapes = {k: tuple(values[k].shape) for k in wrt}
+
+            def checked(dout: Any) -> list[Any]:
+                gradients = back(dout)
+                return [_fitting(k, gradients.get(k), shape) for k, shape in shapes.items()]
+
+            return out, checked
 
         return _Halves.apply(native, compute, *(values[k] for k in wrt))
 
     return call
+
+
+def _fitting(argument: str, gradient: Any, shape: tuple[int, ...]) -> Any:
+    """A gradient with as many numbers as its argument; autograd would sum one with more."""
+    given = tuple(np.shape(gradient))
+    if gradient is not None and math.prod(given) != math.prod(shape):
+        raise ValueError(f"the gradient of {argument} has the shape {given}, not {shape}")
+    return gradient
 
 
 def by_which(name: str, reference: inspect.Signature) -> list[str]:

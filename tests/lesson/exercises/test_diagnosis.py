@@ -57,6 +57,15 @@ def off(input, weight, bias=None, stride=1, padding=0):
     return F.conv2d(input, weight, bias, stride, padding) * 1.25
 
 
+def test_what_a_mistake_does_not_explain_is_described():
+    def batch_norm(x, mean, var, weight, bias, training, momentum, eps):
+        return F.batch_norm(x, None, None, weight, bias, True, eps=eps) + bias.detach()
+
+    found = verdict("batch_norm", batch_norm)
+    assert found.mistakes
+    assert found.remark.split(" And: ")[-1].startswith("the value: wrong in every case")
+
+
 PLACES = {
     "stride": (
         "conv2d",

@@ -14,7 +14,6 @@ from lecture4.lesson.exercises.notebook import check, verdict_on
 
 # within asyncio and zmq, which the kernel's client uses
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-pytest.importorskip("ipykernel")
 
 
 def run(path) -> nbformat.NotebookNode:

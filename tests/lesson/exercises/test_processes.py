@@ -206,6 +206,25 @@ def relu(input):
     pytest.fail("a process is left")
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs Linux")
+def test_a_function_sees_no_files_of_the_program(file, tmp_path):
+    path = file(f"""
+import os
+import torch
+
+def relu(input):
+    links = [f"/proc/self/fd/{{name}}" for name in os.listdir("/proc/self/fd")]
+    found = [os.readlink(link) for link in links if os.path.exists(link)]
+    with open({str(tmp_path / "found")!r}, "w") as file:
+        file.write(" ".join(found))
+    return torch.relu(input)
+""")
+    assert verdicts(path, 10, "relu")["relu"].status == "right"
+    *null, place = (tmp_path / "found").read_text().split()
+    assert null == ["/dev/null"] * len(null)
+    assert place.endswith("relu.place")  # for the line at which time runs out
+
+
 def test_a_file_that_does_not_end_is_no_file_of_formulas(file, monkeypatch):
     outcome = processes.listed(file("import os\nos._exit(3)\n"), 10)
     assert (outcome.finished, outcome.ended) == (False, "ended the process with exit code 3")

@@ -10,7 +10,7 @@ from rich.console import Console
 from lecture4.lesson.exercises import report
 from lecture4.lesson.exercises.verdict import CaseVerdict, Checked, Verdict
 
-LONG = "The gradient of x is cut at the wrong place, and this sentence is long. " * 4
+LONG = "The gradient of x is cut at the wrong place, and this sentence is long. \x1b" * 4
 CASES = (CaseVerdict("stride 2, padding 1", "right"), CaseVerdict("float32", "wrong", "\x1b[31m"))
 VERDICTS = (
     Verdict("cross_entropy_of", "right", cases=CASES[:1]),

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from lecture4.training.formulas import read
+
 LINEAR = """
 import numpy as np
 def linear_forward(x, w, b):
@@ -102,3 +104,17 @@ def test_a_gradient_of_a_gradient_is_refused(solved):
     (g,) = torch.autograd.grad(solved["pairs"]["relu"].call(x).sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable|does not require grad"):
         g.sum().backward()
+
+
+@pytest.mark.parametrize("axis", ["dout", "dout.sum()"])
+def test_a_gradient_of_another_size_is_named(tmp_path, axis):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "def linear_forward(x, weight, bias):\n    return x @ weight.T + bias, (x, weight)\n\n"
+        "def linear_backward(dout, cache):\n    x, weight = cache\n"
+        f"    return dout @ weight, dout.T @ x, {axis}\n"
+    )
+    linear = read(file).entries["linear"].call
+    x, weight, bias = torch.randn(4, 5), torch.randn(3, 5), torch.zeros(3, requires_grad=True)
+    with pytest.raises(ValueError, match=r"the gradient of bias has the shape .*, not \(3,\)"):
+        linear(x, weight, bias).sum().backward()

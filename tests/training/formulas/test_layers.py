@@ -171,7 +171,7 @@ ERRORS = {
     "a gradient of another shape": (
         "def relu_forward(x): return x, x\ndef relu_backward(d, c): return d[:, :1][:1]\n",
         [],
-        "invalid gradient",
+        "the gradient of input has the shape (1, 1)",
     ),
     "no such setting": (
         "class SGD:\n    def __init__(self, params, lr, momentum, weight_decay): pass\n"
