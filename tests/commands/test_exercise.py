@@ -155,6 +155,7 @@ def test_help_list_new_and_missing_files_answer_before_torch_is_imported(tmp_pat
     assert done.stderr.count("error: ") == 1
 
 
+@pytest.mark.slow
 def test_the_command_from_another_folder(file, tmp_path):
     """Its own process, with the server that it starts."""
     done = command("check", str(file(WRONG)), script="exercise.py", cwd=tmp_path)

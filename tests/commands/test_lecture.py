@@ -112,6 +112,7 @@ def test_every_claim_has_all_its_parts_and_a_plain_text(name):
 run = partial(call, script="lecture.py")
 
 
+@pytest.mark.slow
 def test_some_claims_make_a_page_of_their_own(tmp_path):
     start = partial(command, script="lecture.py", cwd=tmp_path)
     done = start(*CHEAP, "copy_to=copy.html", "hydra.run.dir=out")

@@ -30,6 +30,11 @@ class Formulas:
     def __deepcopy__(self, memo: dict) -> "Formulas":
         return self  # modules cannot be copied
 
+    def __reduce__(self):
+        if self.source:
+            raise TypeError(f"formulas={self.title} cannot be pickled; torch and byhand can")
+        return _called, (self.name,)
+
     @property
     def title(self) -> str:
         """For messages: torch, byhand, or the name of the file."""
@@ -108,6 +113,10 @@ class Formulas:
                 f"penalty.kind={kind} is unknown; choose one of {', '.join(self.penalties)}"
             )
         return self.penalties[kind]
+
+
+def _called(name: str) -> Formulas:
+    return FORMULAS[name]
 
 
 def _optimizers(module: ModuleType) -> dict[str, type[torch.optim.Optimizer]]:

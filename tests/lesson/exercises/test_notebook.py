@@ -31,6 +31,7 @@ def printed(cell) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", "".join(texts))
 
 
+@pytest.mark.slow
 def test_the_net_in_ten_cells_learns():
     path = ROOT / "docs" / "by-hand.ipynb"
     cells = nbformat.read(path, as_version=4).cells
@@ -39,6 +40,7 @@ def test_the_net_in_ten_cells_learns():
     run(path)  # asserts the accuracy
 
 
+@pytest.mark.slow
 def test_a_new_notebook_runs_unsolved_and_its_checks_follow_what_is_written(tmp_path):
     path = tmp_path / "mine.ipynb"
     template.write(path, "pairs")

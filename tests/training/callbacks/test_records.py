@@ -264,6 +264,7 @@ def wandb_values(items: Any) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_wandb_says_nothing_but_what_sends_it(wandb_runs):
     done, there = wandb_runs
     assert "wandb: " not in done.stdout + done.stderr
@@ -271,6 +272,7 @@ def test_wandb_says_nothing_but_what_sends_it(wandb_runs):
     assert f"\nwandb sync {there}/1/wandb/offline-run-" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_wandb_holds_what_was_chosen_and_each_epoch(wandb_runs):
     _, there = wandb_runs
@@ -295,6 +297,7 @@ def test_wandb_holds_what_was_chosen_and_each_epoch(wandb_runs):
     assert len(list(images)) == len(FIGURES)
 
 
+@pytest.mark.slow
 def test_each_job_of_a_sweep_is_a_run_of_its_own_and_ends_as_it_did(wandb_runs):
     _, there = wandb_runs
     codes = [

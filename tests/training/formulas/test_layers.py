@@ -1,6 +1,8 @@
 """Runs with the formulas of a file."""
 
+import copy
 import json
+import pickle
 import re
 from pathlib import Path
 
@@ -221,3 +223,11 @@ def test_a_run_is_reproducible_and_can_be_predicted_with_without_its_file(tmp_pa
     assert f"sha256 {sha256[:12]}…" in done.stderr
     assert "results.json" in done.stderr
     assert call("a", "--export", "m.pt2", cwd=tmp_path, script="predict.py").returncode == 0
+
+
+def test_formulas_of_a_file_are_copied_but_not_pickled(written):
+    found = find(str(written("def relu(input):\n    return input.clamp(min=0)\n")))
+    assert copy.deepcopy(found) is found
+    with pytest.raises(TypeError, match="formulas=mine.py cannot be pickled"):
+        pickle.dumps(found)
+    assert pickle.loads(pickle.dumps(find("byhand"))) is find("byhand")
