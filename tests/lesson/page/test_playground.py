@@ -1,6 +1,8 @@
 """What the playground computes is what lecture4 computes, and everybody can operate it."""
 
+import json
 import math
+import re
 
 import pytest
 import torch
@@ -35,7 +37,9 @@ REPORT = {  # before a claim was measured
     "machine": machine(),
 }
 # Weights, forward, gradient, and the weights after updates with their batches.
-COMPUTE = """({ points, feature, activation, init, optimizer, eta, lambda, updates }) => {
+# of JSON, for Playwright 1.50 hands over 0.0 as −0
+COMPUTE = """(text) => {
+  const { points, feature, activation, init, optimizer, eta, lambda, updates } = JSON.parse(text);
   const { net: nets, points: p } = playground;
   const plain = (layers) => layers.map(({ W, b }) => [[...W], [...b]]);
   const data = p.table(points, feature);
@@ -193,8 +197,10 @@ def test_forward_loss_and_gradient_are_those_of_lecture4(shared, activation, ini
     points, strength = scattered(), 0.01
     found = shared.page.evaluate(
         COMPUTE,
-        {"points": points, "feature": feature, "activation": activation, "init": init}
-        | {"optimizer": "adam", "eta": 0.01, "lambda": strength, "updates": 0},
+        json.dumps(
+            {"points": points, "feature": feature, "activation": activation, "init": init}
+            | {"optimizer": "adam", "eta": 0.01, "lambda": strength, "updates": 0}
+        ),
     )
     x, y = inputs_of(points, feature)
     torch.testing.assert_close(torch.tensor(found["x"], dtype=torch.float64), x.flatten(), **CLOSE)
@@ -227,8 +233,10 @@ def test_fifty_updates_are_those_of_lecture4(
     points, lr = scattered(), {"descent": 0.3, "momentum": 0.05, "adam": 0.01}[optimizer]
     found = shared.page.evaluate(
         COMPUTE,
-        {"points": points, "feature": feature, "activation": activation, "init": init}
-        | {"optimizer": optimizer, "eta": lr, "lambda": strength, "updates": UPDATES},
+        json.dumps(
+            {"points": points, "feature": feature, "activation": activation, "init": init}
+            | {"optimizer": optimizer, "eta": lr, "lambda": strength, "updates": UPDATES}
+        ),
     )
     x, y = inputs_of(points, feature)
     net = made_net(activation, found["start"])
@@ -242,8 +250,10 @@ def test_fifty_updates_are_those_of_lecture4(
 def test_batches_are_all_points_or_32_of_a_shuffled_epoch(shared, optimizer):
     found = shared.page.evaluate(
         COMPUTE,
-        {"points": scattered(70), "feature": "xy", "activation": "relu", "init": "he"}
-        | {"optimizer": optimizer, "eta": 0.01, "lambda": 0, "updates": 6},
+        json.dumps(
+            {"points": scattered(70), "feature": "xy", "activation": "relu", "init": "he"}
+            | {"optimizer": optimizer, "eta": 0.01, "lambda": 0, "updates": 6}
+        ),
     )["batches"]
     if optimizer == "descent":
         assert found == [list(range(70))] * 6
@@ -369,7 +379,7 @@ def test_live_training_draws_losses_and_pauses(fresh):
     assert fresh.clock() == "update 5, seed 3"
     assert fresh.said("training") != before
     assert fresh.page.locator(".now.training").get_attribute("d").count("L") == 5
-    assert fresh.spoken().startswith("Training. After 0 updates")  # not each frame is announced
+    assert re.match(r"Training\. After \d updates", fresh.spoken())  # every five seconds
     fresh.press("train")
     assert fresh.spoken().startswith("After 5 updates: training loss ")
     fresh.page.evaluate(FRAME_IN, 16)
