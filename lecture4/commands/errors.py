@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import re
+import signal
 import sys
 import tempfile
 import threading
@@ -58,6 +59,8 @@ class plain_errors(ContextDecorator):  # noqa: N801, like contextlib's own
         os.environ["HYDRA_FULL_ERROR"] = "1"
         if threading.excepthook is threading.__excepthook__:
             threading.excepthook = _print_unless_raised
+        if sys.unraisablehook is sys.__unraisablehook__ and hasattr(signal, "pthread_kill"):
+            sys.unraisablehook = _interrupt_again
         tolerate_errors()
         silence_libraries()
 
@@ -257,6 +260,15 @@ def _print_unless_raised(thread: Any) -> None:
     """Print a thread's error, unless it is of a file: TensorBoard's writer raises it once more."""
     if not issubclass(thread.exc_type, OSError):
         threading.__excepthook__(thread)
+
+
+def _interrupt_again(unraisable: Any) -> None:
+    """Repeat a Ctrl-C that Python dropped because it arrived within a ``__del__``."""
+    if unraisable.exc_type is KeyboardInterrupt:
+        main = threading.main_thread().ident
+        threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _is_warning(record: logging.LogRecord) -> bool:

@@ -182,3 +182,26 @@ def test_the_wish_for_a_traceback_is_the_users_alone(monkeypatch, capsys):
         with pytest.raises(SystemExit), errors.plain_errors():
             raise ValueError("no")
         assert capsys.readouterr().err == "error: no\n"
+
+
+FINALIZED = """
+import signal, time
+from lecture4.commands.errors import plain_errors
+
+class Slow:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)  # Python drops the KeyboardInterrupt
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with plain_errors():
+    Slow()
+    time.sleep(60)
+"""
+
+
+def test_ctrl_c_within_a_finalizer_is_not_lost():
+    done = subprocess.run(
+        [sys.executable, "-c", FINALIZED], cwd=ROOT, env=clean_environment(),
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
