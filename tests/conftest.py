@@ -50,6 +50,17 @@ def own_cache(tmp_path_factory):
 
 
 @pytest.fixture
+def written(tmp_path):
+    """Write a student's file: ``written("def relu(x): …")`` -> its path."""
+
+    def write(text: str, name: str = "mine.py") -> Path:
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
 def job(tmp_path):
     """Run train.py's main function in this process: ``job("model=mlp")`` -> (metric, folder)."""
     from hydra.core.hydra_config import HydraConfig

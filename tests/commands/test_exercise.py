@@ -19,62 +19,53 @@ def exercise(*words, cwd=None):
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.fixture
-def file(tmp_path):
-    def write(text):
-        (tmp_path / "mine.py").write_text(text)
-        return tmp_path / "mine.py"
-
-    return write
-
-
-def test_a_right_file_ends_with_code_0_and_the_list_shows_it(file):
-    code, out, err = exercise("check", file(RIGHT))
+def test_a_right_file_ends_with_code_0_and_the_list_shows_it(written):
+    code, out, err = exercise("check", written(RIGHT))
     assert (code, err) == (0, "")
     assert "relu" in out
     assert "not begun: linear" in out
     code, out, err = exercise()
     assert (code, err) == (0, "")
-    assert f"{file(RIGHT)}: 1 of 30 right" in out
+    assert f"{written(RIGHT)}: 1 of 30 right" in out
 
 
-def test_what_is_wrong_ends_with_code_1(file):
-    code, out, err = exercise("check", file(WRONG))
+def test_what_is_wrong_ends_with_code_1(written):
+    code, out, err = exercise("check", written(WRONG))
     assert (code, err) == (1, "")
     assert " of 30 right" in out
-    code, out, _ = exercise("check", file(WRONG), "tanh")
+    code, out, _ = exercise("check", written(WRONG), "tanh")
     assert code == 1
     assert "tanh: wrong" in out
     assert "batch of 1, float32" in out
     assert "printed:\n  hello\n" in out
-    assert exercise("check", file(WRONG), "relu_forward")[0] == 0  # also a name in the file
+    assert exercise("check", written(WRONG), "relu_forward")[0] == 0  # also a name in the file
 
 
-def test_curves_follow_the_verdicts(file, monkeypatch):
+def test_curves_follow_the_verdicts(written, monkeypatch):
     from lecture4.lesson.exercises import curves
 
     monkeypatch.setattr(curves, "NET", (*curves.NET[:5], "trainer.max_epochs=1", *curves.NET[6:]))
     monkeypatch.setattr(curves, "EPOCHS", 1)
-    code, out, err = exercise("check", "--train", file(RIGHT))
+    code, out, err = exercise("check", "--train", written(RIGHT))
     assert (code, err) == (0, "")
     assert out.index("1 of 30 right") < out.index("Both curves are the same.")
 
 
-def test_json_is_one_object_with_every_formula(file):
-    code, out, err = exercise("check", file(WRONG), "relu", "tanh", "SGD", "--json")
+def test_json_is_one_object_with_every_formula(written):
+    code, out, err = exercise("check", written(WRONG), "relu", "tanh", "SGD", "--json")
     assert (code, err) == (1, "")
     found = {f["name"]: f["status"] for f in json.loads(out)["formulas"]}
     assert found == {"relu": "right", "tanh": "wrong", "SGD": "not begun"}
 
 
-def test_gradescope_s_results(file, tmp_path):
+def test_gradescope_s_results(written, tmp_path):
     results = tmp_path / "results.json"
-    assert exercise("check", file(WRONG), "--gradescope", results)[0] == 1
+    assert exercise("check", written(WRONG), "--gradescope", results)[0] == 1
     tests = {test["name"]: test for test in json.loads(results.read_text())["tests"]}
     assert len(tests) == 30
     assert (tests["relu"]["score"], tests["relu"]["status"]) == (1.0, "passed")
     assert tests["tanh"]["score"] < 1
-    code, _, err = exercise("check", file(RIGHT), "--gradescope", tmp_path / "no" / "r.json")
+    code, _, err = exercise("check", written(RIGHT), "--gradescope", tmp_path / "no" / "r.json")
     assert code == 1
     assert err.startswith("error: ")
     assert not list(tmp_path.glob("**/.r*"))
@@ -121,18 +112,18 @@ def test_bad_input_is_a_sentence_and_code_1(name, tmp_path):
     assert part in err
 
 
-def test_unknown_formulas_and_files_that_cannot_be_read(file, tmp_path):
-    code, _, err = exercise("check", file(RIGHT), "conv3d")
+def test_unknown_formulas_and_files_that_cannot_be_read(written, tmp_path):
+    code, _, err = exercise("check", written(RIGHT), "conv3d")
     assert code == 1
     assert err.startswith("error: conv3d is unknown; choose among linear, ")
     (tmp_path / "mine.ipynb").write_text("no notebook")
     code, out, err = exercise("check", tmp_path / "mine.ipynb")
     assert (code, out) == (1, "")
     assert "cannot be read as a notebook" in err
-    code, _, err = exercise("new", file(RIGHT))
+    code, _, err = exercise("new", written(RIGHT))
     assert code == 1
     assert "exists and is not overwritten" in err
-    assert file(RIGHT).read_text() == RIGHT
+    assert written(RIGHT).read_text() == RIGHT
 
 
 def test_help_list_new_and_missing_files_answer_before_torch_is_imported(tmp_path):
@@ -156,10 +147,12 @@ def test_help_list_new_and_missing_files_answer_before_torch_is_imported(tmp_pat
 
 
 @pytest.mark.slow
-def test_the_command_from_another_folder(file, tmp_path):
+def test_the_command_from_another_folder(written, tmp_path):
     """Its own process, with the server that it starts."""
-    done = command("check", str(file(WRONG)), script="exercise.py", cwd=tmp_path)
+    done = command("check", str(written(WRONG)), script="exercise.py", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, "")
     assert "relu" in done.stdout
-    done = command("check", str(file(RIGHT)), "relu", "--json", script="exercise.py", cwd=tmp_path)
+    done = command(
+        "check", str(written(RIGHT)), "relu", "--json", script="exercise.py", cwd=tmp_path
+    )
     assert (done.returncode, json.loads(done.stdout)["right"]) == (0, True)

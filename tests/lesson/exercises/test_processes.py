@@ -119,17 +119,8 @@ def verdicts(path, seconds, *names):
     return {name: judge(name, "torch", (name,), outcome) for name, outcome in found}
 
 
-@pytest.fixture
-def file(tmp_path):
-    def write(text):
-        (tmp_path / "mine.py").write_text(text)
-        return tmp_path / "mine.py"
-
-    return write
-
-
-def test_a_hostile_function_costs_its_own_row(file):
-    path = file(HOSTILE)
+def test_a_hostile_function_costs_its_own_row(written):
+    path = written(HOSTILE)
     listed = processes.listed(path, 10)
     assert set(listed.entries) == set(FOUND)
     assert listed.entries["relu"] == ("torch", ("relu",))
@@ -142,11 +133,11 @@ def test_a_hostile_function_costs_its_own_row(file):
     assert not found["relu"].printed
 
 
-def test_sleep_and_ignored_signals_end_by_the_clock(file, monkeypatch):
+def test_sleep_and_ignored_signals_end_by_the_clock(written, monkeypatch):
     monkeypatch.setattr(processes, "PATIENCE", 1)
     monkeypatch.setattr(processes, "GRACE", 0.2)
     found = verdicts(
-        file("""
+        written("""
 import signal, time
 
 def relu(input):
@@ -165,8 +156,8 @@ def tanh(input):
     assert "no answer within 1 s" in found["tanh"].remark
 
 
-def test_the_file_cannot_write_its_own_grade(file):
-    path = file("""
+def test_the_file_cannot_write_its_own_grade(written):
+    path = written("""
 import torch, numpy as np
 from lecture4.lesson.exercises import answers, cases, child, diagnosis, records
 
@@ -182,8 +173,8 @@ def relu(input):
     assert found.share == 0
 
 
-def test_processes_that_a_function_leaves_behind_end_with_it(file, tmp_path):
-    path = file(f"""
+def test_processes_that_a_function_leaves_behind_end_with_it(written, tmp_path):
+    path = written(f"""
 import os, time
 import torch
 
@@ -207,8 +198,8 @@ def relu(input):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs Linux")
-def test_a_function_sees_no_files_of_the_program(file, tmp_path):
-    path = file(f"""
+def test_a_function_sees_no_files_of_the_program(written, tmp_path):
+    path = written(f"""
 import os
 import torch
 
@@ -225,19 +216,19 @@ def relu(input):
     assert place.endswith("relu.place")  # for the line at which time runs out
 
 
-def test_a_file_that_does_not_end_is_no_file_of_formulas(file, monkeypatch):
-    outcome = processes.listed(file("import os\nos._exit(3)\n"), 10)
+def test_a_file_that_does_not_end_is_no_file_of_formulas(written, monkeypatch):
+    outcome = processes.listed(written("import os\nos._exit(3)\n"), 10)
     assert (outcome.finished, outcome.ended) == (False, "ended the process with exit code 3")
-    outcome = processes.listed(file("def relu(x): ...\n\nwhile True:\n    pass\n"), 1)
+    outcome = processes.listed(written("def relu(x): ...\n\nwhile True:\n    pass\n"), 1)
     assert outcome.ended.startswith("no answer within 1 s (line ")
 
 
-def test_a_name_that_the_file_only_claims_to_have_is_not_right(file):
-    assert verdicts(file("x = 1"), 10, "relu")["relu"].status == "stopped"
+def test_a_name_that_the_file_only_claims_to_have_is_not_right(written):
+    assert verdicts(written("x = 1"), 10, "relu")["relu"].status == "stopped"
 
 
-def test_nothing_runs_on_after_an_interruption(file):
-    path = file("def relu(input):\n    while True: pass\n\ndef tanh(input):\n    return 1\n")
+def test_nothing_runs_on_after_an_interruption(written):
+    path = written("def relu(input):\n    while True: pass\n\ndef tanh(input):\n    return 1\n")
     found = processes.outcomes(path, {"tanh": 11, "relu": 11}, 100)
     assert next(found)[0] == "tanh"
     found.close()

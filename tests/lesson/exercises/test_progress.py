@@ -53,7 +53,8 @@ def test_a_damaged_record_is_begun_anew(tmp_path, capsys, content):
     assert "1 of" in shown(capsys)
 
 
-def test_a_folder_that_cannot_be_written_costs_the_record_alone(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written_costs_the_record_alone(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     monkeypatch.setenv("LECTURE4_CACHE", str(tmp_path / "file"))
     record(tmp_path / "file", linear="right")
+    assert "exercise.py new" in shown(capsys)

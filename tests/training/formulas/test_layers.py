@@ -29,15 +29,6 @@ CONVNET = [
 MLP8 = ["model=mlp", "model.hidden=[8]", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
 
 
-@pytest.fixture
-def written(tmp_path):
-    def write(text, name="mine.py"):
-        (tmp_path / name).write_text(text)
-        return tmp_path / name
-
-    return write
-
-
 @pytest.fixture(scope="module")
 def by_hand():
     """Weights of formulas=byhand, measured once."""
