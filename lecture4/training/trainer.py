@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 
+from lecture4.support.memory import keep_freed_memory
 from lecture4.support.private import has_amx_tiles
 from lecture4.training import callbacks
 
@@ -76,6 +77,7 @@ def bare_trainer(
     # Deterministic mode also fills every uninitialized tensor, which costs a pass over memory and
     # changes nothing: no operation here reads memory that it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False
+    keep_freed_memory()
     return pl.Trainer(
         **options,
         enable_progress_bar=False,  # replaced by callbacks.Progress
