@@ -22,6 +22,7 @@ def beside(theirs, ours, none=0.0):
         (6, [0.3, 0.4, 0.2], 1, "disagrees"),
         (6, [1.3, 0.8, 1.2], 1, "undecided"),
         (6, [1.5], 1, "agrees"),
+        (0.5, [1.5], 1, "disagrees"),
     ],
 )
 def test_the_interval_against_no_effect_gives_the_direction(theirs, ours, none, direction):

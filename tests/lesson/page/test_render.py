@@ -77,6 +77,7 @@ def test_sources_are_linked_from_a_page_in_the_checkout(told, tmp_path):
     assert address(file, ROOT / "lecture.html") == "lecture4/byhand/init.py"
     page = ROOT / "outputs" / "a day" / "lecture.html"
     assert address(file, page) == "../../lecture4/byhand/init.py"
+    assert address(ROOT / "a b.py", page) == "../../a%20b.py"
     assert address(file, tmp_path / "lecture.html") is address(file, None) is None
     assert '<a href="../lecture4/models/' in text(told, ROOT / "outputs" / "lecture.html")
     assert 'href="..' not in text(told, tmp_path / "lecture.html")
