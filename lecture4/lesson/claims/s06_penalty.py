@@ -189,7 +189,7 @@ def published(m: Measured) -> Iterator[Published]:
             theirs=theirs,
             ours=m.gain(),
             source="Zhang et al. 2017",
-            differs="Theirs: 50,000 images, one run; such differences may be luck on 10,000 test "
+            differs="Theirs: 50,000 images; so small a difference may be luck on 10,000 test "
             f"images. Ours: a softmax classifier, {m.images:,} images, λ chosen by validation.",
         )
 
