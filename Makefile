@@ -5,6 +5,8 @@ CORE := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 budget ?= quick
+data ?= auto
+page ?= lecture.html
 PYTEST_ARGS ?=
 # a process for each core, 1.3 GB each; tests/conftest.py gives each a single thread
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
@@ -32,7 +34,7 @@ demo: $(CORE) ## train a ConvNet on drawn shapes, offline, in about a minute
 	$(BIN)/python train.py experiment=demo
 
 lecture: $(CORE) ## test the lecture's claims, write lecture.html; budget=full: more seeds, longer runs
-	$(BIN)/python lecture.py budget=$(budget) copy_to=lecture.html
+	$(BIN)/python lecture.py budget=$(budget) data.name=$(data) copy_to=$(page)
 
 solutions: ## copy the solved exercises of each style to solutions/
 	mkdir -p solutions

@@ -5,7 +5,7 @@ from typing import Any
 
 from running import SMALL
 
-from lecture4.lesson.lab import Finding, Lab, Run
+from lecture4.lesson.lab import Finding, Lab, Published, Run
 from lecture4.lesson.lab.measurements import from_plain, to_plain
 
 
@@ -65,3 +65,10 @@ def judged(claim, m) -> dict[str, Finding]:
         assert len(finding.statement.split()) <= 15, finding.statement
         assert finding.why, finding.name
     return named
+
+
+def beside(claim, m) -> list[Published]:
+    """Published numbers beside the measurements, each with a short question."""
+    numbers = list(claim.published(m))
+    assert all(len(number.question.split()) <= 15 for number in numbers)
+    return numbers

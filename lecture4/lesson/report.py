@@ -1,6 +1,5 @@
 """The lecture as a page: measure every claim, cache what was measured, write the page."""
 
-import datetime
 import json
 import os
 import platform
@@ -15,11 +14,12 @@ import torch
 
 from lecture4.data import PUBLISHED
 from lecture4.lesson.claims import Claim, claim
-from lecture4.lesson.lab import Finding, Lab, tally, verdict
+from lecture4.lesson.lab import Finding, Lab, Published, tally, verdict
 from lecture4.lesson.lab.cache import claims_version
 from lecture4.lesson.lab.measurements import from_plain, to_plain
 from lecture4.lesson.page import render_page
 from lecture4.lesson.progress import ClaimProgress
+from lecture4.lesson.provenance import first_bounds, now, source_of
 from lecture4.support.console import make_console
 from lecture4.support.files import write_atomically
 
@@ -45,7 +45,7 @@ def measure(
     dataset = lab.dataset
     start = time.perf_counter()
     return {
-        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "made": now(),
         "budget": lab.budget,
         "seed": lab.seed,
         "data": {
@@ -62,7 +62,7 @@ def measure(
 
 
 def _entry(name: str, lab: Lab, progress: ClaimProgress) -> dict[str, Any]:
-    """One claim: its measurements, findings and verdict, and the commands that reproduce them."""
+    """One claim: measurements, findings, verdict, published numbers, commands, and its source."""
     progress.begin(name)
     tested = claim(name)
     settings = claims_version(), lab.budget, lab.seed, lab.data, machine()
@@ -71,33 +71,54 @@ def _entry(name: str, lab: Lab, progress: ClaimProgress) -> dict[str, Any]:
     measured = kept or _measure(tested, lab)
     if lab.cache and not kept:
         lab.cache.store(key, measured)
-    findings = list(tested.judge(from_plain(tested.measure, measured["measurements"])))
+    m = from_plain(tested.measure, measured["measurements"])
+    findings = list(tested.judge(m))
     result = verdict(findings)
+    first = first_bounds(findings, lab.cache, f"bounds-{name}-{lab.data}-{lab.budget}")
     progress.end(name, result, None if kept else measured["seconds"])
     return {
         "name": name,
         "title": tested.TITLE,
         "verdict": result,
-        "findings": [_row(finding) for finding in findings],
+        "findings": [_row(finding, first.get(finding.name)) for finding in findings],
+        "published": [_beside(number) for number in getattr(tested, "published", _none)(m)],
         **measured,
     }
 
 
-def _row(finding: Finding) -> dict[str, Any]:
-    """A finding as plain values; JSON has no infinity, so a missing bound is None."""
-    row = {k: None if v in (float("inf"), -float("inf")) else v for k, v in asdict(finding).items()}
+def _row(finding: Finding, first: dict[str, Any] | None) -> dict[str, Any]:
+    """A finding as plain values, with the bounds of its first run if they are known."""
     results = {"mean": finding.mean, "interval": list(finding.interval), "verdict": finding.verdict}
-    return {**row, "values": list(finding.values), **results}
+    row = {**asdict(finding), "values": list(finding.values), **results}
+    return {**_finite(row), "first": first and _finite(first)}
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no infinity, so a missing bound is None."""
+    return {k: None if v in (float("inf"), -float("inf")) else v for k, v in row.items()}
+
+
+def _beside(number: Published) -> dict[str, Any]:
+    """A published number and ours as plain values."""
+    results = {"mean": number.mean, "interval": list(number.interval)}
+    return {**asdict(number), **results, "direction": number.direction}
+
+
+def _none(m: Any) -> tuple[()]:
+    """Of a claim to whose question no published number belongs."""
+    return ()
 
 
 def _measure(tested: Claim, lab: Lab) -> dict[str, Any]:
     lab.commands.clear()
+    source = source_of(Path(tested.__file__))
     start = time.perf_counter()
     measurements = to_plain(tested.measure(lab))
     return {
         "commands": list(dict.fromkeys(lab.commands)),
         "measurements": measurements,
         "seconds": round(time.perf_counter() - start, 1),
+        "source": source,
     }
 
 
@@ -120,12 +141,17 @@ def machine() -> dict[str, Any]:
 
 
 def publish(report: dict[str, Any], folder: str, copy: str | None) -> None:
-    """Write ``claims.json`` and ``lecture.html`` into the run's folder, and print a summary."""
+    """Write ``claims.json`` and ``lecture.html`` into the run's folder, and print a summary.
+
+    Args:
+        report: of ``measure``.
+        folder: of the run.
+        copy: second place of the page, or None.
+    """
     pages = [Path(folder) / "lecture.html", *([Path(copy)] if copy else [])]
     write_atomically(Path(folder) / "claims.json", json.dumps(report, indent=1) + "\n")
-    page = render_page(report)
     for path in pages:
-        write_atomically(path, page)
+        write_atomically(path, render_page(report, path))
     verdicts = [entry["verdict"] for entry in report["claims"]]
     make_console().print(
         f"{len(verdicts)} claims on {report['data']['name']}, budget={report['budget']}: "

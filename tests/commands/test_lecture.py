@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass, is_dataclass
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import get_type_hints
 
@@ -16,8 +17,9 @@ from running import ROOT, call, clean_environment, command
 
 from lecture4.lesson import report
 from lecture4.lesson.claims import NAMES, claim
-from lecture4.lesson.lab import Finding, Lab
+from lecture4.lesson.lab import Finding, Lab, Published
 from lecture4.lesson.progress import ClaimProgress
+from lecture4.lesson.provenance import source_of
 
 CHEAP = ["claims=[backprop,arithmetic]", "data.name=shapes"]
 
@@ -41,6 +43,7 @@ def counted(monkeypatch):
         TITLE="Counted",
         measured=measured,
         measure=measure,
+        __file__=__file__,
         judge=lambda m: [Finding("learned", "accuracy", m.accuracy, at_least=0.1, why="chance")],
     )
     monkeypatch.setattr(report, "claim", lambda name: tested)
@@ -86,6 +89,29 @@ def test_the_report_holds_numbers_bounds_verdict_and_commands(counted):
     assert finding["mean"] == pytest.approx(0.6)
     assert (finding["at_least"], finding["at_most"]) == (0.1, None)
     assert (finding["name"], finding["why"]) == ("learned", "chance")
+    assert finding["first"] is None  # without a cache
+    assert told["published"] == []
+
+
+def test_a_bound_that_changed_keeps_that_of_the_first_run(counted, tmp_path, monkeypatch):
+    first = entry(cache=tmp_path / "kept")["findings"][0]["first"]
+    assert (first["at_least"], first["at_most"]) == (0.1, None)
+    counted.judge = lambda m: [Finding("learned", "…", m.accuracy, at_least=0.05)]
+    monkeypatch.setattr(report, "claims_version", lambda: "second version")
+    later = entry(cache=tmp_path / "kept", seed=1)["findings"][0]
+    assert len(counted.measured) == 2
+    assert (later["at_least"], later["first"]) == (0.05, first)
+
+
+def test_the_report_holds_the_source_and_published_numbers(counted):
+    words = {"reported": "25 %", "source": "A 2020", "differs": "…"}
+    counted.published = lambda m: [Published("gain", -1, m.accuracy, **words)]
+    told = entry()
+    assert told["source"] == source_of(Path(__file__))
+    [number] = told["published"]
+    assert (number["theirs"], number["ours"]) == (-1, [0.5, 0.6, 0.7])
+    assert (number["direction"], number["source"]) == ("disagrees", "A 2020")
+    assert number["mean"] == pytest.approx(0.6)
 
 
 def test_a_measurement_that_is_not_a_number_is_refused(counted):

@@ -16,7 +16,9 @@ NAMES = tuple(FILES)
 
 
 class Claim(Protocol):
-    """What the module of a claim holds.
+    """What the module of a claim holds, beside an optional ``published(m)``.
+
+    ``published`` yields the ``Published`` numbers that answer the question of the claim, too.
 
     Attributes:
         TITLE: of its section on the page.

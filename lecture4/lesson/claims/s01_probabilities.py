@@ -81,6 +81,7 @@ class Measured:
     images: int
     classes: int
     sum_error: float
+    equal: float  # loss if all scores are equal
     shifts: list[Shift]
     starts: dict[str, list[Start]]
 
@@ -101,6 +102,7 @@ def measure(lab: Lab) -> Measured:
         images=len(x),
         classes=classes,
         sum_error=max((total - 1).abs().max().item() for total in sums),
+        equal=loss(torch.zeros_like(scores), labels),
         shifts=[shift(scores, c) for c in CONSTANTS],
         starts={
             name: [start(model, x, labels, seed, expected) for seed in seeds]
@@ -191,6 +193,14 @@ def judge(m: Measured) -> Iterator[Finding]:
         max(shift.softmax / shift.round_off for shift in m.shifts),
         at_most=1,
         definition="largest for constants |c| ≤ 1000; round-off is ε(K + max |s| + |c|) of float32",
+    )
+    yield exact(
+        "equal scores",
+        f"loss when all scores are equal, as with W = 0: distance from ln {m.classes}",
+        abs(m.equal - math.log(m.classes)),
+        at_most=1e-12,
+        unit="nats",
+        definition=f"ln {m.classes} = {math.log(m.classes):.4f}; in float64",
     )
     for name, starts in m.starts.items():
         small = name == "softmax classifier"  # it draws a small W, so its scores are small

@@ -102,6 +102,7 @@ class Matrix:
 class Measured:
     """Costs and identities of layers; accuracy of nets on pixels in order and shuffled."""
 
+    inputs: int  # of the MLP
     costs: dict[str, tuple[int, int]]  # layer -> parameters, multiply-adds
     matrix: Matrix
     permuted: float  # largest change of scores when pixels and columns are permuted alike
@@ -115,6 +116,7 @@ def measure(lab: Lab) -> Measured:
     images = lab.dataset.test_inputs[:4]
     orders = {"in order": images, "shuffled": shuffled(images)}
     return Measured(
+        inputs=lab.assemble(*NETS["MLP"][0])[0].model.hidden[0].in_features,
         costs={
             "convolution, six 5×5 filters": cost(nn.Conv2d(3, 6, 5)),
             "fully connected, 3072 → 4704": cost(nn.Flatten(), nn.Linear(3072, 4704)),
@@ -173,6 +175,14 @@ def compare(lab: Lab, name: str, net: Sequence[str], rates: Sequence[float]) -> 
 
 def judge(m: Measured) -> Iterator[Finding]:
     """Costs and identities are exact; accuracies are compared seed by seed."""
+    yield Finding(
+        "3072 inputs",
+        "inputs of the MLP that stretches an image of 32×32×3 to a column",
+        [m.inputs],
+        at_least=3072,
+        at_most=3072,
+        why="32 · 32 · 3 = 3,072",
+    )
     convolution, connected = m.costs.values()
     for i, what in enumerate(("parameters", "multiply-adds")):
         yield ratio(

@@ -28,6 +28,7 @@ from lecture4.lesson.lab.plots import (
     percent,
     spread,
 )
+from lecture4.lesson.lab.published import Published
 from lecture4.lesson.lab.trainings import Lab, Run, accuracy, scores_of
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Item",
     "Lab",
     "Plot",
+    "Published",
     "Run",
     "Table",
     "Variant",

@@ -41,12 +41,9 @@ class Finding:
     definition: str = ""
 
     def __post_init__(self):
-        if len(self.values) in (0, 2):
-            raise ValueError(f"{self.name}: {len(self.values)} values; use 1, or 3 and more")
+        check_values(self.name, self.values)
         if math.isinf(self.at_least) and math.isinf(self.at_most):
             raise ValueError(f"{self.name}: no threshold is given")
-        if not all(map(math.isfinite, self.values)):
-            raise ValueError(f"{self.name}: {self.values} are not all finite")
 
     @property
     def mean(self) -> float:
@@ -55,13 +52,8 @@ class Finding:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % confidence interval of the mean over seeds, mean ± t·s/√n; of one value, itself."""
-        n = len(self.values)
-        if n == 1:
-            return self.mean, self.mean
-        t = STUDENT[min(n - 3, len(STUDENT) - 1)]
-        half = t * statistics.stdev(self.values) / math.sqrt(n)
-        return self.mean - half, self.mean + half
+        """95 % confidence interval of the mean over seeds."""
+        return interval(self.values)
 
     @property
     def verdict(self) -> str:
@@ -70,6 +62,23 @@ class Finding:
         if self.at_least <= low and high <= self.at_most:
             return HOLDS
         return FAILS if high < self.at_least or low > self.at_most else UNDECIDED
+
+
+def check_values(name: str, values: Sequence[float]) -> None:
+    """Raise ValueError if there are no values or two (too few seeds), or one is not finite."""
+    if len(values) in (0, 2):
+        raise ValueError(f"{name}: {len(values)} values; use 1, or 3 and more")
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"{name}: {values} are not all finite")
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % confidence interval of the mean, mean ± t·s/√n; of one value, itself."""
+    n, mean = len(values), statistics.fmean(values)
+    if n == 1:
+        return mean, mean
+    half = STUDENT[min(n - 3, len(STUDENT) - 1)] * statistics.stdev(values) / math.sqrt(n)
+    return mean - half, mean + half
 
 
 def paired(first: Sequence[float], second: Sequence[float] | float) -> list[float]:

@@ -4,11 +4,13 @@ import html
 import inspect
 import json
 import math
+import os
 import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from latex2mathml.converter import convert
@@ -22,13 +24,18 @@ from lecture4.lesson.lab import COLOURS, Gallery, Item, Plot, Table, Widget, tal
 from lecture4.lesson.lab.measurements import from_plain
 
 HERE = Path(__file__).parent
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).resolve().parents[3]
 STYLES = "style.css", "playground/playground.css"
 PLAYGROUND = "points", "net", "picture", "tools", "controls"  # each uses those before it
 
 
-def render_page(report: dict[str, Any]) -> str:
-    """The page of a report that ``lecture4.lesson.report.measure`` returned, as text."""
+def render_page(report: dict[str, Any], page: Path | None = None) -> str:
+    """The page of a report that ``lecture4.lesson.report.measure`` returned, as text.
+
+    Args:
+        report: what was measured.
+        page: file that the page is written to; if it is in the checkout, sources are linked.
+    """
     pages = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         undefined=jinja2.StrictUndefined,
@@ -37,7 +44,7 @@ def render_page(report: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     pages.filters["amount"] = amount
-    sections = [_section(entry) for entry in report["claims"]]
+    sections = [_section(entry, page) for entry in report["claims"]]
     return pages.get_template("page.html").render(
         report=report,
         sections=sections,
@@ -50,12 +57,12 @@ def render_page(report: dict[str, Any]) -> str:
         theme=(HERE / "theme.js").read_text(),
         playground=[(HERE / "playground" / f"{name}.js").read_text() for name in PLAYGROUND],
         plotly=get_plotlyjs(),
-        scripts=[(HERE / "page.js").read_text()]
+        scripts=[(HERE / name).read_text() for name in ("page.js", "share.js")]
         + [file.read_text() for file in sorted((HERE / "widgets").glob("*.js"))],
     )
 
 
-def _section(entry: dict[str, Any]) -> dict[str, Any]:
+def _section(entry: dict[str, Any], page: Path | None) -> dict[str, Any]:
     """What the template shows of one claim."""
     shown = claim(entry["name"])
     drawn = shown.draw(from_plain(shown.measure, entry["measurements"]))
@@ -65,7 +72,7 @@ def _section(entry: dict[str, Any]) -> dict[str, Any]:
         "quote": [quoted(line) for line in shown.QUOTE],
         "text": shown.TEXT,
         "formulas": [convert(tex, display="block") for tex in shown.FORMULAS],
-        "code": [_source(thing) for thing in shown.CODE],
+        "code": [_source(thing, page) for thing in shown.CODE],
         "commands": _together(entry["commands"]),
         "items": items,
         "drawn": [item["drawn"] for item in items if "drawn" in item],
@@ -98,12 +105,26 @@ def quoted(line: str) -> str:
     return re.sub(r"^\* ", "• ", "".join(words))
 
 
-def _source(thing: Any) -> dict[str, str]:
+def _source(thing: Any, page: Path | None) -> dict[str, str | None]:
     """Name, file and line of a function or class, and its source as highlighted HTML."""
     lines, line = inspect.getsourcelines(thing)
-    file = Path(inspect.getsourcefile(inspect.unwrap(thing))).resolve().relative_to(ROOT)
-    source = highlight(textwrap.dedent("".join(lines)), PythonLexer(), HtmlFormatter(nowrap=True))
-    return {"name": thing.__qualname__, "place": f"{file.as_posix()}:{line}", "source": source}
+    file = Path(inspect.getsourcefile(inspect.unwrap(thing))).resolve()
+    return {
+        "name": thing.__qualname__,
+        "place": f"{file.relative_to(ROOT).as_posix()}:{line}",
+        "href": address(file, page),
+        "source": highlight(
+            textwrap.dedent("".join(lines)), PythonLexer(), HtmlFormatter(nowrap=True)
+        ),
+    }
+
+
+def address(file: Path, page: Path | None) -> str | None:
+    """Relative address of a source file, None if the page is not in the same checkout."""
+    folder = page and page.resolve().parent
+    if folder is None or not folder.is_relative_to(ROOT):
+        return None
+    return quote(Path(os.path.relpath(file, folder)).as_posix())
 
 
 def _together(commands: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from lecture4.lesson.claims import s01_probabilities as x
 from lecture4.lesson.lab import verdict
 from lecture4.models import SoftmaxClassifier
 
-NAMES = ["sum", "constant", *(f"start of the {name}" for name in x.MODELS)]
+NAMES = ["sum", "constant", "equal scores", *(f"start of the {name}" for name in x.MODELS)]
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,8 @@ def contradict(name, m):
         m.sum_error = 1e-5
     elif name == "constant":
         m.shifts[3].softmax = 0.1
+    elif name == "equal scores":
+        m.equal = math.log(9)
     else:
         for start in m.starts[name.removeprefix("start of the ")]:
             start.loss, start.redrawn = start.loss + 0.2, start.redrawn + 0.2

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from claiming import SmallLab, judged, stored
+from claiming import SmallLab, beside, judged, stored
 from torch import nn
 
 from lecture4.lesson.claims import s03_search as x
@@ -179,6 +179,13 @@ def test_verdict(m):
     assert [f.at_least for f in few[:2]] == pytest.approx([19.6] * 2)
     assert [f.verdict for f in few[:2]] == ["does not hold", "holds"]
     assert judged(x, invented(m, [0.12, 0.15, 0.3, 0.11]))["early"].values == [1.0] * 3
+
+
+def test_the_searches_beside_the_published_ones(m):
+    [number] = beside(x, invented(m, [0.12, 0.15, 0.3, 0.9]))
+    assert number.ours == pytest.approx([3] * 3)
+    assert number.direction == "agrees"
+    assert beside(x, invented(m, [0.15, 0.12, 0.3, 0.9]))[0].direction == "disagrees"
 
 
 def test_drawing_shows_what_was_measured(m):

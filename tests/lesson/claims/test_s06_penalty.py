@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from claiming import SmallLab, judged, stored
+from claiming import SmallLab, beside, judged, stored
 from torch import nn
 
 from lecture4.data.randomness import generator
@@ -49,6 +49,9 @@ def test_textbook():
             "gain": 10,
         }
     )
+    larger, smaller = beside(penalty, invented())
+    assert larger.ours == smaller.ours == found["gain"].values
+    assert (larger.direction, smaller.direction) == ("agrees", "disagrees")
     assert found["overfitting"].at_least == resolution(1000)
     assert found["too much hurts"].at_most == -resolution(10_000)
 

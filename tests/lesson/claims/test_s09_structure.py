@@ -30,7 +30,8 @@ def measured(trained):
 
 def test_the_claim_runs_on_a_few_shapes(trained):
     findings = judged(structure, trained)
-    for name in ("parameters", "multiply-adds", "convolution as matrix", "permuted columns"):
+    exact = "3072 inputs", "convolution as matrix", "permuted columns"
+    for name in ("parameters", "multiply-adds", *exact):
         assert findings[name].verdict == "holds"
     for compared in trained.nets.values():
         assert [len(variant.accuracy) for variant in compared.variants.values()] == [3, 3]
@@ -99,6 +100,7 @@ def change_accuracy(net, order, *accuracies):
 @pytest.mark.parametrize(
     ("finding", "change"),
     [
+        ("3072 inputs", lambda m: setattr(m, "inputs", 1024)),
         ("parameters", lambda m: m.costs.update(connected=(4000, 10**7))),
         ("multiply-adds", lambda m: m.costs.update(connected=(10**7, 3_000_000))),
         ("convolution as matrix", lambda m: setattr(m.matrix, "difference", 0.1)),

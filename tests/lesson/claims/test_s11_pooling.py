@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from claiming import SmallLab, judged, stored
+from claiming import SmallLab, beside, judged, stored
 
 from lecture4.lesson.claims import s11_pooling as pooling
 from lecture4.lesson.lab import resolution, spread
@@ -116,6 +116,14 @@ def test_shares_of_known_predictions(lab, monkeypatch):
     assert findings["the net with pooling learned"].at_least == resolution(60)
     assert findings["unchanged"].values == [0] * 3
     assert findings["still correct"].values == [50] * 3
+
+
+def test_pooling_beside_the_published_net(measured):
+    m = copy.deepcopy(measured)
+    m.accuracy = {"pooling": [0.5, 0.52, 0.54], "stride": [0.4, 0.43, 0.44]}
+    [number] = beside(pooling, m)
+    assert number.ours == pytest.approx([10, 9, 10])
+    assert number.direction == "agrees"
 
 
 def test_no_image_that_both_classify_correctly():

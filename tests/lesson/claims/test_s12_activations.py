@@ -3,7 +3,7 @@ import math
 
 import pytest
 import torch
-from claiming import SmallLab, judged, stored
+from claiming import SmallLab, beside, judged, stored
 
 from lecture4.lesson.claims import s12_activations as activations
 
@@ -99,6 +99,23 @@ def test_a_contradiction_is_judged_so(measured, finding, change):
     verdicts = {name: found.verdict for name, found in judged(activations, measured).items()}
     assert verdicts.pop(finding) == "does not hold"
     assert set(verdicts.values()) == {"holds"}
+
+
+def test_relu_is_as_many_times_as_fast_as_its_epochs_are_fewer(measured):
+    for name, curve in {"tanh": [0.1, 0.2, 0.3], "ReLU": [0.2, 0.4, 0.5]}.items():
+        measured.trained.variants[name].curves = [curve] * 3
+    [number] = beside(activations, measured)
+    assert number.ours == pytest.approx([3 / 1.5] * 3)  # 0.3 after 3 epochs, and after 1 ½
+    assert number.direction == "agrees"
+    measured.trained.variants["tanh"].curves = [[0.4, 0.5, 0.6]] * 3
+    [number] = beside(activations, measured)
+    assert number.ours == pytest.approx([2 / 3] * 3)  # 0.5 after 2 epochs, and after 3
+    assert number.direction == "disagrees"
+
+
+def test_a_net_that_guesses_is_not_compared(measured):
+    measured.trained.variants["tanh"].curves[1] = [0.3, 0.2, 0.1]
+    assert beside(activations, measured) == []
 
 
 def test_drawn(measured):

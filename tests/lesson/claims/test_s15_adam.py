@@ -6,7 +6,7 @@ import math
 from functools import partial
 
 import pytest
-from claiming import SmallLab, judged, stored
+from claiming import SmallLab, beside, judged, stored
 
 from lecture4.byhand import optim
 from lecture4.lesson.claims import s15_adam as adam
@@ -48,6 +48,12 @@ def clear(measured):
     m.sgd, m.adam = both(0.1, 0.3, 0.4, 0.1, 0.1), both(0.1, 0.39, 0.41, 0.39, 0.1)
     m.losses = {"with": [[2.0] * 10] * 3, "without": [[2.5] * 10] * 3}
     return m
+
+
+def test_adam_beside_the_published_methods(clear):
+    [number] = beside(adam, clear)
+    assert number.ours == pytest.approx([1] * 3)
+    assert number.direction == "disagrees"
 
 
 def test_what_is_measured(measured):

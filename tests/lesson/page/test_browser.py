@@ -154,6 +154,43 @@ def test_every_link_stays_on_the_page(made, show):
         assert link.get_attribute("href").startswith("#")
 
 
+def test_every_section_has_a_link_that_is_copied(made, show):
+    page = show(made, 1400).page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.mouse.move(0, 0)
+    page.keyboard.press("Tab")  # focus is visible after a key, not after a click
+    for told in made.report["claims"]:
+        address = f"{made.path.as_uri()}#{told['name']}"
+        link = page.locator(f"section#{told['name']} h2").get_by_label("Link to this section")
+        assert link.evaluate("e => getComputedStyle(e).opacity") == "0"
+        link.focus()
+        assert link.evaluate("e => getComputedStyle(e).opacity") == "1"
+        page.evaluate("document.getElementById('shared').textContent = ''")
+        link.press("Enter")
+        page.wait_for_function("document.getElementById('shared').textContent === 'Link copied'")
+        assert page.evaluate("navigator.clipboard.readText()") == page.url == address
+
+
+# Chromium without a window has no sheet on which a phone shows its apps.
+PHONE = """navigator.canShare = () => true;
+navigator.share = async (shown) => { document.body.dataset.shared = shown.url; };"""
+
+
+def test_a_phone_shares_the_link_of_a_section(made, browser):
+    screen = {"width": 390, "height": 800}
+    page = browser.new_page(has_touch=True, is_mobile=True, viewport=screen)
+    page.add_init_script(PHONE)
+    page.goto(made.path.as_uri())
+    name = made.report["claims"][0]["name"]
+    link = page.locator(f"section#{name} .anchor")
+    assert float(link.evaluate("e => getComputedStyle(e).opacity")) > 0.5
+    link.tap()
+    page.wait_for_function("document.body.dataset.shared")
+    assert page.evaluate("document.body.dataset.shared") == f"{made.path.as_uri()}#{name}"
+    assert page.locator("#shared").inner_text() == ""
+    page.close()
+
+
 def test_the_source_of_the_formulas_is_on_the_page(made, show):
     page = show(made, 1400).page
     for told in made.report["claims"]:
