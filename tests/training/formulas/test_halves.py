@@ -39,6 +39,34 @@ def test_arguments_in_another_order(entries):
     assert gradients(entries(text)["linear"].call) == [DX, DW, DB]
 
 
+def test_the_order_is_that_of_arguments_of_other_names(entries):
+    text = LINEAR.replace("(x, w, b):", "(X, W, b):\n    x, w = X, W").format(
+        gradients="d @ w, d.T @ x, d.sum(0)"
+    )
+    assert gradients(entries(text)["linear"].call) == [DX, DW, DB]
+
+
+def test_a_decorator_hides_the_arguments(entries):
+    text = LINEAR.format(gradients="d @ w, d.T @ x, d.sum(0)")
+    text = "def logged(f):\n    return lambda *args, **kwargs: f(*args, **kwargs)\n" + text
+    text = text.replace("def linear", "@logged\ndef linear")
+    assert gradients(entries(text)["linear"].call) == [DX, DW, DB]
+
+
+def test_a_backward_that_takes_the_cache_first_is_named(entries):
+    text = "def relu_forward(x): return x, x\ndef relu_backward(cache, dout): return dout"
+    with pytest.raises(ValueError, match="relu_backward takes the cache first"):
+        entries(text)["relu"].call(torch.ones(2, requires_grad=True)).sum().backward()
+
+
+def test_numpys_results_are_marked(entries):
+    text = (
+        "import {0}\ndef relu_forward(x): return {0}.abs(x), x\ndef relu_backward(d, x): return d"
+    )
+    assert entries(text.format("numpy"))["relu"].call.numpy
+    assert not entries(text.format("torch"))["relu"].call.numpy
+
+
 def test_two_gradients_without_bias(entries):
     call = entries(LINEAR.format(gradients="d @ w, d.T @ x"))["linear"].call
     assert gradients(call, bias=False) == [DX, DW]
