@@ -9,6 +9,7 @@ from lecture4.lesson.exercises.cases import CASES
 from lecture4.lesson.exercises.catalogue import MISTAKES
 from lecture4.lesson.exercises.child import outcome_here
 from lecture4.lesson.exercises.verdict import judge
+from lecture4.training.formulas import read
 
 
 def verdict(name, call):
@@ -45,6 +46,40 @@ def test_two_mistakes_in_one_function_are_both_named():
     assert "gradient_not_divided_by_n" in found.mistakes
     assert "An exponential overflows" in found.remark
     assert " And: " in found.remark
+
+
+def test_a_mistake_is_named_beside_overflows():
+    def kl_divergence(p, q):
+        return (q * (q / p).log()).sum(-1)  # NaN for outcomes of probability 0
+
+    found = verdict("kl_divergence", kl_divergence)
+    assert "The two distributions have each other's role." in found.remark
+
+
+def test_course_style_has_the_diagnoses_of_running_statistics(written):
+    text = """
+def batchnorm_forward(x, gamma, beta, bn_param):
+    m, training = bn_param["momentum"], bn_param["mode"] == "train"
+    running = bn_param["running_mean"], bn_param["running_var"]
+    mean, var = (x.mean(0), x.var(0)) if training else running
+    if training:
+        KEEP
+    scale = (var + bn_param["eps"]) ** -0.5
+    return gamma * (x - mean) * scale + beta, ((x - mean) * scale, gamma, scale)
+def batchnorm_backward(dout, cache):
+    x_hat, gamma, scale = cache
+    dx = dout - dout.mean(0) - x_hat * (dout * x_hat).mean(0)
+    return gamma * scale * dx, (dout * x_hat).sum(0), dout.sum(0)
+"""
+    keeping = 'bn_param["running_{0}"] = {1} * bn_param["running_{0}"] + {2} * {0}; '
+    for share, of_batch, mistakes in (
+        ("m", "(1 - m)", ()),
+        ("(1 - m)", "m", ("momentum_the_wrong_way_round",)),
+        ("1", "0", ("running_statistics_not_updated",)),
+    ):
+        keep = "".join(keeping.format(s, share, of_batch) for s in ("mean", "var"))
+        entry = read(written(text.replace("KEEP", keep))).entries["batch_norm"]
+        assert verdict("batch_norm", entry.call).mistakes == mistakes
 
 
 def only(condition, wrong, right):
@@ -87,6 +122,20 @@ PLACES = {
         "right for evaluation, wrong for training",
     ),
     "factor": ("linear", lambda x, w, b=None: 3 * F.linear(x, w, b), "3 times the right one"),
+    "batch": (
+        "batch_norm",
+        lambda x, m, v, w, b, t, c, e: F.batch_norm(
+            x, m, v, w, b / len(x) + (1 - 1 / len(x)) * b.detach(), t, c, e
+        ),
+        "1/N times the right one, for a batch of N",
+    ),
+    "channel": (
+        "batch_norm",
+        lambda x, m, v, w, b, t, c, e: F.batch_norm(
+            x, m, v, w, b.detach() + (b - b.detach()) * b.numel() / x.numel(), t, c, e
+        ),
+        "1/N times the right one, for N numbers in a channel",
+    ),
     "NaN": ("relu", lambda input: (input.exp() + 1).log() * 0 + input.clamp(min=0), "NaN or ∞"),
     "shape": (
         "linear",

@@ -51,6 +51,19 @@ def _take(w, g, state, group):
     w -= group["lr"] * m_hat / (v_hat.sqrt() + group["eps"])
 
 
+@updates("Adam", "The loss rises with every step.")
+def adam_ascent(w, g, state, group):
+    """w ← w + η m̂ / (√v̂ + ε)."""
+    _take(w, _adam_gradient(w, g, group), state, group | {"lr": -group["lr"]})
+
+
+@updates("Adam", "The next step does not begin with the running means themselves.")
+def corrected_moments_kept(w, g, state, group):
+    """m ← m̂ and v ← v̂ are stored for the next step."""
+    state["m"], state["v"] = m_hat, v_hat = _corrected(_adam_gradient(w, g, group), state, group)
+    w -= group["lr"] * m_hat / (v_hat.sqrt() + group["eps"])
+
+
 @updates("Adam", "The first steps do not have the size of later ones.")
 def adam_without_bias_correction(w, g, state, group):
     """Step by m/√v, not m̂/√v̂: the first steps are (1 − β₁ᵗ)/√(1 − β₂ᵗ) times as long."""

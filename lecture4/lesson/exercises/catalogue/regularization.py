@@ -106,6 +106,14 @@ def penalty_of_the_first_weight(weights):
     return l2_penalty(weights[:1])
 
 
+@mistake(
+    "l1_penalty", "The penalty of a weight depends on how many other weights there are.", alone=True
+)
+def mean_in_the_l1_penalty(weights):
+    """R(W) = Σ mean |w|, a mean for each array."""
+    return sum(w.abs().mean() for w in weights)
+
+
 @mistake("l1_penalty", "Weights of both signs cancel.", alone=True)
 def l1_without_absolute_values(weights):
     """R = Σ w."""
