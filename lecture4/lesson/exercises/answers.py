@@ -154,10 +154,11 @@ def _masks(call: Callable, case: Case) -> Answers:
         found["examples have masks of their own"] = np.array(bool((rows != rows[0]).any()))
         found["units have masks of their own"] = np.array(bool((rows != rows[:, :1]).any()))
     if y.requires_grad:
-        (dx,) = torch.autograd.grad(y, x, torch.ones_like(y))
+        dy = normal(*y.shape, seed=UPSTREAM, dtype=y.dtype).abs() + 0.5
+        (dx,) = torch.autograd.grad(y, x, dy.clone())
         found["gradient has the mask of the value"] = np.array(torch.equal(dx != 0, kept))
         found["share of the gradient kept"] = (dx != 0).double().mean().numpy()
-        found["gradient / gradient of y, where kept"] = _range(dx[dx != 0])
+        found["gradient / gradient of y, where kept"] = _range((dx / dy)[dx != 0])
     return found
 
 

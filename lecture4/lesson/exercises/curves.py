@@ -16,7 +16,7 @@ NET = (
     *("trainer.accelerator=cpu", "data.batch_size=16"),
     *("data.train_size=128", "data.val_size=32", "data.test_size=32"),
     "model.blocks=[{channels: 8, kernel_size: 3, stride: 2, padding: 1, norm: batch, "
-    "pool: {kind: max, kernel_size: 4}}]",
+    "pool: {kind: max, kernel_size: 4}}, {channels: 8, kernel_size: 3, padding: 1}]",
 )
 
 

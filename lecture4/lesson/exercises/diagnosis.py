@@ -48,16 +48,22 @@ def mistakes_in(
 
     A mistake is found if the answers agree with its own wherever these are wrong, and it explains
     all that is wrong under some key. What it does not explain may be explained by others. Where no
-    mistake agrees, the answers that overflow are set aside, as another mistake's.
+    mistake agrees, the answers that overflow are set aside, as another mistake's. A flag alone is
+    no evidence of one mistake among several.
     """
     found: list[list[Mistake]] = []
-    rest, overflown = wrong, _overflown(name, given, wrong)
+    rest = frozenset(pair for pair in wrong if pair[1] != NUMERICAL)
+    overflown = _overflown(name, given, wrong)
     while rest:
         for agree, aside in ((_same, frozenset()), (_like, frozenset()), (_same, overflown)):
             open_ = rest - aside
             explaining = _explaining(name, given, wrong - open_, agree)
             parts = {whole & open_: same for whole, same in reversed(explaining.items())}
-            whole_keys = (p for p in parts if any(under(open_, key) <= p for _, key in p))
+            whole_keys = (
+                p
+                for p in parts
+                if any(under(open_, key) <= p and (key not in FLAGS or p == rest) for _, key in p)
+            )
             part = max(whole_keys, key=len, default=frozenset())
             if len(part) > len(aside):
                 break
@@ -65,7 +71,7 @@ def mistakes_in(
             break
         found.append(parts[part])
         rest -= part | overflown if part & overflown else part  # what follows from an overflow
-    return found, frozenset((i, key) for i, key in rest if key != NUMERICAL)
+    return found, rest
 
 
 def _overflown(name: str, given: Mapping[int, Answers], wrong: Found) -> Found:
@@ -99,10 +105,11 @@ def _same(name: str, i: int, key: str, given: Answers, of_mistake: Answers) -> b
 
 
 def _like(name: str, i: int, key: str, given: Answers, of_mistake: Answers) -> bool:
-    """Whether two answers are the same, or both overflow somewhere."""
-    wanted = expected(name, CASES[name][i]).get(key)
-    overflows = [_overflows(answers.get(key), wanted) for answers in (given, of_mistake)]
-    return all(overflows) or (not any(overflows) and _same(name, i, key, given, of_mistake))
+    """Whether two answers are the same, or overflow at the same places, as NaN or as ∞."""
+    a = of_mistake.get(key)
+    if a is not None and a.dtype.kind == "f":
+        of_mistake = {key: np.where(np.isfinite(a), a, np.nan)}
+    return _same(name, i, key, given, of_mistake)
 
 
 def _overflows(a: np.ndarray | None, wanted: np.ndarray | None) -> bool:
@@ -146,7 +153,8 @@ def description(name: str, given: Mapping[int, Answers], wrong: Found) -> str:
     right = {"the value", "the weights"} & keys - cases.keys()
     parts = []
     for numbers, bad in places.items():
-        place, what = where(name, numbers, given), listing(bad)
+        asked = (i for i in given if {*bad} & {*map(in_words, expected(name, CASES[name][i]))})
+        place, what = where(name, numbers, asked), listing(bad)
         if len(places) == 1 and not place and right:
             text = f"right except {what}"
         else:

@@ -27,6 +27,15 @@ def test_right_formulas_give_the_same_curve(capsys):
     assert [line.split()[0] for line in out.splitlines()[3:5]] == ["1", "2"]
 
 
+def test_the_gradient_that_a_convolution_passes_on_is_used(tmp_path, capsys):
+    text = (template.SOLVED / "pairs.py").read_text()
+    right = "dx[window] += np.tensordot"
+    assert right in text
+    file = tmp_path / "mine.py"
+    file.write_text(text.replace(right, "dx[window] = np.tensordot"))
+    assert "The curves differ by up to " in shown(file, capsys)
+
+
 def test_wrong_formulas_give_another_one(tmp_path, capsys):
     file = tmp_path / "a 'name' with, ${signs} = \".py"
     file.write_text("def relu(input):\n    return input.abs()\n")

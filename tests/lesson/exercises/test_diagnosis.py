@@ -7,6 +7,8 @@ from torch.nn import functional as F
 from lecture4.lesson.exercises import diagnosis
 from lecture4.lesson.exercises.cases import CASES
 from lecture4.lesson.exercises.catalogue import MISTAKES
+from lecture4.lesson.exercises.catalogue.descent import updates
+from lecture4.lesson.exercises.catalogue.mistake import with_backward
 from lecture4.lesson.exercises.child import outcome_here
 from lecture4.lesson.exercises.verdict import judge
 from lecture4.training.formulas import read
@@ -54,6 +56,41 @@ def test_a_mistake_is_named_beside_overflows():
 
     found = verdict("kl_divergence", kl_divergence)
     assert "The two distributions have each other's role." in found.remark
+
+
+def without_square(w, g, state, group):
+    beta1, beta2 = group["betas"]
+    t = state["t"] = state.get("t", 0) + 1
+    m = state["m"] = beta1 * state.get("m", 0) + (1 - beta1) * g
+    v = state["v"] = beta2 * state.get("v", 0) + (1 - beta2) * g  # may be negative
+    w -= group["lr"] * m / (1 - beta1**t) / ((v / (1 - beta2**t)).sqrt() + group["eps"])
+
+
+def through_its_value(forward, backward):
+    return lambda x, p, training: with_backward(
+        forward(x, p) if training else x.detach(), (x,), lambda d: backward(d) if training else d
+    )
+
+
+NOT_NAMED = {
+    "NaN of another kind": ("Adam", updates("Adam", "")(without_square).call),
+    "no mask": ("dropout", through_its_value(lambda x, p: x / (1 - p), lambda d: 2 * d)),
+    "gradient apart from the value": (
+        "kl_divergence",
+        lambda p, q: with_backward(-(p * q.log()).sum(-1) + 1, (p, q), lambda d: (p, q)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_NAMED)
+def test_what_is_no_mistake_of_the_catalogue_is_not_named(name):
+    found = verdict(*NOT_NAMED[name])
+    assert (found.status, found.mistakes) == ("wrong", ())
+
+
+def test_cases_that_do_not_ask_for_a_gradient_are_not_said_to_be_right():
+    found = verdict("leaky_relu", lambda x, a=0.01: F.leaky_relu(x, a) + (x - x.detach()) / 7)
+    assert found.remark == "right except the gradient of x."
 
 
 def test_course_style_has_the_diagnoses_of_running_statistics(written):

@@ -61,6 +61,13 @@ def gradient_not_scaled(input, p=0.5, training=True):
     return with_backward(y, (input,), lambda dy: dy * (y != 0) if training else dy)
 
 
+@mistake("dropout", "The gradient that arrives from the next layer is not used.")
+def dropout_mask_alone(input, p=0.5, training=True):
+    """∂L/∂x = m, without ∂L/∂y."""
+    y = dropout(input, p, training)
+    return with_backward(y, (input,), lambda dy: (y / input).detach())
+
+
 @mistake("dropout", "All examples of the batch lose the same units.")
 def one_mask_for_the_batch(input, p=0.5, training=True):
     """Draw the mask of one example."""
