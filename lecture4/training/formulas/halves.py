@@ -113,6 +113,8 @@ def pair(
             for wanted in (order, adapted.taken, [k for k in order if given[k] is not None]):
                 if len(wanted) == len(gradients):
                     return dict(zip(wanted, gradients, strict=True))
+            if {*map(type, gradients[len(order) :])} == {type(None)}:  # of labels and settings
+                return dict(zip(order, gradients, strict=False))
             raise ValueError(
                 f"{names[1]} returned {len(gradients)} gradients, not {len(order)}: of "
                 f"{', '.join(order)}"

@@ -26,7 +26,12 @@ DX, DW, DB = [[4.0] * 3] * 2, [[2.0] * 3] * 4, [2.0] * 4
 
 
 @pytest.mark.parametrize(
-    "returned", ["d @ w, d.T @ x, d.sum(0)", "[d @ w, d.T @ x, np.sum(d, axis=0, keepdims=True)]"]
+    "returned",
+    [
+        "d @ w, d.T @ x, d.sum(0)",
+        "d @ w, d.T @ x, d.sum(0), None, None",
+        "[d @ w, d.T @ x, np.sum(d, axis=0, keepdims=True)]",
+    ],
 )
 def test_gradients_are_in_the_order_of_the_arguments(entries, returned):
     call = entries(LINEAR.format(gradients=returned))["linear"].call

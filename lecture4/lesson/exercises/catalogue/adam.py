@@ -78,7 +78,7 @@ def only_m_corrected(w, g, state, group):
     w -= group["lr"] * m / (1 - group["betas"][0] ** t) / (v.sqrt() + group["eps"])
 
 
-@updates("Adam", "The first step divides by zero.")
+@updates("Adam", "The first step divides by zero, or takes the root of a negative number.")
 def time_from_zero(w, g, state, group):
     """t = 0 in the first step, where 1 − βᵗ = 0."""
     g, (beta1, beta2) = _adam_gradient(w, g, group), group["betas"]
