@@ -70,7 +70,9 @@ def mistakes_in(
         else:
             break
         found.append(parts[part])
-        rest -= part | overflown if part & overflown else part  # what follows from an overflow
+        rest -= part
+        if lost := {i for i, _ in part & overflown}:  # and what follows from an overflow
+            rest = frozenset(pair for pair in rest - overflown if pair[0] not in lost)
     return found, rest
 
 
