@@ -21,8 +21,9 @@ def shown(file, capsys):
     return out.getvalue()
 
 
-def test_right_formulas_give_the_same_curve(capsys):
-    out = shown(template.SOLVED / "torch_style.py", capsys)
+@pytest.mark.parametrize("name", ["torch_style.py", "pairs.py"])  # which draw weights differently
+def test_right_formulas_give_the_same_curve(name, capsys):
+    out = shown(template.SOLVED / name, capsys)
     assert "Both curves are the same." in out
     assert [line.split()[0] for line in out.splitlines()[3:5]] == ["1", "2"]
 
