@@ -206,6 +206,8 @@ def test_a_marked_fence_runs_as_written(fence, desk, request):
         "PATH": f"{desk / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
     }
+    if "new mine.py" in fence.text:
+        (desk / "mine.py").unlink()
     if "RUN" in fence.text:
         shutil.copytree(request.getfixturevalue("run"), desk / "RUN")
     if fence.language == "python":

@@ -69,7 +69,8 @@ def _check(options: argparse.Namespace) -> None:
 def _checked(options: argparse.Namespace, file: Path, gradescope: Path | None) -> int:
     _require_suffix(file)
     if not file.is_file():
-        raise ValueError(f"{file} does not exist; python exercise.py new {file} writes it")
+        absent = f"does not exist; python exercise.py new {file} writes it"
+        raise ValueError(f"{file} {'is a folder' if file.is_dir() else absent}")
     if not 0 < options.timeout < math.inf:
         raise ValueError(f"--timeout {options.timeout:g} must be a number of seconds > 0")
     from lecture4.lesson.exercises import processes

@@ -73,6 +73,8 @@ def test_gradescope_s_results(written, tmp_path):
     found = json.loads(results.read_text())
     assert found == {"score": 0.0, "output": found["output"]}
     assert "no.py does not exist" in found["output"]
+    (tmp_path / "folder.py").mkdir()
+    assert "folder.py is a folder" in exercise("check", tmp_path / "folder.py")[2]
 
 
 @pytest.mark.parametrize("style", template.STYLES)

@@ -87,7 +87,8 @@ def _optimizer(*options: dict[str, Any], **always: Any) -> Iterable[Case]:
     The first of the options are those that every version of the optimizer has.
     """
     for number, option in enumerate(options):
-        words = ", ".join(f"{key} {value}" for key, value in option.items()) or "defaults"
+        settings = (f"{key} {value}".replace(", ", "/") for key, value in option.items())
+        words = ", ".join(settings) or "defaults"
         optional = number > 0
         yield make(words, {**always, **option}, optional=optional)
         if number < 2:

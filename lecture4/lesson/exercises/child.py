@@ -22,7 +22,7 @@ import torch
 from lecture4.lesson.exercises.answers import answers, applies
 from lecture4.lesson.exercises.cases import CASES
 from lecture4.lesson.exercises.records import LARGEST, Outcome, encode, parse
-from lecture4.training.formulas import read
+from lecture4.training.formulas import read, unused
 
 try:
     import resource
@@ -56,8 +56,8 @@ def run(path: str, name: str | None, results: str, place: str, seconds: float) -
     except ValueError as error:  # a notebook of another format, for example
         write({"ended": str(error)})
         os._exit(0)
-    entries = source.entries
-    write({"errors": source.errors, "entries": {n: (e.style, e.names) for n, e in entries.items()}})
+    entries, errors = source.entries, [*source.errors, *filter(None, [unused(source)])]
+    write({"errors": errors, "entries": {n: (e.style, e.names) for n, e in entries.items()}})
     if name in entries:
         _limit_time(seconds)
         answer_cases(name, entries[name].call, path, write)

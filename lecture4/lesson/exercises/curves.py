@@ -12,11 +12,12 @@ from lecture4.support.console import make_table, printable
 EPOCHS, BAR = 8, 20  # BAR: characters of the longest one
 NET = (
     *("model=convnet", "model.head=flatten", "augment=none", "preprocess=channel_standardize"),
+    "model.init=orthogonal",  # a file's xavier and he draw other weights
     *("optim.lr=0.05", f"trainer.max_epochs={EPOCHS}", "trainer.precision=64-true"),
     *("trainer.accelerator=cpu", "data.batch_size=16"),
     *("data.train_size=128", "data.val_size=32", "data.test_size=32"),
     "model.blocks=[{channels: 8, kernel_size: 3, stride: 2, padding: 1, norm: batch, "
-    "pool: {kind: max, kernel_size: 4}}]",
+    "pool: {kind: max, kernel_size: 4}}, {channels: 8, kernel_size: 3, padding: 1}]",
 )
 
 

@@ -1,5 +1,6 @@
 """What is wrong with a formula: mistakes that give its answers, or where the answers differ."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -46,21 +47,33 @@ def mistakes_in(
     Mistakes in one list answer alike.
 
     A mistake is found if the answers agree with its own wherever these are wrong, and it explains
-    all that is wrong under some key. What it does not explain may be explained by others.
+    all that is wrong under some key. What it does not explain may be explained by others. Where no
+    mistake agrees, the answers that overflow are set aside, as another mistake's. A flag alone is
+    no evidence of one mistake among several.
     """
     found: list[list[Mistake]] = []
-    rest, overflown = wrong, _overflown(name, given, wrong)
+    rest = frozenset(pair for pair in wrong if pair[1] != NUMERICAL)
+    overflown = _overflown(name, given, wrong)
     while rest:
-        exactly, roughly = (
-            _explaining(name, given, wrong - rest, agree) for agree in (_same, _like)
-        )
-        explained = exactly if any(part & rest for part in exactly) else roughly
-        part = max(explained, key=lambda part: len(part & rest), default=frozenset()) & rest
-        if not any(under(rest, key) <= part for _, key in part):
+        for agree, aside in ((_same, frozenset()), (_like, frozenset()), (_same, overflown)):
+            open_ = rest - aside
+            explaining = _explaining(name, given, wrong - open_, agree)
+            parts = {whole & open_: same for whole, same in reversed(explaining.items())}
+            whole_keys = (
+                p
+                for p in parts
+                if any(under(open_, key) <= p and (key not in FLAGS or p == rest) for _, key in p)
+            )
+            part = max(whole_keys, key=len, default=frozenset())
+            if len(part) > len(aside):
+                break
+        else:
             break
-        found.append(next(same for whole, same in explained.items() if whole & rest == part))
-        rest -= part | overflown if part & overflown else part  # what follows from an overflow
-    return found, frozenset((i, key) for i, key in rest if key != NUMERICAL)
+        found.append(parts[part])
+        rest -= part
+        if lost := {i for i, _ in part & overflown}:  # and what follows from an overflow
+            rest = frozenset(pair for pair in rest - overflown if pair[0] not in lost)
+    return found, rest
 
 
 def _overflown(name: str, given: Mapping[int, Answers], wrong: Found) -> Found:
@@ -94,10 +107,11 @@ def _same(name: str, i: int, key: str, given: Answers, of_mistake: Answers) -> b
 
 
 def _like(name: str, i: int, key: str, given: Answers, of_mistake: Answers) -> bool:
-    """Whether two answers are the same, or both overflow somewhere."""
-    wanted = expected(name, CASES[name][i]).get(key)
-    overflows = [_overflows(answers.get(key), wanted) for answers in (given, of_mistake)]
-    return all(overflows) or (not any(overflows) and _same(name, i, key, given, of_mistake))
+    """Whether two answers are the same, or overflow at the same places, as NaN or as ∞."""
+    a = of_mistake.get(key)
+    if a is not None and a.dtype.kind == "f":
+        of_mistake = {key: np.where(np.isfinite(a), a, np.nan)}
+    return _same(name, i, key, given, of_mistake)
 
 
 def _overflows(a: np.ndarray | None, wanted: np.ndarray | None) -> bool:
@@ -141,7 +155,8 @@ def description(name: str, given: Mapping[int, Answers], wrong: Found) -> str:
     right = {"the value", "the weights"} & keys - cases.keys()
     parts = []
     for numbers, bad in places.items():
-        place, what = where(name, numbers, given), listing(bad)
+        asked = (i for i in given if {*bad} & {*map(in_words, expected(name, CASES[name][i]))})
+        place, what = where(name, numbers, asked), listing(bad)
         if len(places) == 1 and not place and right:
             text = f"right except {what}"
         else:
@@ -229,6 +244,15 @@ def clue(name: str, given: Mapping[int, Answers], numbers: list[int], key: str) 
         found.append(_difference(given[i].get(key), wanted))
     if len(set(found)) == 1 or found[0].startswith((": shape", ": a number", ": NaN")):
         return found[0]
+    shapes = [getattr(CASES[name][i].arguments.get("input"), "shape", (1,)) for i in numbers]
+    counts = {
+        "a batch of N": [s[0] for s in shapes],
+        "N numbers in a channel": [math.prod(s) / s[1] if len(s) > 1 else s[0] for s in shapes],
+    }
+    for of, ns in counts.items():
+        for words, factors in (("N", ns), ("1/N", [1 / n for n in ns])):
+            if found == [f": {factor:.4g} times the right one" for factor in factors]:
+                return f": {words} times the right one, for {of}"
     return ""
 
 

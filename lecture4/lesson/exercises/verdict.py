@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lecture4.lesson.exercises import diagnosis
-from lecture4.lesson.exercises.answers import expected
+from lecture4.lesson.exercises.answers import AUTHOR, expected
 from lecture4.lesson.exercises.cases import CASES
 from lecture4.lesson.exercises.records import Answers, Outcome, Raised
 
@@ -84,6 +84,9 @@ def judge(name: str, style: str, names: tuple[str, ...], outcome: Outcome) -> Ve
         at = f" in the case {CASES[name][outcome.begun].label!r}" if outcome.begun >= 0 else ""
         remarks.append((outcome.ended or "no answer") + at)
     status = next((s for s in (STOPPED, WRONG, ERROR) if s in found), RIGHT if found else STOPPED)
+    authors = {str(given[AUTHOR]) for given in outcome.answers.values() if AUTHOR in given}
+    if authors and status == RIGHT:
+        remarks.append(f"Computed by {' and '.join(sorted(authors))}")
     remark = " ".join(text if text.endswith((".", "?")) else f"{text}." for text in remarks)
     return Verdict(name, status, style, names, remark, mistakes, cases, outcome.printed)
 

@@ -6,8 +6,8 @@ import pytorch_lightning as pl
 from rich.table import Table
 
 from lecture4.models import LayerRow, layer_rows
-from lecture4.support.console import make_console, make_table
-from lecture4.training.formulas import whose
+from lecture4.support.console import make_console, make_table, printable
+from lecture4.training.formulas import unused, whose
 
 
 class LayerTable(pl.Callback):
@@ -25,6 +25,8 @@ class LayerTable(pl.Callback):
             kinds = type(pl_module.cross_entropy), pl_module.optimizer.func
             loss, update = (whose(kind, found) for kind in kinds)
             console.print(f"loss: {loss}, {kinds[1].__name__}: {update}")
+            if classes := unused(found.source):
+                console.print(printable(classes))
         console.print(f"training on {pl_module.device.type}, precision {trainer.precision}")
 
 

@@ -1,7 +1,7 @@
 """Whose formulas a run computes with: torch's, ``byhand``'s, or those of a file."""
 
 from lecture4.training.formulas.from_file import Source, read
-from lecture4.training.formulas.layers import find, formulas_of, located_in, whose
+from lecture4.training.formulas.layers import find, formulas_of, located_in, unused, whose
 from lecture4.training.formulas.named import BYHAND, FILE, FORMULAS, TORCH, Formulas, Penalty
 from lecture4.training.formulas.styles import Entry
 
@@ -18,5 +18,6 @@ __all__ = [
     "formulas_of",
     "located_in",
     "read",
+    "unused",
     "whose",
 ]

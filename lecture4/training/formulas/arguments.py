@@ -10,6 +10,7 @@ import torch
 ALIASES = {
     **{"x": "input", "w": "weight", "W": "weight", "b": "bias"},
     **{"gamma": "weight", "beta": "bias", "pad": "padding", "train": "training"},
+    **{"n_in": "fan_in", "n_out": "fan_out", "in_features": "fan_in", "out_features": "fan_out"},
 }
 EMPTY = inspect.Parameter.empty
 OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -18,9 +19,10 @@ OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 class Adapted:
     """A function of a file, called with the arguments of ``reference`` by name.
 
-    A parameter takes the argument of its own name, else the one at its own position. An argument
-    for which there is no parameter must have its default value, or one that goes without saying; an
-    optional parameter without argument keeps its default.
+    A parameter takes the argument of its own name, else the one at its own position, unless the
+    default shows that it means something else. An argument for which there is no parameter must
+    have its default value, or one that goes without saying; an optional parameter without argument
+    keeps its default.
 
     Args:
         name: of the function, for errors.
@@ -41,15 +43,22 @@ class Adapted:
         self.own = signature or signature_of(function)
         self.only_by_position = signature is not None
         named = {p: _argument(p, reference) for p in self.own.parameters}
-        self.sources = {p: argument for p, argument in named.items() if argument}
+        sources = {p: argument for p, argument in named.items() if argument}
         self.by_position: set[str] = set()
         for (p, parameter), argument in zip(
             self.own.parameters.items(), reference.parameters, strict=False
         ):
-            if p in self.sources or argument in self.sources.values() or parameter.kind in OPEN:
+            if p in sources or argument in sources.values() or parameter.kind in OPEN:
                 continue
-            self.sources[p] = argument
-            self.by_position.add(p)
+            if not _differs(parameter.default, reference.parameters[argument].default):
+                sources[p] = argument
+                self.by_position.add(p)
+        # in the order of the function's parameters, in which a backward returns gradients
+        self.sources = {p: sources[p] for p in self.own.parameters if p in sources}
+        taken = list(self.sources.values())
+        if any(p.kind in OPEN for p in self.own.parameters.values()):
+            taken += [name for name in reference.parameters if name not in taken]
+        self.taken = taken
 
     def like_reference(self, call: Callable) -> Callable:
         """Give ``call`` the signature of the reference, with the parameters that are taken alone.
@@ -94,8 +103,9 @@ class Adapted:
             rest.pop(argument, None)
         for p, parameter in self.own.parameters.items():
             if parameter.kind == inspect.Parameter.VAR_POSITIONAL:
-                bound.arguments[p] = tuple(rest.values())
-                rest = {}
+                taken = self._by_position_up_to(rest)
+                bound.arguments[p] = tuple(arguments[k] for k in taken)
+                rest = {k: v for k, v in rest.items() if k not in taken}
             elif parameter.kind == inspect.Parameter.VAR_KEYWORD:
                 bound.arguments[p], rest = rest, {}
         rest = {k: v for k, v in rest.items() if not _is_implied(k, v, arguments)}
@@ -109,6 +119,17 @@ class Adapted:
             p: bound.arguments[p] for p in self.own.parameters if p in bound.arguments
         }
         return bound
+
+    def _by_position_up_to(self, wanted: Mapping[str, Any]) -> list[str]:
+        """Arguments for ``*args``: those without parameter, up to the last that is wanted."""
+        open_ = [
+            k
+            for k, p in self.reference.parameters.items()
+            if k not in self.sources.values() and p.kind != inspect.Parameter.KEYWORD_ONLY
+        ]
+        while open_ and open_[-1] not in wanted:
+            open_.pop()
+        return open_
 
     def _is_default(self, argument: str, value: Any) -> bool:
         default = self.reference.parameters[argument].default
@@ -147,6 +168,11 @@ def signature_of(function: Callable) -> inspect.Signature:
 def _argument(parameter: str, reference: inspect.Signature) -> str | None:
     names = (parameter, ALIASES.get(parameter))
     return next((name for name in names if name in reference.parameters), None)
+
+
+def _differs(own: Any, wanted: Any) -> bool:
+    """Whether a default is no flag or pair where one is wanted: beta1=0.9 in place of betas."""
+    return own is not EMPTY and isinstance(wanted, bool | tuple) and type(own) is not type(wanted)
 
 
 def _same_kind(a: Any, b: Any) -> bool:

@@ -104,14 +104,14 @@ def batch_norm(f: Functions, given: Arrays) -> tuple[Any, Back]:
     beta = _constant(0, x, 1) if given["bias"] is None else given["bias"]
     settings = {"mode": _mode(given), "eps": given["eps"], "momentum": 1 - momentum}
     running = {k: v for k in ("running_mean", "running_var") if (v := given[k]) is not None}
-    settings |= {k: v + 0 for k, v in running.items()}
+    n = math.prod(x.shape) / x.shape[1]
+    # the file's variance is biased: scaled there and back, its share of the batch is not
+    unit = {"running_var": (n - 1) / n} if given["training"] else {}
+    settings |= {k: v * unit.get(k, 1) for k, v in running.items()}
     out, cache = two(f"{prefix}_forward", f[f"{prefix}_forward"](there(x), gamma, beta, settings))
     if given["training"]:
-        n = math.prod(x.shape) / x.shape[1]
         for name, before in running.items():
-            unbiased = n / (n - 1) if name == "running_var" else 1
-            kept = (1 - momentum) * before
-            before[:] = kept + (settings[name] - kept) * unbiased
+            before[:] = settings[name] * (1 / unit.get(name, 1))
 
     def back(dout: Any) -> Arrays:
         if not given["training"]:

@@ -45,6 +45,7 @@ class Source:
     sha256: str
     entries: dict[str, Entry]
     errors: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()  # with a method forward
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ def read(path: str | os.PathLike, strict: bool = True) -> Source:
         raise ValueError(f"{printable(path)} cannot be read: {error.strerror}") from error
     module = sys.modules[f"formulas of {path}"] = ModuleType(f"formulas of {path}")
     module.__file__ = str(path)
+    if path.suffix == ".ipynb":
+        vars(module)["display"] = lambda *shown, **options: None  # which IPython defines
     errors: list[str] = []
     solved: dict[str, bool] = {}  # names that a part assigns: whether their functions are begun
     with _importing(path.parent) as beside, _generators_unchanged():
@@ -94,7 +97,8 @@ def read(path: str | os.PathLike, strict: bool = True) -> Source:
         if solved.get(name, getattr(value, "__module__", None) in own)
     }
     sha256 = hashlib.sha256(content).hexdigest()
-    return Source(path, sha256, entries_of(begun), tuple(errors))
+    classes = tuple(k for k, v in begun.items() if isinstance(v, type) and hasattr(v, "forward"))
+    return Source(path, sha256, entries_of(begun), tuple(errors), classes)
 
 
 def _parts(path: Path, content: bytes) -> list[Part]:
@@ -126,7 +130,8 @@ def _without_magics(text: str) -> str:
         return text
     if text.lstrip().startswith("%%") and text.split()[0] not in KEPT:
         return ""
-    return re.sub(r"(?m)^([ \t]*)(%[a-zA-Z]|!(?!=)).*$", r"\1pass", text)
+    text = re.sub(r"(?m)^([ \t]*[\w, ]+=[ \t]*)[%!](?!=).*$", r"\1None", text)  # files = !ls
+    return re.sub(r"(?m)^([ \t]*)((%{1,2}[a-zA-Z]|!(?!=)|\?).*|[\w.]+\?{1,2}\s*)$", r"\1pass", text)
 
 
 def _run(part: Part, module: ModuleType, solved: dict[str, bool]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import torch
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from lecture4.training.formulas.arguments import Adapted
+from lecture4.training.formulas.arguments import Adapted, signature_of
 from lecture4.training.formulas.arrays import Native
 
 Arrays = Mapping[str, Any]  # arguments of the reference by name: arrays or tensors, and settings
@@ -61,6 +61,7 @@ def differentiable(name: str, run: Run, reference: inspect.Signature, native: Na
 
         return _Halves.apply(native, compute, *(values[k] for k in wrt))
 
+    call.numpy = native.numpy  # type: ignore[attr-defined]
     return call
 
 
@@ -90,11 +91,11 @@ def pair(
 
     Raises:
         NotImplementedError: in the backward pass, if there is no backward.
-        ValueError: the forward does not return two values, or the backward too few or too many.
+        ValueError: the forward does not return two values, or the backward too few or too many, or
+            takes the cache first.
     """
     adapted = Adapted(names[0], forward, reference)
-    order = [a for a in adapted.sources.values() if a in by_which(name, reference)]
-    places = list(adapted.sources.values())
+    order = [a for a in adapted.taken if a in by_which(name, reference)]
 
     def run(given: Arrays) -> tuple[Any, Back]:
         out, cache = two(names[0], adapted(given))
@@ -102,14 +103,18 @@ def pair(
         def back(dout: Any) -> Arrays:
             if backward is None:
                 raise NotImplementedError(f"{name}_backward is not defined")
+            if next(iter(signature_of(backward).parameters), None) == "cache":
+                raise ValueError(f"{names[1]} takes the cache first; it is called with dout, cache")
             gradients = backward(dout, cache)
             several = isinstance(gradients, tuple) or (
                 isinstance(gradients, list) and len(order) > 1
             )
             gradients = tuple(gradients) if several else (gradients,)
-            for wanted in (order, places, [k for k in order if given[k] is not None]):
+            for wanted in (order, adapted.taken, [k for k in order if given[k] is not None]):
                 if len(wanted) == len(gradients):
                     return dict(zip(wanted, gradients, strict=True))
+            if {*map(type, gradients[len(order) :])} == {type(None)}:  # of labels and settings
+                return dict(zip(order, gradients, strict=False))
             raise ValueError(
                 f"{names[1]} returned {len(gradients)} gradients, not {len(order)}: of "
                 f"{', '.join(order)}"

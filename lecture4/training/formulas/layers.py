@@ -75,6 +75,14 @@ def formulas_of(source: Source) -> Formulas:
     return Formulas(FILE, layers, optim, {**TORCH.penalties, **penalties}, source)
 
 
+def unused(source: Source) -> str:
+    """A sentence on classes of a file that are named as a layer whose function it lacks, or ""."""
+    known = (name for name in source.classes if name in LAYERS)
+    names = [name for name in known if LAYERS[name] not in source.entries]
+    instead = "write functions, such as relu_forward and relu_backward"
+    return f"{', '.join(names)}: classes of layers are not used; {instead}" if names else ""
+
+
 def whose(kind: type, formulas: Formulas) -> str:
     """Whose formula a class of layers or optimizers computes: a file's, byhand's or torch's."""
     if getattr(kind, "of_a_file", False):

@@ -80,11 +80,14 @@ class Formulas:
         accepted = inspect.signature(kind).parameters
         torchs = inspect.signature(getattr(torch.optim, name)).parameters
         lacks = [k for k in settings if k not in accepted and k in torchs]
-        defaults = {k: torchs[k].default for k in lacks if settings[k] != torchs[k].default}
-        if defaults:
+        given, default = (
+            {k: list(v[k]) if isinstance(v[k], tuple) else v[k] for k in lacks}
+            for v in (settings, {k: torchs[k].default for k in lacks})
+        )
+        if others := [k for k in lacks if given[k] != default[k]]:
             wanted, instead = (
-                " ".join(f"optim.{k}={str(values[k]).lower()}" for k in defaults)
-                for values in (settings, defaults)
+                " ".join(f"optim.{k}={str(v[k]).lower().replace(' ', '')}" for k in others)
+                for v in (given, default)
             )
             raise ValueError(f"{name} in {self.title} has no {wanted}; use {instead}")
         return {key: value for key, value in settings.items() if key not in lacks}

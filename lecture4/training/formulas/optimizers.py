@@ -16,7 +16,7 @@ from lecture4.training.formulas.course import Functions
 from lecture4.training.formulas.halves import two
 from lecture4.training.formulas.saved import Saved
 
-Found = tuple[str, str, tuple[str, ...], type[torch.optim.Optimizer], bool]
+Found = tuple[str, str, tuple[str, ...], type[torch.optim.Optimizer]]
 NAMES = ("SGD", "RMSprop", "Adam", "AdamW")
 # How torch computes, not what: False is as good as leaving it out
 IMPLEMENTATION = ("foreach", "fused", "capturable", "differentiable")
@@ -24,14 +24,13 @@ OF_COURSE = {"SGD": ("sgd", "sgd_momentum"), "RMSprop": ("rmsprop",), "Adam": ("
 
 
 def find_optimizers(f: Functions) -> Iterator[Found]:
-    """Name, style, names in the file, class, and whether it computes with NumPy, of each one."""
+    """Name, style, names in the file, and class of each one."""
     for name in NAMES:
         names = tuple(n for n in OF_COURSE.get(name, ()) if n in f)
         if isinstance(f.get(name), type):
-            yield name, "torch", (name,), from_class(name, f[name]), False
+            yield name, "torch", (name,), from_class(name, f[name])
         elif names:
-            kind = from_functions(name, f, names)
-            yield name, "course", names, kind, kind.native.numpy
+            yield name, "course", names, from_functions(name, f, names)
 
 
 def from_class(name: str, own: type) -> type[torch.optim.Optimizer]:

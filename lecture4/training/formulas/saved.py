@@ -10,6 +10,7 @@ import torch
 
 PLAIN = (bool, int, float, str, type(None), torch.Tensor)
 ARRAY, PARAMETER, ITEMS = "of an array", "of a parameter", "of a dictionary"
+ID = "id of a parameter"  # a key of self.v[id(w)], which is another one after a resume
 
 
 class Saved(torch.optim.Optimizer):
@@ -63,6 +64,8 @@ class Saved(torch.optim.Optimizer):
         for i, p in enumerate(parameters):
             if value is p:
                 return {PARAMETER: i}
+            if type(value) is int and value == id(p):
+                return {ID: i}
         if isinstance(value, np.generic):  # np.float64 is a float, too
             return value.item()
         if isinstance(value, PLAIN):
@@ -70,10 +73,9 @@ class Saved(torch.optim.Optimizer):
         if isinstance(value, np.ndarray) and value.dtype != object:
             return {ARRAY: torch.from_numpy(value.copy())}
         if isinstance(value, dict):
-            if all(isinstance(key, str | int) for key in value):
-                return {key: self._encoded(part, place) for key, part in value.items()}
             pairs = [[self._encoded(k, place), self._encoded(v, place)] for k, v in value.items()]
-            return {ITEMS: pairs}
+            plain = all(isinstance(key, str | int) for key, _ in pairs)
+            return dict(pairs) if plain else {ITEMS: pairs}
         if isinstance(value, list | tuple):
             return type(value)(self._encoded(part, place) for part in value)
         raise ValueError(
@@ -86,6 +88,8 @@ class Saved(torch.optim.Optimizer):
             match value:
                 case {"of a parameter": i}:
                     return self._parameters()[i]
+                case {"id of a parameter": i}:
+                    return id(self._parameters()[i])
                 case {"of an array": array}:
                     return array.cpu().numpy()
                 case {"of a dictionary": pairs}:

@@ -33,14 +33,12 @@ class Entry:
         call: takes the arguments of byhand's own function, and autograd differentiates it; of an
             optimizer a subclass of torch.optim.Optimizer with torch's constructor. Its signature
             has the arguments alone for which the function in the file has parameters.
-        numpy: whether it computes with NumPy, and so on the CPU alone.
     """
 
     name: str
     style: str
     names: tuple[str, ...]
     call: Callable
-    numpy: bool = False
 
 
 def entries_of(own: Mapping[str, Any]) -> dict[str, Entry]:
@@ -51,8 +49,8 @@ def entries_of(own: Mapping[str, Any]) -> dict[str, Entry]:
         if entry := _entry(name, functions):
             draws = name == "dropout" or name in GAINS
             entries[name] = replace(entry, call=drawing(entry.call)) if draws else entry
-    for name, style, names, kind, numpy in find_optimizers(functions):
-        entries[name] = Entry(name, style, names, kind, numpy)
+    for name, style, names, kind in find_optimizers(functions):
+        entries[name] = Entry(name, style, names, kind)
     return entries
 
 
@@ -66,8 +64,7 @@ def _entry(name: str, f: Functions) -> Entry | None:
     if is_course and (len(of_course) > 1 or name not in f or name == "cross_entropy"):
         return _course(name, tuple(of_course), f)
     if name in f:
-        call, numpy = in_torch_style(name, f[name])
-        return Entry(name, "torch", (name,), call, numpy)
+        return Entry(name, "torch", (name,), in_torch_style(name, f[name]))
     return None
 
 
@@ -81,7 +78,7 @@ def _pair(name: str, halves: tuple[str, str], f: Functions) -> Entry:
     native = Native(halves[0], uses_numpy([forward, *filter(None, [backward])], in_halves=True))
     names = halves if backward else halves[:1]
     call = pair(name, names, forward, backward, reference_of(name), native)
-    return Entry(name, "pair", names, call, native.numpy)
+    return Entry(name, "pair", names, call)
 
 
 def _course(name: str, names: tuple[str, ...], f: Functions) -> Entry:
@@ -90,4 +87,4 @@ def _course(name: str, names: tuple[str, ...], f: Functions) -> Entry:
     call = differentiable(name, run, reference, native)
     parameters = [reference.parameters[argument] for argument in COURSE[name].arguments]
     call.__signature__ = reference.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return Entry(name, "course", names, call, native.numpy)
+    return Entry(name, "course", names, call)

@@ -21,16 +21,16 @@ FANS = ("fan_in", "fan_out", "shape")  # which an initialiser may take in place 
 GAINS = {"xavier": 1.0, "he": math.sqrt(2)}  # of initialisers, NAME(weight, gain)
 
 
-def in_torch_style(name: str, value: Any) -> tuple[Callable, bool]:
-    """A function or a torch.autograd.Function, called as byhand's; and whether it takes arrays."""
+def in_torch_style(name: str, value: Any) -> Callable:
+    """A function or a torch.autograd.Function, called as byhand's."""
     owner = getattr(value, "__self__", None)  # of NAME = Kind.apply
     kinds = [k for k in (value, owner) if isinstance(k, type) and issubclass(k, Function)]
     if kinds:
         adapted = Adapted(name, kinds[0].apply, reference_of(name), _signature_of_apply(kinds[0]))
-        return adapted.like_reference(_on_tensors(adapted)), False
+        return adapted.like_reference(_on_tensors(adapted))
     native = Native(name, uses_numpy([value], in_halves=False))
     if name in GAINS:
-        return _initialiser(name, value, native), native.numpy
+        return _initialiser(name, value, native)
     adapted = Adapted(name, value, reference_of(name))
     if name == "gradient":
         call = _gradient(adapted, native)
@@ -38,7 +38,7 @@ def in_torch_style(name: str, value: Any) -> tuple[Callable, bool]:
         call = _value_alone(adapted, native)
     else:
         call = _on_tensors(adapted)
-    return adapted.like_reference(call), native.numpy
+    return adapted.like_reference(call)
 
 
 def _on_tensors(adapted: Adapted) -> Callable:
@@ -96,7 +96,12 @@ def _initialiser(name: str, value: Callable, native: Native) -> Callable:
         drawn = native.leave(result, weight).to(weight.dtype)
         if drawn.ndim == 0:
             return torch.randn_like(weight) * drawn
-        return drawn.T if "fan_in" in taken and drawn.shape == fans else drawn
+        if "fan_in" in taken and drawn.shape == fans:  # of filters it has more numbers than needed
+            drawn = drawn.T.reshape(-1)[: weight.numel()].view_as(weight)
+        if drawn.shape != weight.shape:
+            shapes = tuple(drawn.shape), tuple(weight.shape)
+            raise ValueError("{} returned weights of shape {}, not {}".format(name, *shapes))
+        return drawn
 
     parameters = [p for k, p in reference.parameters.items() if k != "gain" or k in wide.sources]
     call.__signature__ = reference.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -113,6 +118,7 @@ def _gradient(adapted: Adapted, native: Native) -> Callable:
             given |= {"f": lambda a: float(f(torch.as_tensor(a))), "x": native.enter(x)}
         return native.leave(adapted(given), x)
 
+    call.numpy = native.numpy  # type: ignore[attr-defined]
     return call
 
 

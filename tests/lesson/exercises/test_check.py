@@ -46,6 +46,13 @@ def test_definitions_that_failed_have_rows(tmp_path):
     assert [v.name for v in check(file, (), 60).verdicts if v.status == "error"] == ["relu"]
 
 
+def test_classes_of_layers_are_named(written):
+    checked = check(written("class ReLU:\n    def forward(self, x): return x\n"), ("relu",), 60)
+    assert [v.status for v in checked.verdicts] == ["not begun"]
+    assert checked.errors[0].startswith("ReLU: classes of layers are not used")
+    assert not checked.right
+
+
 def test_errors_that_stop_the_check(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("import os\nos._exit(1)\n")

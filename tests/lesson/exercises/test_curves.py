@@ -21,10 +21,20 @@ def shown(file, capsys):
     return out.getvalue()
 
 
-def test_right_formulas_give_the_same_curve(capsys):
-    out = shown(template.SOLVED / "torch_style.py", capsys)
+@pytest.mark.parametrize("name", ["torch_style.py", "pairs.py"])  # which draw weights differently
+def test_right_formulas_give_the_same_curve(name, capsys):
+    out = shown(template.SOLVED / name, capsys)
     assert "Both curves are the same." in out
     assert [line.split()[0] for line in out.splitlines()[3:5]] == ["1", "2"]
+
+
+def test_the_gradient_that_a_convolution_passes_on_is_used(tmp_path, capsys):
+    text = (template.SOLVED / "pairs.py").read_text()
+    right = "dx[window] += np.tensordot"
+    assert right in text
+    file = tmp_path / "mine.py"
+    file.write_text(text.replace(right, "dx[window] = np.tensordot"))
+    assert "The curves differ by up to " in shown(file, capsys)
 
 
 def test_wrong_formulas_give_another_one(tmp_path, capsys):

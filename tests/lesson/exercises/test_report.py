@@ -2,13 +2,18 @@
 
 import io
 import json
+import re
+from html import unescape
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from running import ROOT
 
-from lecture4.lesson.exercises import report
-from lecture4.lesson.exercises.verdict import CaseVerdict, Checked, Verdict
+from lecture4.lesson.exercises import report, template
+from lecture4.lesson.exercises.child import outcome_here
+from lecture4.lesson.exercises.verdict import CaseVerdict, Checked, Verdict, judge
+from lecture4.training.formulas import read
 
 LONG = "The gradient of x is cut at the wrong place, and this sentence is long. \x1b" * 4
 CASES = (CaseVerdict("stride 2, padding 1", "right"), CaseVerdict("float32", "wrong", "\x1b[31m"))
@@ -55,6 +60,39 @@ def test_the_object_holds_everything():
     assert found["formulas"][1]["cases"][0] == {
         "label": "stride 2, padding 1", "status": "right", "remark": ""
     }  # fmt: skip
+
+
+# in solved/pairs.py
+MISTAKES = {
+    "_share(dout, len(y), reduction) * (np.exp": "_share(dout, 1, reduction) * (np.exp",
+    "return dout * (cache > 0)": "return dout * (dout > 0)",
+    "return dout * (1 - cache**2)": "return dout * (1 - cahce**2)",
+    "dx[window] += np.tensordot": "dx[window] = np.tensordot",
+}
+
+
+def test_the_picture_in_the_documentation_is_what_a_check_prints(written, tmp_path):
+    text = (template.SOLVED / "pairs.py").read_text()
+    for right, wrong in MISTAKES.items():
+        assert text.count(right) == 1
+        text = text.replace(right, wrong)
+    entries = read(path := written(text)).entries
+    verdicts = [
+        judge(name, "pair", entries[name].names, outcome_here(name, entries[name].call, str(path)))
+        for name in ("linear", "cross_entropy", "relu", "tanh", "conv2d")
+    ]
+    console = Console(record=True, width=80, file=io.StringIO(), markup=False, highlight=False)
+    console.print("$ python exercise.py check mine.py\n", style="white")
+    report.show(console, Checked(Path("mine.py"), tuple(verdicts), ()), False)
+    drawn = tmp_path / "diagnosis.svg"
+    console.save_svg(str(drawn), title="mine.py", unique_id="diagnosis")
+    picture = ROOT / "docs" / "diagnosis.svg"
+    assert words(drawn) == words(picture), f"copy {drawn} to {picture}"
+
+
+def words(svg):
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg.read_text())
+    return " ".join(map(unescape, texts)).split()
 
 
 def test_gradescope_reads_the_results():

@@ -16,7 +16,7 @@ IN_COURSE = {"batch_norm", "conv2d", "cross_entropy", "dropout", "linear", "max_
 }  # fmt: skip
 HELD = {
     "torch_style": set(CASES),
-    "pairs": set(CASES) - {"l1_penalty", "l2_penalty", "RMSprop"},  # which have no pairs
+    "pairs": set(CASES),
     "course": IN_COURSE,
 }
 

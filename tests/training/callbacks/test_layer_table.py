@@ -25,9 +25,11 @@ def test_the_table_fills_in_the_arithmetic_and_adds_up():
     assert "…" not in text
 
 
-def test_the_table_appears_once_before_training(job, capsys):
-    job("model=mlp", "model.hidden=[7]", "trainer.max_epochs=1")
+def test_the_table_appears_once_before_training(job, capsys, written):
+    file = written("class ReLU:\n    def forward(self, x): return x\n")
+    job("model=mlp", "model.hidden=[7]", "trainer.max_epochs=1", f"formulas={file}")
     text = capsys.readouterr().out
+    assert "ReLU: classes of layers are not used" in text
     assert text.count("multiply-adds") == 1
     assert f"{3072 * 7:,}" in text
     assert text.index("multiply-adds") < text.index("epoch   1/1")

@@ -31,6 +31,8 @@ def adapted(function, name):
         (lambda s: s, "log_softmax", (2, -1), 2),
         (lambda x, size: size, "max_pool2d", (1, 3, 3), 3),
         (lambda *arguments: arguments, "conv2d", (1, 2, 3), (1, 2, 3)),
+        (lambda *some, **more: some, "conv2d", (1, 2, 3, 1, 5), (1, 2, 3, 1, 5)),  # stride 1 stays
+        (lambda x, *some: some, "max_pool2d", (1, 3, None, 2), (3, None, 2)),
         (lambda x, **more: more, "conv2d", (1, 2, None, 4), {"weight": 2, "stride": 4}),
         (
             lambda x, gamma, beta, running_mean, running_var, training: (gamma, running_mean),
@@ -60,6 +62,14 @@ def test_an_argument_without_parameter_must_have_its_default(name, arguments, er
 def test_an_argument_that_does_not_go_without_saying():
     with pytest.raises(ValueError, match="mine takes no dim, which is 0 here"):
         adapted(lambda s: s, "softmax")(1, 0)
+
+
+def test_a_number_takes_no_pair_by_its_position():
+    reference = inspect.signature(torch.optim.Adam)
+    call = Adapted("Adam", lambda params, lr=0.1, beta1=0.9, beta2=0.99: beta1, reference)
+    assert call(call.all(([], 0.1), {})) == 0.9
+    with pytest.raises(ValueError, match="Adam takes no betas"):
+        call(call.all(([], 0.1, (0.5, 0.9)), {}))
 
 
 def test_what_a_function_needs_has_no_default():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lecture4.training.formulas import read
+from lecture4.training.formulas import read, unused
 from lecture4.training.formulas.from_file import place_in
 
 RELU = "def relu(x):\n    return x.clamp(min=0)\n"
@@ -154,13 +154,23 @@ def test_a_notebook_runs_without_its_checks_and_commands(written):
         cell("%%bash\nls"),
         cell("!pip install nothing"),
         cell("def tanh(x):\n    return factor / 0 * x"),
-    )
+        cell("%%time\nfiles = !ls\nfiles?\n?len\nhere = %pwd\ndisplay(files)\n"
+             "def sigmoid(x): return x"),
+    )  # fmt: skip
     source = read(path := written(text, "mine.ipynb"))
-    assert list(source.entries) == ["relu", "tanh"]
+    assert list(source.entries) == ["relu", "sigmoid", "tanh"]
     with pytest.raises(ZeroDivisionError) as raised:
         source.entries["tanh"].call(torch.ones(1))
     assert place_in(str(path), raised.value) == "cell 7, line 2"
     assert "return factor / 0 * x" in "".join(traceback.format_exception(raised.value))
+
+
+def test_classes_with_a_forward_are_listed(written):
+    text = "class Linear:\n    def forward(self, x): return x\n"
+    text += "class ReLU:\n    def forward(self, x): return x\ndef relu(x): return x\n"
+    source = read(written(text + "class Adam:\n    def step(self): return 1\n"))
+    assert source.classes == ("Linear", "ReLU")
+    assert unused(source).startswith("Linear: classes of layers are not used")
 
 
 def test_an_error_in_a_notebook_names_its_cell(written):

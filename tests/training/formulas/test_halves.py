@@ -26,7 +26,12 @@ DX, DW, DB = [[4.0] * 3] * 2, [[2.0] * 3] * 4, [2.0] * 4
 
 
 @pytest.mark.parametrize(
-    "returned", ["d @ w, d.T @ x, d.sum(0)", "[d @ w, d.T @ x, np.sum(d, axis=0, keepdims=True)]"]
+    "returned",
+    [
+        "d @ w, d.T @ x, d.sum(0)",
+        "d @ w, d.T @ x, d.sum(0), None, None",
+        "[d @ w, d.T @ x, np.sum(d, axis=0, keepdims=True)]",
+    ],
 )
 def test_gradients_are_in_the_order_of_the_arguments(entries, returned):
     call = entries(LINEAR.format(gradients=returned))["linear"].call
@@ -37,6 +42,34 @@ def test_gradients_are_in_the_order_of_the_arguments(entries, returned):
 def test_arguments_in_another_order(entries):
     text = LINEAR.replace("(x, w, b):", "(w, b, x):").format(gradients="d.T @ x, d.sum(0), d @ w")
     assert gradients(entries(text)["linear"].call) == [DX, DW, DB]
+
+
+def test_the_order_is_that_of_arguments_of_other_names(entries):
+    text = LINEAR.replace("(x, w, b):", "(X, W, b):\n    x, w = X, W").format(
+        gradients="d @ w, d.T @ x, d.sum(0)"
+    )
+    assert gradients(entries(text)["linear"].call) == [DX, DW, DB]
+
+
+def test_a_decorator_hides_the_arguments(entries):
+    text = LINEAR.format(gradients="d @ w, d.T @ x, d.sum(0)")
+    text = "def logged(f):\n    return lambda *args, **kwargs: f(*args, **kwargs)\n" + text
+    text = text.replace("def linear", "@logged\ndef linear")
+    assert gradients(entries(text)["linear"].call) == [DX, DW, DB]
+
+
+def test_a_backward_that_takes_the_cache_first_is_named(entries):
+    text = "def relu_forward(x): return x, x\ndef relu_backward(cache, dout): return dout"
+    with pytest.raises(ValueError, match="relu_backward takes the cache first"):
+        entries(text)["relu"].call(torch.ones(2, requires_grad=True)).sum().backward()
+
+
+def test_numpys_results_are_marked(entries):
+    text = (
+        "import {0}\ndef relu_forward(x): return {0}.abs(x), x\ndef relu_backward(d, x): return d"
+    )
+    assert entries(text.format("numpy"))["relu"].call.numpy
+    assert not entries(text.format("torch"))["relu"].call.numpy
 
 
 def test_two_gradients_without_bias(entries):

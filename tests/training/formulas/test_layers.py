@@ -135,6 +135,12 @@ def test_optimizers_of_a_file_leave_out_torchs_defaults(written):
     with pytest.raises(ValueError, match=re.escape(error)):
         found.optimizer("SGD", **given | {"momentum": 0.9, "nesterov": True})
     assert found.optimizer("Adam", lr=0.1, fused=None).keywords["fused"]  # torch's own
+    text = text.replace("SGD", "Adam").replace("lr)", "lr, beta1=0.9, beta2=0.999)")
+    found = formulas_of(read(written(text)))
+    assert found.optimizer("Adam", lr=0.1, betas=[0.9, 0.999]).keywords == {"lr": 0.1}
+    error = r"has no optim.betas=\[0.5,0.9\]; use optim.betas=\[0.9,0.999\]"
+    with pytest.raises(ValueError, match=error):
+        found.optimizer("Adam", lr=0.1, betas=[0.5, 0.9])
     with pytest.raises(ValueError, match="optim.name=Foo is unknown; formulas=mine.py has"):
         found.optimizer("Foo")
 

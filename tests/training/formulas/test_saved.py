@@ -37,11 +37,12 @@ class Adam:
 """
 
 
-@pytest.fixture(params=["attributes", "plain", "solved Adam", "course SGD", "course Adam"])
+@pytest.fixture(params=["attributes", "plain", "by id", "solved Adam", "course SGD", "course Adam"])
 def kind(request, entries, solved):
     return {
         "attributes": lambda: entries(ATTRIBUTES)["SGD"],
         "plain": lambda: entries(PLAIN)["Adam"],
+        "by id": lambda: entries(PLAIN.replace("[i]", "[id(w)]").replace("(i,", "(id(w),"))["Adam"],
         "solved Adam": lambda: solved["torch_style"]["Adam"],
         "course SGD": lambda: solved["course"]["SGD"],
         "course Adam": lambda: solved["course"]["Adam"],

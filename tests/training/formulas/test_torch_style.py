@@ -131,3 +131,14 @@ def test_an_initialiser_in_several_forms(entries, text):
     torch.manual_seed(0)
     assert torch.equal(call(torch.zeros(200, 400)), w)
     assert next(iter(inspect.signature(call).parameters)) == "weight"
+
+
+def test_an_initialiser_of_fans_fills_filters_and_a_wrong_shape_is_named(entries):
+    text = "import numpy as np\ndef xavier(fan_in, fan_out):\n"
+    text += "    return np.random.randn(fan_in, fan_out) * (2 / (fan_in + fan_out)) ** 0.5\n"
+    text += "def he(weight): return weight[0]"
+    w = entries(text)["xavier"].call(torch.zeros(30, 20, 3, 3))
+    assert w.shape == (30, 20, 3, 3)
+    assert w.std().item() == pytest.approx((2 / (50 * 9)) ** 0.5, rel=0.05)
+    with pytest.raises(ValueError, match=r"he returned weights of shape \(2,\), not \(3, 2\)"):
+        entries(text)["he"].call(torch.zeros(3, 2))

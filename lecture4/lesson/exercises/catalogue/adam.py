@@ -51,6 +51,19 @@ def _take(w, g, state, group):
     w -= group["lr"] * m_hat / (v_hat.sqrt() + group["eps"])
 
 
+@updates("Adam", "The loss rises with every step.")
+def adam_ascent(w, g, state, group):
+    """w ← w + η m̂ / (√v̂ + ε)."""
+    _take(w, _adam_gradient(w, g, group), state, group | {"lr": -group["lr"]})
+
+
+@updates("Adam", "The next step does not begin with the running means themselves.")
+def corrected_moments_kept(w, g, state, group):
+    """m ← m̂ and v ← v̂ are stored for the next step."""
+    state["m"], state["v"] = m_hat, v_hat = _corrected(_adam_gradient(w, g, group), state, group)
+    w -= group["lr"] * m_hat / (v_hat.sqrt() + group["eps"])
+
+
 @updates("Adam", "The first steps do not have the size of later ones.")
 def adam_without_bias_correction(w, g, state, group):
     """Step by m/√v, not m̂/√v̂: the first steps are (1 − β₁ᵗ)/√(1 − β₂ᵗ) times as long."""
@@ -65,7 +78,7 @@ def only_m_corrected(w, g, state, group):
     w -= group["lr"] * m / (1 - group["betas"][0] ** t) / (v.sqrt() + group["eps"])
 
 
-@updates("Adam", "The first step divides by zero.")
+@updates("Adam", "The first step divides by zero, or takes the root of a negative number.")
 def time_from_zero(w, g, state, group):
     """t = 0 in the first step, where 1 − βᵗ = 0."""
     g, (beta1, beta2) = _adam_gradient(w, g, group), group["betas"]

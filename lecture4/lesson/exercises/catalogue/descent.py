@@ -118,6 +118,14 @@ def velocity_forgotten(w, g, state, group):
     _descend(w, g, {}, group)
 
 
+@updates("SGD", "The velocity does not remember earlier steps.")
+def velocity_not_kept(w, g, state, group):
+    """v = 0 before each step, of (1 − τ) g also where Nesterov's looks ahead."""
+    share = 1 - group["dampening"] if group["momentum"] and "v" in state else 1
+    w -= group["lr"] * share * decayed(w, g, group)
+    state["v"] = 0
+
+
 @updates("SGD", "Nesterov's step is the classical one.")
 def nesterov_as_classical(w, g, state, group):
     """w ← w − η v, without looking ahead along v."""

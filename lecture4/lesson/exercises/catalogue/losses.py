@@ -20,6 +20,14 @@ def softmax_over_everything(input, dim=1):
     return e / e.sum()
 
 
+@mistake("softmax", "The probabilities of an example do not sum to 1.")
+def softmax_summed_over_the_examples(input, dim=1):
+    """Subtract the largest score of each row, but divide by the sums of the columns."""
+    e = (input - input.amax(dim, keepdim=True)).exp()
+    p = e / e.sum(0, keepdim=True)
+    return with_backward(p, (input,), lambda dp: p * (dp - (dp * p).sum(dim, keepdim=True)))
+
+
 @mistake("softmax", "An exponential overflows for large scores.", alone=True)
 def softmax_overflows(input, dim=1):
     """exp(s) / Σ exp(s), without the largest score subtracted."""

@@ -88,6 +88,21 @@ def momentum_the_wrong_way_round(
     return batch_norm(input, running_mean, running_var, weight, bias, training, 1 - momentum, eps)
 
 
+@mistake(
+    "batch_norm",
+    "The batch and the past are weighted the wrong way round in the running statistics.",
+)
+def momentum_the_wrong_way_round_biased(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    """The same with the biased variance."""
+    if not training:
+        return batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    mean, var = _moments(input)
+    _follow(running_mean, running_var, mean, var, 1 - momentum)
+    return _scaled(input, mean, var, weight, bias, eps)
+
+
 @mistake("batch_norm", "The running variance estimates the variance of the batch, not of all data.")
 def biased_running_variance(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5

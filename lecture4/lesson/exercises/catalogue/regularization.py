@@ -61,6 +61,13 @@ def gradient_not_scaled(input, p=0.5, training=True):
     return with_backward(y, (input,), lambda dy: dy * (y != 0) if training else dy)
 
 
+@mistake("dropout", "The gradient that arrives from the next layer is not used.")
+def dropout_mask_alone(input, p=0.5, training=True):
+    """∂L/∂x = m, without ∂L/∂y."""
+    y = dropout(input, p, training)
+    return with_backward(y, (input,), lambda dy: (y / input).detach())
+
+
 @mistake("dropout", "All examples of the batch lose the same units.")
 def one_mask_for_the_batch(input, p=0.5, training=True):
     """Draw the mask of one example."""
@@ -104,6 +111,14 @@ def mean_of_the_squares(weights):
 def penalty_of_the_first_weight(weights):
     """R of the first tensor alone."""
     return l2_penalty(weights[:1])
+
+
+@mistake(
+    "l1_penalty", "The penalty of a weight depends on how many other weights there are.", alone=True
+)
+def mean_in_the_l1_penalty(weights):
+    """R(W) = Σ mean |w|, a mean for each array."""
+    return sum(w.abs().mean() for w in weights)
 
 
 @mistake("l1_penalty", "Weights of both signs cancel.", alone=True)

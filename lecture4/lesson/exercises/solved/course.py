@@ -31,7 +31,7 @@ def relu_backward(dout, cache):
 def softmax_loss(x, y):
     """Mean cross-entropy of scores x (N, K) and class indices y (N,), and its gradient (N, K).
 
-    L = −(1/N) Σₙ log pₙ of the class,   dx = (p − one-hot)/N, also for scores of ±10⁴.
+    L = −(1/N) Σₙ log pₙ of the class,   dx = ∂L/∂x, also for scores of ±10⁴.
     """
     shifted = x - x.max(1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))

@@ -368,6 +368,16 @@ def gradient(f, x, h=1e-5):
     return slopes
 
 
+def l1_penalty(weights):
+    """R = Σ |w| over all numbers of a list of weights, tensors that autograd differentiates."""
+    return sum(abs(w).sum() for w in weights)
+
+
+def l2_penalty(weights):
+    """R = Σ w² over all numbers of a list of weights, tensors that autograd differentiates."""
+    return sum((w**2).sum() for w in weights)
+
+
 class SGD:
     """g ← g + λ w,   v ← μ v + (1 − τ) g (v ← g in the first step),   w ← w − η v.
 
@@ -395,6 +405,22 @@ class SGD:
                 self.velocity[i] = v
                 g = g + self.momentum * v if self.nesterov else v
             w.data -= self.lr * g
+
+
+class RMSprop:
+    """g ← g + λ w,   v ← α v + (1 − α) g²,   w ← w − η g / (√v + ε)."""
+
+    def __init__(self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0):
+        self.params, self.lr, self.alpha, self.eps = list(params), lr, alpha, eps
+        self.weight_decay, self.v = weight_decay, {}
+
+    def step(self):
+        """Update each w of ``self.params``, tensors, in place (``w.data -= …``)."""
+        for i, w in enumerate(self.params):
+            if w.grad is not None:
+                g = w.grad + self.weight_decay * w.data
+                v = self.v[i] = self.alpha * self.v.get(i, 0) + (1 - self.alpha) * g**2
+                w.data -= self.lr * g / (v**0.5 + self.eps)
 
 
 class Adam:
