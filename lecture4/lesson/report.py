@@ -18,7 +18,8 @@ from lecture4.lesson.claims import Claim, claim
 from lecture4.lesson.lab import Finding, Lab, tally, verdict
 from lecture4.lesson.lab.cache import claims_version
 from lecture4.lesson.lab.measurements import from_plain, to_plain
-from lecture4.lesson.page import render_page
+from lecture4.lesson.page.look_inside import describe
+from lecture4.lesson.page.render import render_page
 from lecture4.lesson.progress import ClaimProgress
 from lecture4.support.console import make_console
 from lecture4.support.files import write_atomically
@@ -119,11 +120,28 @@ def machine() -> dict[str, Any]:
     }
 
 
-def publish(report: dict[str, Any], folder: str, copy: str | None) -> None:
-    """Write ``claims.json`` and ``lecture.html`` into the run's folder, and print a summary."""
+def look_inside(names: Sequence[str], lab: Lab) -> dict[str, Any] | None:
+    """The ConvNet of the claim ``learned``, a result of ``describe``; None without the claim."""
+    if "learned" not in names:
+        return None
+    pipeline, images = claim("learned").shown_net(lab)
+    return describe(pipeline, lab.dataset.class_names, images)
+
+
+def publish(
+    report: dict[str, Any], folder: str, copy: str | None, net: dict[str, Any] | None = None
+) -> None:
+    """Write ``claims.json`` and ``lecture.html`` into the run's folder, and print a summary.
+
+    Args:
+        report: a result of ``measure``.
+        folder: of the run.
+        copy: a second place for the page, or None.
+        net: a result of ``look_inside``; weights are on the page alone, not in ``claims.json``.
+    """
     pages = [Path(folder) / "lecture.html", *([Path(copy)] if copy else [])]
     write_atomically(Path(folder) / "claims.json", json.dumps(report, indent=1) + "\n")
-    page = render_page(report)
+    page = render_page(report, net)
     for path in pages:
         write_atomically(path, page)
     verdicts = [entry["verdict"] for entry in report["claims"]]
