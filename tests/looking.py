@@ -119,7 +119,7 @@ class Opened:
         return self.page.locator("#inside-spoken").text_content()
 
     def close(self):
-        assert self.errors == []
+        assert not self.errors, self.errors
         self.page.close()
 
 

@@ -449,7 +449,7 @@ def test_a_page_looks_inside_a_run_at_test_images_or_given_ones(run, pictures, t
     assert (code, out, err) == (0, f"{path}: SoftmaxClassifier, 10 images, {size}\n", "")
     assert [p.name for p in tmp_path.iterdir()] == ["inside.html"]
     net = shown_on(path)
-    assert net["classes"] == [image["label"] for image in net["images"]] == SHAPES
+    assert net["classes"] == [image["label"] for image in net["images"]] == list(SHAPES)
     assert [layer["kind"] for layer in net["layers"]] == ["preprocess", "linear"]
     code, _, err = predict(run, "--page", path, pictures[0])
     assert (code, err) == (0, LEFT_OUT)

@@ -11,7 +11,7 @@ from lecture4.models.pipeline import Pipeline
 from lecture4.runs.examples import find_examples
 from lecture4.runs.predictor import Predictor
 
-SHAPES = {"name": "shapes", "train_size": 30, "test_size": 60, "image_size": 32, "seed": 0}
+SHAPES = {"name": "shapes", "train_size": 30, "test_size": 60}
 
 
 def predictor(source, classes=10, shape=(3, 32, 32)):
@@ -59,5 +59,5 @@ def test_nothing_is_downloaded_and_a_line_says_why_there_are_none(
 
 
 def test_a_folder_that_is_named_must_have_the_data(tmp_path):
-    with pytest.raises(ValueError, match="no images|holds no|does not exist|has no"):
+    with pytest.raises(ValueError, match="train is not there"):
         find_examples(predictor({"name": "image_folder", "root": "gone"}), root=str(tmp_path))

@@ -16,6 +16,7 @@ from lecture4.models.activations import ACTIVATIONS
 from lecture4.models.pipeline import Pipeline
 
 LIMIT = 12e6  # bytes of a page
+TITLES = {"SoftmaxClassifier": "a softmax classifier", "MLP": "an MLP", "ConvNet": "a ConvNet"}
 SCRIPTS = "net", "image", "words", "maps", "detail", "controls"  # each uses those before it
 NAMES = {activation.layer: name for name, activation in ACTIVATIONS.items()}
 
@@ -67,7 +68,9 @@ def render_inside(net: dict[str, Any]) -> str:
     """A page of its own that looks inside a net, a result of ``describe``."""
     template = environment().get_template("inside/page.html")
     style = texts("style.css", "inside/inside.css")
-    return template.render(model=net["model"], style=style, theme=texts("theme.js"), **parts(net))
+    return template.render(
+        title=TITLES[net["model"]], style=style, theme=texts("theme.js"), **parts(net)
+    )
 
 
 def parts(net: dict[str, Any] | None) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def layer_outputs(pipeline, inputs):
         layer.register_forward_hook(lambda layer, given, output: outputs.append(output))
         for layer in layers
         if getattr(layer, "residual", False)
-        or (not any(layer.children()) and not isinstance(layer, nn.Flatten | nn.Dropout))
+        or not (any(layer.children()) or isinstance(layer, nn.Flatten | nn.Dropout | nn.Sequential))
     ]
     pipeline(inputs)
     for hook in hooks:
@@ -138,8 +138,9 @@ def test_a_page_of_more_than_12_mb_is_refused():
 @pytest.mark.parametrize("how", RESIZES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_are_resized_as_pillow_does(inside, how, channels):
+    """Bit for bit along one side; along two, Pillow 13 may begin with the columns."""
     draw = np.random.default_rng(0)
-    for width, height in [(1, 1), (5, 40), (33, 32), (64, 47), (101, 7), (32, 32)]:
+    for width, height in [(1, 1), (5, 40), (33, 32), (64, 47), (101, 7), (32, 50)]:
         picture = Image.fromarray(draw.integers(0, 256, (height, width, 3), dtype=np.uint8))
         raw = np.asarray(picture).transpose(2, 0, 1).tobytes()
         found = inside.page.evaluate(
@@ -152,5 +153,4 @@ def test_images_are_resized_as_pillow_does(inside, how, channels):
         resized = RESIZES[how](picture.convert("RGB" if channels == 3 else "L"), (32, 32))
         expected = np.array(resized).reshape(32, 32, channels).transpose(2, 0, 1).ravel()
         apart = np.abs(np.array(found) - expected.astype(int))
-        assert apart.max() <= 1, (width, height)
-        assert (apart > 0).mean() < 0.02
+        assert apart.max() <= (1 if width != 32 != height else 0), (width, height)

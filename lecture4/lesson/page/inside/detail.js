@@ -63,14 +63,15 @@ inside.detail = (() => {
   const sign = (v) => (v < 0 ? " − " : " + ") + amount(Math.abs(v));
 
   // wᵀx + b with the products of the largest parts, and the sum of the others.
-  function dotProduct(view, { net, l, input, at, value }) {
+  function dotProduct(view, { net, l, input, limits, at, value }) {
     const layer = net[l];
     const { parts, bias } = products(layer, input, at);
     const [F, G] = layer.kernel;
     const longest = Math.max(F, G);
     const shown = longest === 1 ? 8 : longest > BESIDE && longest <= NUMBERS ? 1 : SHOWN;
     const top = parts.slice(0, shown);
-    const limits = ["values", "w", "terms"].map((key) => most(top.flatMap((p) => p[key].map((v) => v ?? 0))));
+    const [ofW, ofTerms] = ["w", "terms"].map((key) => most(top.flatMap((p) => p[key])));
+    const limit = limits[l - 1];
     const name = (c) => mapName(net, l - 1, c);
     for (const { c, values, w, terms, sum } of top) {
       if (longest === 1) {
@@ -78,7 +79,8 @@ inside.detail = (() => {
         continue;
       }
       const grids = made("div", { className: `grids${longest <= BESIDE || longest > NUMBERS ? " beside" : ""}` });
-      grids.append(grid(values, limits[0], G, `x, ${name(c)}`), grid(w, limits[1], G, "w"), grid(terms, limits[2], G, "w·x"));
+      grids.append(grid(values, limit, G, `x, ${name(c)}`), grid(w, ofW, G, "w"),
+        grid(terms, Math.max(ofTerms, 0.05 * limit * ofW), G, "w·x"));
       view.append(grids, line(`Σ w·x, ${name(c)}: `, made("b", { textContent: amount(sum) })));
     }
     const rest = parts.slice(shown).reduce((a, p) => a + p.sum, 0);
@@ -93,11 +95,11 @@ inside.detail = (() => {
   }
 
   // The numbers of a pooling window, and their maximum or mean.
-  function pooled(view, { net, l, input, at, value }) {
+  function pooled(view, { net, l, input, limits, at, value }) {
     const layer = net[l];
     const values = cut(input, layer.from, at.map, windowOf(layer, at.y, at.x));
     const grids = made("div", { className: "grids" });
-    grids.append(grid(values, most(values.map((v) => v ?? 0)), layer.kernel[1], "x"));
+    grids.append(grid(values, limits[l - 1], layer.kernel[1], "x"));
     const n = values.length;
     const few = n <= 9 && values.every((v) => v !== null) ? values.map(brief) : null;
     const formula = layer.kind === "max"
@@ -114,13 +116,14 @@ inside.detail = (() => {
     const x = input[i];
     const formulas = {
       preprocess: () => ["(image/255 − mean)/std", `(${amount(x)}/255 − ${amount(own(layer.mean))})/${amount(own(layer.std))}`],
-      norm: () => ["a x + c, with a = γ/√(σ² + ε) and c = β − a μ", `${amount(own(layer.scale))} · ${amount(x)}${sign(own(layer.shift))}`],
+      norm: () => ["a x + c", `${amount(own(layer.scale))} · ${amount(x)}${sign(own(layer.shift))}`],
       activation: () => [ACTIVATIONS[layer.name][1], ACTIVATIONS[layer.name][1].replace("x", amount(x))],
       sum: () => ["x + f(x)", `${amount(outputs[layer.of][i])}${sign(x)}`],
     };
     const [formula, filled] = formulas[layer.kind]();
     const left = layer.kind === "activation" ? `x = ${amount(x)}: ${formula}` : `${formula} = ${filled}`;
     view.append(line(`${left} = `, made("b", { textContent: amount(value) })));
+    if (layer.kind === "norm") view.append(line("a = γ/√(σ² + ε), c = β − a μ, for each map"));
     return `${formula}: from ${amount(x)} to ${amount(value)}`;
   }
 
@@ -175,7 +178,8 @@ inside.detail = (() => {
     pictures(view, shown, choose);
     if (layer.kind === "convolution") {
       const chunk = `${layer.kernel.join("×")}×${layer.from[0]} chunk of the ${l === 1 ? "image" : "maps"}`;
-      view.append(line(`Dot product between the filter and a ${chunk}: wᵀx + b`));
+      const bias = layer.bias ? "wᵀx + b" : "wᵀx. There is no b, as the batch norm has one.";
+      view.append(line(`Dot product between the filter and a ${chunk}: ${bias}`));
     }
     const explain = layer.weight ? dotProduct : layer.kernel ? pooled : single;
     return `${title(net, l)}, ${where}: ${explain(view, { ...shown, i, value: shown.values[i] })}.`;

@@ -29,6 +29,8 @@ inside.image = (() => {
     return { pixels: Uint8Array.from({ length: n }, luma), width, height };
   }
 
+  const ONE = 2 ** 22; // weights are whole numbers of this unit, so that sums are exact
+
   // Where each of `size` outputs begins, and its weights: a triangle over the inputs from `low` to
   // `high`, twice as wide as an output where it reduces. Source: Pillow, Resample.c.
   function triangles(inputs, low, high, size) {
@@ -41,30 +43,32 @@ inside.image = (() => {
       const weights = Array.from({ length: end - begin }, (_, i) =>
         Math.max(0, 1 - Math.abs((begin + i - centre + 0.5) / reach)));
       const sum = weights.reduce((a, b) => a + b, 0);
-      return { begin, weights: weights.map((w) => w / sum) };
+      return { begin, weights: weights.map((w) => Math.floor(0.5 + (w / sum) * ONE)) };
     });
   }
+
+  const rounded = (sum) => Math.min(255, Math.floor((sum + ONE / 2) / ONE));
 
   // The part {left, top, right, bottom} of the image in width × height: rows, then columns.
   function resize(image, part, width, height) {
     const channels = image.pixels.length / (image.width * image.height);
     const across = triangles(image.width, part.left, part.right, width);
     const down = triangles(image.height, part.top, part.bottom, height);
-    const rows = new Uint8ClampedArray(channels * image.height * width); // rounds and clips
+    const rows = new Uint8Array(channels * image.height * width);
     for (let r = 0; r < channels * image.height; r++) {
       across.forEach(({ begin, weights }, o) => {
         let sum = 0;
         for (let i = 0; i < weights.length; i++) sum += weights[i] * image.pixels[r * image.width + begin + i];
-        rows[r * width + o] = sum;
+        rows[r * width + o] = rounded(sum);
       });
     }
-    const out = new Uint8ClampedArray(channels * height * width);
+    const out = new Uint8Array(channels * height * width);
     for (let c = 0; c < channels; c++) {
       down.forEach(({ begin, weights }, o) => {
         for (let x = 0; x < width; x++) {
           let sum = 0;
           for (let i = 0; i < weights.length; i++) sum += weights[i] * rows[(c * image.height + begin + i) * width + x];
-          out[(c * height + o) * width + x] = sum;
+          out[(c * height + o) * width + x] = rounded(sum);
         }
       });
     }
@@ -85,7 +89,7 @@ inside.image = (() => {
       const [width, height] = [image.width, image.height].map((n) => Math.max(1, even((size * n) / side)));
       const small = resize(image, whole(image), width, height);
       const [left, top] = [Math.floor((size - width) / 2), Math.floor((size - height) / 2)];
-      const out = new Uint8ClampedArray((small.length / (width * height)) * size * size);
+      const out = new Uint8Array((small.length / (width * height)) * size * size);
       for (let r = 0; r < small.length / width; r++) {
         const [c, y] = [Math.floor(r / height), r % height];
         out.set(small.subarray(r * width, (r + 1) * width), (c * size + top + y) * size + left);

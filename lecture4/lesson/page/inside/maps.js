@@ -107,9 +107,12 @@ inside.maps = (() => {
       // Outline a window in each of the maps, or a whole map.
       outline(window, maps) {
         const part = within(window, H, W);
-        for (const map of maps) {
-          const [left, above] = corner(map);
-          outline(top, left + part.x * scale, above + part.y * scale, part.width * scale, part.height * scale);
+        const { clientWidth, clientHeight } = canvas;
+        for (const map of maps) { // at the border of the canvas a line is moved into it
+          const [x, y] = corner(map).map((v, i) => v + [part.x, part.y][i] * scale);
+          const [left, above] = [Math.max(2, x), Math.max(2, y)];
+          const right = Math.min(clientWidth - 2, x + part.width * scale);
+          outline(top, left, above, right - left, Math.min(clientHeight - 2, y + part.height * scale) - above);
         }
       },
       // Map, row and column under an event of the pointer, or null.

@@ -10,7 +10,8 @@ inside.words = (() => {
     return minus(v.toExponential(1));
   }
   // At most five characters, for a cell.
-  const brief = (v) => minus(v.toFixed(Math.abs(v) < 9.995 ? 2 : Math.abs(v) < 99.95 ? 1 : 0));
+  const brief = (v) =>
+    minus(v.toFixed(Math.abs(v) < 9.995 ? 2 : Math.abs(v) < 99.95 ? 1 : 0)).replace("−0.00", "0.00");
   // e^s, also where it is larger or smaller than any float.
   function power(s) {
     if (Math.abs(s) < 12) return amount(Math.exp(s));
