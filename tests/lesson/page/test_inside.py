@@ -167,7 +167,7 @@ def test_a_number_is_written_out(fresh, pipeline):
             for text, value in zip(texts, values[channel].flatten().tolist(), strict=True):
                 assert float(text or 0) == pytest.approx(value, abs=6e-3)
     assert [cells[i] == "" for i in range(9)] == [True, False, False] * 3  # padding
-    assert fresh.detail.locator(".line").last.inner_text().startswith("wᵀx = ")
+    assert fresh.detail.locator(".term").last.inner_text().startswith("wᵀx = ")
 
 
 def test_each_kind_of_layer_is_explained_by_its_own_number(fresh):

@@ -59,7 +59,7 @@ inside.detail = (() => {
     return box;
   }
 
-  const line = (...parts) => made("p", { className: "line" }, ...parts);
+  const line = (...parts) => made("p", { className: "term" }, ...parts);
   const sign = (v) => (v < 0 ? " − " : " + ") + amount(Math.abs(v));
 
   // wᵀx + b with the products of the largest parts, and the sum of the others.
