@@ -50,7 +50,7 @@ NETS = {
         convnet({"channels": 8, "kernel_size": 2, "init": "whiten", "frozen": True}, dropout=0.5),
         ChannelStandardize,
     ),
-    "huge": (convnet({"channels": 4, "init": "large"}, init="large"), FullScale),
+    "large": (convnet({"channels": 4, "init": "large"}, init="large"), FullScale),
     **{
         name: (convnet({"channels": 4, "pool": {}, "activation": name}), ChannelMean)
         for name in ACTIVATIONS

@@ -72,8 +72,7 @@ def test_every_layer_is_that_of_torch(inside, name):
         size = output.abs().max().item()
         torch.testing.assert_close(given, output.flatten(1), rtol=0, atol=2e-6 * max(1, size))
     scores = Predictor(pipeline, CLASSES).scores(images)
-    apart = (given - scores).abs().max().item() / max(1, scores.abs().max().item() / 20)
-    assert apart < 1e-2
+    torch.testing.assert_close(given, scores, rtol=0, atol=1e-2)
 
 
 def test_one_channel_and_large_images(inside):
@@ -106,6 +105,15 @@ def test_softmax_does_not_overflow(inside):
         "2.0e434",
         "5.1e−435",
     ]
+
+
+def test_numbers_have_three_digits(inside):
+    found = inside.page.evaluate(
+        "[0, 0.0163261, -1.23456, 4213, 1e-5, -0.004, NaN].map(inside.words.amount)"
+    )
+    assert found == ["0", "0.0163", "−1.23", "4,210", "1.0e−5", "−0.004", "NaN"]
+    found = inside.page.evaluate("[0, -0.001, -1.236, 12.34, 123.4].map(inside.words.brief)")
+    assert found == ["0.00", "0.00", "−1.24", "12.3", "123"]
 
 
 # What is refused.

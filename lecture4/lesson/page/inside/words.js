@@ -6,7 +6,7 @@ inside.words = (() => {
   // Three digits: 0.0123, 4,210, 1.2e−9.
   function amount(v) {
     if (!Number.isFinite(v)) return minus(String(v));
-    if (v === 0 || (Math.abs(v) >= 1e-3 && Math.abs(v) < 1e6)) return minus(Number(v.toPrecision(3)).toLocaleString("en"));
+    if (v === 0 || (Math.abs(v) >= 1e-3 && Math.abs(v) < 1e6)) return minus(v.toLocaleString("en", { maximumSignificantDigits: 3 }));
     return minus(v.toExponential(1));
   }
   // At most five characters, for a cell.
