@@ -20,7 +20,7 @@ def predictor(source, classes=10, shape=(3, 32, 32)):
     return Predictor(Pipeline(FullScale(shape), model), names, source=source)
 
 
-def test_the_first_test_image_of_each_class():
+def test_the_first_test_image_of_each_class(monkeypatch):
     own = predictor(SHAPES)
     dataset = SOURCES["shapes"](**{k: v for k, v in SHAPES.items() if k != "name"})
     own.class_names = dataset.class_names
@@ -29,6 +29,8 @@ def test_the_first_test_image_of_each_class():
     for k, (_, pixels) in enumerate(found):
         first = dataset.test_labels.tolist().index(k)
         assert torch.equal(pixels, dataset.test_inputs[first])
+    monkeypatch.setattr("lecture4.runs.examples.MOST", 4)
+    assert len(find_examples(own)) == 4
 
 
 def test_files_are_named_and_read_as_in_training(tmp_path):

@@ -15,7 +15,7 @@ from lecture4.models import MLP, ConvNet
 from lecture4.models.activations import ACTIVATIONS
 from lecture4.models.pipeline import Pipeline
 
-LIMIT = 12e6  # bytes of a page
+LIMIT, REST = 12e6, 0.2e6  # bytes of a page, and of a page without weights and images
 TITLES = {"SoftmaxClassifier": "a softmax classifier", "MLP": "an MLP", "ConvNet": "a ConvNet"}
 SCRIPTS = "net", "image", "words", "maps", "detail", "controls"  # each uses those before it
 NAMES = {activation.layer: name for name, activation in ACTIVATIONS.items()}
@@ -48,10 +48,12 @@ def describe(
     if not all(t.isfinite().all() for t in tensors):
         raise ValueError("the model has weights that are not finite numbers")
     weights = sum(p.numel() for p in model.parameters())
-    size = 4 / 3 * (2 * weights + sum(pixels.numel() for _, pixels in images))  # in base64
+    statistics = sum(t.numel() for t in pipeline.preprocess.state_dict().values())
+    seen = sum(pixels.numel() for _, pixels in images)
+    size = REST + 4 / 3 * (2 * weights + 4 * statistics + seen)  # base64
     if size > LIMIT:
         raise ValueError(
-            f"the page would have {size / 1e6:.0f} MB for {weights:,} weights and {len(images)} "
+            f"the page would have {size / 1e6:.1f} MB for {weights:,} weights and {len(images)} "
             f"images; {LIMIT / 1e6:.0f} MB is the limit"
         )
     return {

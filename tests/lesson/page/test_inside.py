@@ -13,7 +13,7 @@ from torch import nn
 from lecture4.data.decode import read_image
 from lecture4.data.preprocess import FullScale
 from lecture4.lesson.page.look_inside import describe, render_inside
-from lecture4.models import SoftmaxClassifier
+from lecture4.models import ConvNet, SoftmaxClassifier
 from lecture4.runs.predictor import Predictor
 
 # The last number that the detail of a place shows, and the layer's.
@@ -307,14 +307,22 @@ def test_dark_is_dark_and_print_is_light(fresh):
     fresh.page.locator("#theme").click()
 
 
-def test_many_classes_are_cut_to_ten_and_a_page_may_have_no_images(browser, tmp_path):
-    pipeline = fitted(lambda shape: SoftmaxClassifier(shape, 15), FullScale)
+@pytest.mark.parametrize(
+    ("make", "begins"),
+    [
+        (lambda shape: SoftmaxClassifier(shape, 15), "Scores"),
+        (lambda shape: ConvNet(shape, 15, [{"channels": 16, "kernel_size": 1}]), "Convolution 1×1"),
+    ],
+)
+def test_large_maps_many_classes_and_no_images(browser, tmp_path, make, begins):
+    pipeline = fitted(make, FullScale, (1, 100, 100))
     net = describe(pipeline, [f"class {k}" for k in range(15)])
     (tmp_path / "page.html").write_text(render_inside(net))
     opened = Opened(browser, tmp_path / "page.html")
     assert opened.page.locator(".note").is_visible()
     assert "no images of its own" in opened.page.locator(".note").inner_text()
     assert (opened.pixels() == 127.5).all()
+    assert opened.detail.locator(".where").inner_text().startswith(begins)
     names = opened.page.locator(".answer th button").all_inner_texts()
     order = opened.scores().argsort(descending=True)[:10].tolist()
     assert names == [f"class {k}" for k in order]

@@ -13,7 +13,7 @@ from torch import nn
 
 from lecture4.data.decode import RESIZES
 from lecture4.data.preprocess import ChannelMean, FullScale, MeanImage
-from lecture4.lesson.page.look_inside import describe
+from lecture4.lesson.page.look_inside import describe, render_inside
 from lecture4.models import MLP, SoftmaxClassifier
 from lecture4.models.pipeline import Pipeline
 from lecture4.runs.predictor import Predictor
@@ -133,7 +133,7 @@ def test_models_of_points_and_broken_weights_are_refused():
 def test_a_page_of_more_than_12_mb_is_refused():
     large = Pipeline(FullScale((3, 100, 100)), MLP((3, 100, 100), 4, [150]))
     with pytest.raises(
-        ValueError, match=r"would have 12 MB for 4,500,754 weights and 0 images; 12"
+        ValueError, match=r"would have 12.2 MB for 4,500,754 weights and 0 images; 12"
     ):
         describe(large, CLASSES)
     small = Pipeline(FullScale((3, 100, 100)), SoftmaxClassifier((3, 100, 100), 4))
@@ -141,6 +141,8 @@ def test_a_page_of_more_than_12_mb_is_refused():
     assert describe(small, CLASSES, images)
     with pytest.raises(ValueError, match="and 300 images; 12 MB is the limit"):
         describe(small, CLASSES, 300 * images)
+    most = [(str(i), torch.zeros(3, 100, 100, dtype=torch.uint8)) for i in range(280)]
+    assert 11.2e6 < len(render_inside(describe(small, CLASSES, most))) < 12e6
 
 
 @pytest.mark.parametrize("how", RESIZES)

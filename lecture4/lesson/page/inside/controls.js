@@ -72,7 +72,7 @@
     const [, H, W] = net[l].shape;
     const [first, end] = map === undefined ? [0, state.clean[l].length] : [map * H * W, (map + 1) * H * W];
     const values = (state.outputs[l] ?? state.clean[l]).subarray(first, end);
-    const i = first + values.indexOf(Math.max(...values));
+    const i = first + values.reduce((best, v, j) => (v > values[best] ? j : best), 0);
     return { map: Math.floor(i / (H * W)), y: Math.floor(i / W) % H, x: i % W };
   }
 
