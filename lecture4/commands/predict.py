@@ -109,7 +109,8 @@ def write_page(run: str, images: Sequence[str], root: str | None, path: Path) ->
     content = render_inside(net)
     write_atomically(path, content)
     size = len(content.encode()) / 1e6
-    print(f"{printable(path)}: {net['model']}, {len(examples)} images, {size:.1f} MB")
+    images_word = "image" if len(examples) == 1 else "images"
+    print(f"{printable(path)}: {net['model']}, {len(examples)} {images_word}, {size:.1f} MB")
     check_written()
 
 

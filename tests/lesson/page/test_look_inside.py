@@ -116,6 +116,21 @@ def test_numbers_have_three_digits(inside):
     assert found == ["0.00", "0.00", "−1.24", "12.3", "123"]
 
 
+def test_sizes_and_their_arithmetic(inside):
+    captions = inside.page.locator(".stack figcaption").all_inner_texts()
+    assert captions[:3] == [
+        "Preprocessing 3 colours of 12×12",
+        "Convolution 3×3 5 maps of 12×12 (12 + 2·1 − 3)/1 + 1 = 12",
+        "Max pooling 2×2 5 maps of 6×6 (12 + 2·0 − 2)/2 + 1 = 6",
+    ]
+    assert captions[-1] == "Scores 4 numbers, one for each class"
+    odd = {"kind": "convolution", "kernel": [3, 2], "stride": [2, 1], "padding": [0, 1]}
+    words = inside.page.evaluate(
+        "(layer) => inside.words.arithmetic(layer)", odd | {"from": [3, 8, 8], "shape": [6, 3, 9]}
+    )
+    assert words == "height ⌊(8 + 2·0 − 3)/2⌋ + 1 = 3, width (8 + 2·1 − 2)/1 + 1 = 9"
+
+
 # What is refused.
 
 
