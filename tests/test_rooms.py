@@ -46,6 +46,7 @@ TESTS_WITHOUT_MODULE = {
     "tests/byhand/test_extremes.py": "NaN, infinity, empty tensors, torch.compile",
     "tests/byhand/test_meta_device.py": "no formula reads a number from the device",
     "tests/lesson/page/test_browser.py": "the page in Chromium",
+    "tests/lesson/page/test_inside.py": "lecture4/lesson/page/inside/*.js",
     "tests/lesson/page/test_playground.py": "lecture4/lesson/page/playground/*.js",
     "tests/lesson/page/test_widgets.py": "lecture4/lesson/page/widgets/*.js",
     "tests/models/test_gradients_on_paper.py": "gradients of whole nets",

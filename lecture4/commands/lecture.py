@@ -34,7 +34,8 @@ def run_claims(cfg: DictConfig) -> None:
         lab = Lab(cfg.budget, cfg.seed, data, cfg.data.root, cfg.cache, progress.note)
         fallback = cfg.data.name == "auto" and data == "shapes"
         measured = report.measure(names, lab, progress, fallback)
-    report.publish(measured, folder, cfg.copy_to)
+        net = report.look_inside(names, lab)
+    report.publish(measured, folder, cfg.copy_to, net)
 
 
 job = plain_errors()(run_claims)

@@ -17,7 +17,8 @@ from lecture4.lesson.claims import Claim, claim
 from lecture4.lesson.lab import Finding, Lab, Published, tally, verdict
 from lecture4.lesson.lab.cache import claims_version
 from lecture4.lesson.lab.measurements import from_plain, to_plain
-from lecture4.lesson.page import render_page
+from lecture4.lesson.page.look_inside import describe
+from lecture4.lesson.page.render import render_page
 from lecture4.lesson.progress import ClaimProgress
 from lecture4.lesson.provenance import first_bounds, now, source_of
 from lecture4.support.console import make_console
@@ -140,18 +141,29 @@ def machine() -> dict[str, Any]:
     }
 
 
-def publish(report: dict[str, Any], folder: str, copy: str | None) -> None:
+def look_inside(names: Sequence[str], lab: Lab) -> dict[str, Any] | None:
+    """The ConvNet of the claim ``learned``, a result of ``describe``; None without the claim."""
+    if "learned" not in names:
+        return None
+    pipeline, images = claim("learned").shown_net(lab)
+    return describe(pipeline, lab.dataset.class_names, images)
+
+
+def publish(
+    report: dict[str, Any], folder: str, copy: str | None, net: dict[str, Any] | None = None
+) -> None:
     """Write ``claims.json`` and ``lecture.html`` into the run's folder, and print a summary.
 
     Args:
-        report: of ``measure``.
+        report: a result of ``measure``.
         folder: of the run.
-        copy: second place of the page, or None.
+        copy: a second place for the page, or None.
+        net: a result of ``look_inside``; weights are on the page alone, not in ``claims.json``.
     """
     pages = [Path(folder) / "lecture.html", *([Path(copy)] if copy else [])]
     write_atomically(Path(folder) / "claims.json", json.dumps(report, indent=1) + "\n")
     for path in pages:
-        write_atomically(path, render_page(report, path))
+        write_atomically(path, render_page(report, path, net))
     verdicts = [entry["verdict"] for entry in report["claims"]]
     make_console().print(
         f"{len(verdicts)} claims on {report['data']['name']}, budget={report['budget']}: "

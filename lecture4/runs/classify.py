@@ -46,16 +46,7 @@ def run(
         ValueError: the run or its data cannot be read, or the model takes no images.
     """
     _compute_as_in_training()
-    predictor = load(run)
-    if predictor.formulas_sha256:
-        print(
-            printable(
-                f"{run}: trained and tested with the formulas of a file, sha256 "
-                f"{predictor.formulas_sha256:.12}…, from which the accuracy in results.json comes; "
-                f"this is computed with torch's"
-            ),
-            file=sys.stderr,
-        )
+    predictor = load_run(run)
     complete = True
     if evaluate:
         with located(printable(run)):
@@ -76,6 +67,21 @@ def run(
     check_written()
     if not complete:
         sys.exit(1)
+
+
+def load_run(run: str) -> Predictor:
+    """The result of ``load``; a line on stderr if the run trained with the formulas of a file."""
+    predictor = load(run)
+    if predictor.formulas_sha256:
+        print(
+            printable(
+                f"{run}: trained and tested with the formulas of a file, sha256 "
+                f"{predictor.formulas_sha256:.12}…, from which the accuracy in results.json comes; "
+                f"this is computed with torch's"
+            ),
+            file=sys.stderr,
+        )
+    return predictor
 
 
 def _compute_as_in_training() -> None:

@@ -64,6 +64,21 @@ def check_export(path: Path) -> None:
     """
     if path.suffix not in (".onnx", ".pt2"):
         raise ValueError(f"{printable(path)}: a model is exported as .onnx or .pt2")
+    _check_place(path)
+
+
+def check_page(path: Path) -> None:
+    """Refuse a file to which no page can be written.
+
+    Raises:
+        ValueError: its suffix is not .html, it is a folder, or it is in none.
+    """
+    if path.suffix != ".html":
+        raise ValueError(f"{printable(path)}: a page is written as .html")
+    _check_place(path)
+
+
+def _check_place(path: Path) -> None:
     if path.is_dir() or not path.parent.is_dir():
         trouble = "is a folder" if path.is_dir() else "is in a folder that does not exist"
         raise ValueError(f"{printable(path)} {trouble}; give a file to write")

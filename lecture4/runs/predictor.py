@@ -200,11 +200,15 @@ def dataset_of(predictor: Predictor, root: str | os.PathLike | None = None) -> D
     return dataset
 
 
+def usual_root(name: str) -> str:
+    """The folder that conf/data names for a published dataset, such as CIFAR10_ROOT or ``data``."""
+    return os.environ.get(f"{name.upper()}_ROOT", "data")
+
+
 def _root(name: str, recorded: str) -> str:
     """The run's folder, if its files are still there; nothing is downloaded to a recorded path."""
     if name in PUBLISHED:
-        elsewhere = os.environ.get(f"{name.upper()}_ROOT", "data")
-        return recorded if PUBLISHED[name].lies_in(recorded) else elsewhere
+        return recorded if PUBLISHED[name].lies_in(recorded) else usual_root(name)
     if (Path(recorded) / "train").is_dir():
         return recorded
     raise ValueError(

@@ -1,5 +1,6 @@
 """The real command line: images of every kind, folders, JSON, CSV, tests once more, bad input."""
 
+import base64
 import contextlib
 import csv
 import io
@@ -381,7 +382,10 @@ BAD = {
     "evaluate to csv": (lambda r, d: [r, "--evaluate", "--csv"], ["does not support --csv"]),
     "json and csv": (lambda r, d: [r, d / "a.png", "--json", "--csv"], ["--csv", "--json"]),
     "evaluate and export": (lambda r, d: [r, "--evaluate", "--export", "x.onnx"], ["not allowed"]),
-    "root without evaluate": (lambda r, d: [r, "data.root=/x"], ["data.root= needs --evaluate"]),
+    "root without evaluate": (
+        lambda r, d: [r, "data.root=/x"],
+        ["data.root= needs --evaluate or --page"],
+    ),
     "root without a name": (lambda r, d: [r, "--evaluate", "data.root="], ["needs a folder"]),
     "root of drawn data": (lambda r, d: [r, "--evaluate", "data.root=/x"], ["shapes is generated"]),
     "unknown flag": (
@@ -392,6 +396,18 @@ BAD = {
     "export as": (lambda r, d: [r, "--export", d / "x.pt"], ["as .onnx or .pt2"]),
     "export to json": (lambda r, d: [r, "--export", d / "x.pt2", "--json"], ["not support --json"]),
     "export an image": (lambda r, d: [r, "--export", d / "x.pt2", d / "a.png"], ["no images"]),
+    "page as": (lambda r, d: [r, "--page", d / "x.htm"], ["x.htm: a page is written as .html"]),
+    "page as csv": (lambda r, d: [r, "--page", d / "x.html", "--csv"], ["not support --csv"]),
+    "page nowhere": (lambda r, d: [r, "--page", d / "no" / "x.html"], ["that does not exist"]),
+    "page and evaluate": (lambda r, d: [r, "--evaluate", "--page", d / "x.html"], ["not allowed"]),
+    "page of no image": (
+        lambda r, d: [r, "--page", d / "x.html", d / "notes.txt"],
+        ["notes.txt cannot be read as an image"],
+    ),
+    "page and root of drawn data": (
+        lambda r, d: [r, "--page", d / "x.html", "data.root=/x"],
+        ["shapes is generated"],
+    ),
 }
 
 
@@ -417,6 +433,30 @@ def test_export_prints_one_line(run, tmp_path):
     assert out.startswith(f"{path}: uint8 images (N, 3, 32, 32) -> probabilities (N, 10)")
     assert len(out.splitlines()) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["model.pt2"]
+
+
+def shown_on(path: Path) -> dict:
+    """The net and the images on a page."""
+    text = path.read_text()
+    return json.loads(text.partition('id="inside-data">')[2].partition("</script>")[0])
+
+
+def test_a_page_looks_inside_a_run_at_test_images_or_given_ones(run, pictures, tmp_path):
+    path = tmp_path / "inside.html"
+    path.write_text("an earlier page")
+    code, out, err = predict(run, "--page", path)
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    assert (code, out, err) == (0, f"{path}: SoftmaxClassifier, 10 images, {size}\n", "")
+    assert [p.name for p in tmp_path.iterdir()] == ["inside.html"]
+    net = shown_on(path)
+    assert net["classes"] == [image["label"] for image in net["images"]] == list(SHAPES)
+    assert [layer["kind"] for layer in net["layers"]] == ["preprocess", "linear"]
+    code, _, err = predict(run, "--page", path, pictures[0])
+    assert (code, err) == (0, LEFT_OUT)
+    given = {image["label"]: image["pixels"] for image in shown_on(path)["images"]}
+    assert len(given) == len(pictures[1]) - 1  # a name twice
+    pixels = read_image(pictures[0] / "turned.png", 32).numpy().tobytes()
+    assert base64.b64decode(given["turned.png"]) == pixels
 
 
 def test_help_and_files_that_are_missing_answer_before_torch_is_imported(tmp_path):

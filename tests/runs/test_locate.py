@@ -2,7 +2,7 @@
 
 import pytest
 
-from lecture4.runs.locate import check_export, find_checkpoint, list_images
+from lecture4.runs.locate import check_export, check_page, find_checkpoint, list_images
 
 
 def test_a_run_is_its_best_epoch_or_else_its_last(tmp_path):
@@ -45,3 +45,15 @@ def test_a_model_is_exported_to_a_file_of_two_kinds(tmp_path):
     ):
         with pytest.raises(ValueError, match=words):
             check_export(tmp_path / name)
+
+
+def test_a_page_is_written_to_an_html_file(tmp_path):
+    check_page(tmp_path / "page.html")
+    (tmp_path / "folder.html").mkdir()
+    for name, words in (
+        ("page.htm", "is written as .html"),
+        ("folder.html", "is a folder"),
+        ("no/page.html", "is in a folder that does not exist"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            check_page(tmp_path / name)

@@ -24,9 +24,11 @@ from lecture4.lesson.lab import (
     lines,
     mean_curve,
     png,
+    scores_of,
 )
 from lecture4.models import ConvNet, SoftmaxClassifier
 from lecture4.models.convnet import Block
+from lecture4.models.pipeline import Pipeline
 from lecture4.training.classifier import Classifier
 from lecture4.training.datamodule import DataModule
 
@@ -213,6 +215,23 @@ def picture(trained: Nets, untrained: Nets, dataset: Dataset) -> Pictures:
         maps=[mosaic(bright(block)) for block in blocks],
         shapes=[list(block.shape) for block in blocks],
     )
+
+
+def shown_net(lab: Lab) -> tuple[Pipeline, list[tuple[str, torch.Tensor]]]:
+    """The first seed's ConvNet, and one test image of each class, if possible classified correctly.
+
+    With a cache the training is the claim's own; without one it is repeated.
+    """
+    settings, dataset = overrides(lab)["convnet"], lab.dataset
+    net, _ = lab.restore(lab.train(*settings, seed=lab.seed), *settings)
+    labels, tested = dataset.test_labels, min(1000, len(dataset.test_labels))
+    right = scores_of(net, dataset.test_inputs[:tested]).argmax(1) == labels[:tested]
+    images = []
+    for k, name in enumerate(dataset.class_names):
+        own = (labels[:tested] == k).nonzero().flatten()
+        chosen = own[right[own].to(torch.uint8).argsort(descending=True, stable=True)[:1]]
+        images += [(name, dataset.test_inputs[i]) for i in chosen]
+    return Pipeline(net.preprocess, net.model), images
 
 
 def judge(m: Measured) -> Iterator[Finding]:

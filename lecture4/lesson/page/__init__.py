@@ -1,5 +1,1 @@
-"""The page: the report as one HTML file that needs no network."""
-
-from lecture4.lesson.page.render import render_page
-
-__all__ = ["render_page"]
+"""The lecture's page, and a page that looks inside a net: files that need no network."""

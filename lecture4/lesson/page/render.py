@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jinja2
 from latex2mathml.converter import convert
 from plotly.offline import get_plotlyjs
 from pygments import highlight
@@ -22,42 +21,41 @@ from pygments.lexers import PythonLexer
 from lecture4.lesson.claims import claim
 from lecture4.lesson.lab import COLOURS, Gallery, Item, Plot, Table, Widget, tally
 from lecture4.lesson.lab.measurements import from_plain
+from lecture4.lesson.page.look_inside import parts
+from lecture4.lesson.page.templates import HERE, environment, script_safe, texts
 
-HERE = Path(__file__).parent
 ROOT = Path(__file__).resolve().parents[3]
-STYLES = "style.css", "playground/playground.css"
+STYLES = "style.css", "playground/playground.css", "inside/inside.css"
 PLAYGROUND = "points", "net", "picture", "tools", "controls"  # each uses those before it
 
 
-def render_page(report: dict[str, Any], page: Path | None = None) -> str:
-    """The page of a report that ``lecture4.lesson.report.measure`` returned, as text.
+def render_page(
+    report: dict[str, Any], page: Path | None = None, net: dict[str, Any] | None = None
+) -> str:
+    """The lecture's page as text.
 
     Args:
-        report: what was measured.
+        report: what ``lecture4.lesson.report.measure`` returned.
         page: file that the page is written to; if it is in the checkout, sources are linked.
+        net: a result of ``describe`` to look inside, in the section of the claim ``learned``.
     """
-    pages = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    pages = environment()
     pages.filters["amount"] = amount
     sections = [_section(entry, page) for entry in report["claims"]]
     return pages.get_template("page.html").render(
         report=report,
         sections=sections,
         counts=tally([entry["verdict"] for entry in report["claims"]]),
-        data=_script_safe(
+        data=script_safe(
             {"colours": COLOURS, "figures": [f for s in sections for f in s["drawn"]]}
         ),
         colours=COLOURS,
-        style="".join((HERE / name).read_text() for name in STYLES),
-        theme=(HERE / "theme.js").read_text(),
-        playground=[(HERE / "playground" / f"{name}.js").read_text() for name in PLAYGROUND],
+        style=texts(*STYLES),
+        theme=texts("theme.js"),
+        playground=[texts(f"playground/{name}.js") for name in PLAYGROUND],
+        **parts(net),
         plotly=get_plotlyjs(),
-        scripts=[(HERE / name).read_text() for name in ("page.js", "share.js")]
+        scripts=[texts("page.js"), texts("share.js")]
         + [file.read_text() for file in sorted((HERE / "widgets").glob("*.js"))],
     )
 
@@ -161,8 +159,3 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _rounded(v) for k, v in value.items()}
     return [_rounded(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _script_safe(value: Any) -> str:
-    """JSON that is safe inside a script element."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -1,14 +1,20 @@
+import json
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean as mean
 
 import pytest
 import torch
 from claiming import SmallLab, judged, stored
 
+from lecture4.lesson import report
 from lecture4.lesson.claims import s16_learned as learned
 from lecture4.lesson.claims import s17_models as models
 from lecture4.lesson.claims.pictures import enlarged
 from lecture4.lesson.lab import Gallery, Plot, mean_curve, resolution
+from lecture4.lesson.lab.measurements import to_plain
+from lecture4.lesson.page.render import render_page
+from lecture4.lesson.provenance import source_of
 
 SMALL = "model.blocks=[{channels: 6, norm: batch, pool: {kernel_size: 4}}, {channels: 8}]"
 SHORT = "trainer.max_epochs=1"
@@ -25,13 +31,18 @@ def measure(lab):
 
 
 @pytest.fixture(scope="module")
-def measured():
-    return measure(SmallLab())
+def lab():
+    return SmallLab()
 
 
 @pytest.fixture(scope="module")
-def dataset():
-    return SmallLab().dataset
+def measured(lab):
+    return measure(lab)
+
+
+@pytest.fixture(scope="module")
+def dataset(lab):
+    return lab.dataset
 
 
 def test_it_shares_the_trainings_of_the_models():
@@ -169,3 +180,31 @@ def test_replacing_filters_changes_nothing_else():
     for name, tensor in classifier.state_dict().items():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
     assert not classifier.model.training
+
+
+def test_the_page_looks_inside_the_first_seeds_convnet(lab, measured, monkeypatch):
+    monkeypatch.setattr(learned, "overrides", lambda lab: NETS)
+    net = report.look_inside(["rings", "learned"], lab)
+    assert report.look_inside(["rings"], lab) is None
+    pipeline, images = learned.shown_net(lab)
+    names, labels = lab.dataset.class_names, lab.dataset.test_labels
+    assert net["classes"] == [label for label, _ in images] == names
+    right = (pipeline(lab.dataset.test_inputs).argmax(1) == labels).double().mean().item()
+    assert right == pytest.approx(measured.convnet[0])
+    predicted = pipeline(torch.stack([pixels for _, pixels in images])).argmax(1).tolist()
+    answers = pipeline(lab.dataset.test_inputs).argmax(1)
+    for k in range(10):
+        some_are_right = bool(((answers == k) & (labels == k)).any())
+        assert (predicted[k] == k) == some_are_right
+    entry = {"name": "learned", "title": "", "verdict": "holds", "findings": [], "commands": []}
+    entry |= {"measurements": to_plain(measured), "seconds": 0, "published": []}
+    entry |= {"source": source_of(Path(learned.__file__))}
+    page = {
+        "made": "now", "budget": "quick", "seed": 0, "seconds": 0, "machine": report.machine(),
+        "data": {"name": "shapes", "fallback": False, "train": 1, "test": 1, "classes": names},
+        "claims": [entry],
+    }  # fmt: skip
+    for given, sections in ((net, 1), (None, 0)):
+        text = render_page(page, net=given)
+        assert text.count('id="inside"') == text.count('href="#inside"') == sections
+    assert "weight" not in json.dumps(page)

@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from looking import BATCH, SHAPE, Opened, convnet, described, fitted
 from running import command
+
+from lecture4.data.preprocess import ChannelMean
+from lecture4.lesson.page.look_inside import render_inside
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -83,3 +87,25 @@ def show(browser):
         return made.shown[width]
 
     return shown
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    made = fitted(convnet({**BATCH, "pool": {}}, {"channels": 6}), ChannelMean, SHAPE)
+    made.model.scores.weight.data *= 5  # a patch is to change the probabilities
+    return made
+
+
+@pytest.fixture(scope="module")
+def inside_path(pipeline, tmp_path_factory):
+    file = tmp_path_factory.mktemp("inside") / "inside.html"
+    file.write_text(render_inside(described(pipeline, SHAPE)))
+    return file
+
+
+@pytest.fixture(scope="module")
+def inside(browser, inside_path):
+    """For what leaves the page as it was."""
+    opened = Opened(browser, inside_path)
+    yield opened
+    opened.close()

@@ -12,7 +12,7 @@ from lecture4.byhand import functional as F
 from lecture4.byhand import nn, optim
 from lecture4.byhand.init import standard_deviation
 from lecture4.data.preprocess import Polar
-from lecture4.lesson.page import render_page
+from lecture4.lesson.page.render import render_page
 from lecture4.lesson.report import machine
 from lecture4.models import MLP
 from lecture4.models.activations import find_activation
