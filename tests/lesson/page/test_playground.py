@@ -443,6 +443,16 @@ def test_the_plane_shows_the_boundary_of_the_net(fresh):
     assert middle[3] > 200
 
 
+def test_a_plane_without_size_waits_to_be_drawn(fresh):
+    painted = (
+        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
+    for display in ("none", ""):
+        fresh.page.evaluate("(d) => { document.body.style.display = d; }", display)
+        fresh.page.evaluate(painted)
+    assert fresh.plane.bounding_box()["width"] > 100
+
+
 def test_a_mouse_adds_moves_and_erases(fresh):
     fresh.press("clear")
     mouse = fresh.page.mouse

@@ -192,9 +192,13 @@
   drawPoints();
   rewind();
   playground.tools(canvas, plane, board);
-  new ResizeObserver(() => { plane.fit(); show({ spoken: false }); }).observe(canvas);
+  function fit() {
+    if (!canvas.clientWidth) return; // not laid out: nothing can be drawn
+    plane.fit();
+    show({ spoken: false });
+  }
+  new ResizeObserver(fit).observe(canvas);
   new IntersectionObserver(([entry]) => { state.visible = entry.isIntersecting; }).observe(form);
-  plane.fit();
-  show({ spoken: false });
+  fit();
   Object.assign(playground, { state, board }); // the tests read them
 })();
