@@ -1,5 +1,6 @@
 // A section's "#" copies its address, or shares it on a phone; the browser follows the link, too.
 "use strict";
+let fading; // of the message
 for (const link of document.querySelectorAll(".anchor")) {
   link.addEventListener("click", async () => {
     const shown = { title: document.title, url: link.href };
@@ -12,6 +13,7 @@ for (const link of document.querySelectorAll(".anchor")) {
     } catch { return; } // dismissed, or not permitted here: the address bar shows the address
     const said = document.getElementById("shared");
     said.textContent = "Link copied";
-    setTimeout(() => { said.textContent = ""; }, 2000);
+    clearTimeout(fading);
+    fading = setTimeout(() => { said.textContent = ""; }, 2000);
   });
 }
