@@ -43,12 +43,7 @@ const lecture = (() => {
 
   // One figure after the other, so that the playground answers in between.
   async function draw() {
-    document.getElementById("theme").addEventListener("click", () => {
-      const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-      document.documentElement.dataset.theme = theme;
-      try { localStorage.setItem("lecture-theme", theme); } catch { /* it lasts as long as the page */ }
-      again();
-    });
+    new MutationObserver(() => again()).observe(document.documentElement, { attributeFilter: ["data-theme"] });
     addEventListener("beforeprint", () => { printing = true; again(660); });
     addEventListener("afterprint", () => { printing = false; again(); });
     for (const item of figures) {
