@@ -25,6 +25,7 @@ def convnet(*blocks, **settings):
 NETS = {
     "softmax": (lambda shape: SoftmaxClassifier(shape, 4, init="he"), ChannelMean),
     "no hidden layer": (lambda shape: MLP(shape, 4, []), MeanImage),
+    "mlp of principal components": (lambda shape: MLP(shape, 4, [9], whiten=20), MeanImage),
     "mlp": (lambda shape: MLP(shape, 4, [9, 7], "tanh", dropout=0.5), ChannelStandardize),
     "as the default": (convnet({**BATCH, "pool": {}}, BATCH), ChannelStandardize),
     "pairs": (
@@ -71,7 +72,7 @@ def fitted(make, preprocess, shape=(3, 9, 11)):
     images = some_images(shape=shape)
     prepare = preprocess(shape).fit(images)
     model = make(shape)
-    if isinstance(model, ConvNet):
+    if isinstance(model, ConvNet | MLP):
         model.fit([prepare(images)])
     draw = torch.Generator().manual_seed(4)
     with torch.no_grad():

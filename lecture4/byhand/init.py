@@ -36,7 +36,8 @@ covariance over training images, with orthonormal eigenvectors v_k. With w_k = v
 so the scores are uncorrelated, of variance near 1, and a linear layer after them has the same
 curvature in all directions: one η suits each. ε limits the amplification of directions that hardly
 vary, which are noise. Both signs, because ReLU drops the negative half of a score, and
-z = max(0, z) − max(0, −z) recovers it.
+z = max(0, z) − max(0, −z) recovers it. A linear layer on whole inputs has w_k alone, and b = −W μ:
+its scores are the first principal components of x, each divided by its spread.
 
 Sources: the lecture, "Weight Initialization"; Glorot & Bengio 2010, eq. 12 and 16; He et al. 2015,
 arXiv:1502.01852, eq. 10; orthogonal: Saxe et al. 2013, arXiv:1312.6120, section 3; dirac:
@@ -164,6 +165,29 @@ def whiten_(layer: nn.Conv2d, batches: Iterable[torch.Tensor], eps: float = 5e-4
     w = (v / (eigenvalues + eps).sqrt()).T.flip(0)  # rows, the largest λ_k first
     both = torch.stack([w, -w], 1).flatten(0, 1)  # (2D, D)
     layer.weight.copy_(both[: len(layer.weight)].view_as(layer.weight))
+
+
+@torch.no_grad()
+def principal_components_(
+    layer: nn.Linear, batches: Iterable[torch.Tensor], eps: float = 1.0
+) -> None:
+    """Set W's rows to v_k / √(λ_k + ε), the largest λ_k first, and b to −W μ: PCA whitening.
+
+    Args:
+        layer: of K ≤ D outputs, one for each component that is kept.
+        batches: training inputs of the layer (N, D), or (N, ...) to be flattened; copied to one
+            tensor, as Σ (D, D) is the larger one.
+        eps: ε, in the units of the inputs squared. 1 for inputs of variance near 1: components
+            that vary less than one of D pixels does are noise.
+
+    Raises:
+        ValueError: there are no inputs.
+    """
+    x = torch.cat([layer.weight[:0], *(x.flatten(1) for x in batches)]).double()  # (N, D)
+    eigenvalues, v = torch.linalg.eigh(covariance([x.unsqueeze(2)] if len(x) else []))
+    w = (v / (eigenvalues + eps).sqrt()).T.flip(0)[: len(layer.weight)]  # (K, D)
+    layer.weight.copy_(w)
+    layer.bias.copy_(-w @ x.mean(0))
 
 
 def covariance(batches: Iterable[torch.Tensor]) -> torch.Tensor:

@@ -16,7 +16,7 @@ from lecture4.byhand.optim.search import Search
 from lecture4.data.dataset import Dataset
 from lecture4.data.preprocess import Preprocess
 from lecture4.data.views import check_views
-from lecture4.models import ConvNet
+from lecture4.models import MLP, ConvNet
 from lecture4.models.layer_table import layer_rows
 from lecture4.training import formulas
 from lecture4.training.classifier import Classifier
@@ -25,7 +25,7 @@ from lecture4.training.datamodule import DataModule
 from lecture4.training.parameter_groups import parameter_groups
 from lecture4.training.search import SearchClassifier
 
-WHITENED = 5_000  # training images from which model.blocks[0].init=whiten is computed
+WHITENED = 5_000  # training inputs from which a layer that whitens is computed
 # Keys that do not affect training, or repeat others.
 NO_HYPERPARAMETERS = (
     *("logger", "resume", "sweep", "sweep_resume", "checkpoint", "recipe", "space"),
@@ -100,12 +100,12 @@ def assemble(
 def _model(
     cfg: DictConfig, found: formulas.Formulas, data: DataModule, preprocess: Preprocess
 ) -> nn.Module:
-    """Build the model; filters to be whitened are computed from training images."""
+    """Build the model; layers that whiten are computed from training inputs."""
     dataset = data.dataset
     model = build(
         "model", cfg.model, dataset.input_shape, len(dataset.class_names), layers=found.nn
     )
-    if isinstance(model, ConvNet):
+    if isinstance(model, ConvNet | MLP):
         numbers = math.prod(dataset.input_shape)
         some = data.sample(WHITENED, cfg.seed).split(max(1, 2**16 // numbers))
         model.fit(preprocess(dataset.train_inputs[index]) for index in some)

@@ -9,6 +9,7 @@ from lecture4.byhand.init import (
     SCHEMES,
     covariance,
     initialize_,
+    principal_components_,
     standard_deviation,
     whiten_,
 )
@@ -228,6 +229,28 @@ def test_the_covariance_does_not_depend_on_the_batches():
     for n in (1, 7, 50):
         torch.testing.assert_close(covariance(x.split(n)), expected)
     torch.testing.assert_close(covariance([x.float()]), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_principal_components_are_uncorrelated_with_mean_0_and_variance_1():
+    layer, x = nn.Linear(30, 12).double(), pictures()[:, :, :5, :3]
+    principal_components_(layer, x.split(7), eps=1e-12)
+    z = layer(x.flatten(1)).detach()
+    torch.testing.assert_close(z.mean(0), torch.zeros(12, dtype=z.dtype))
+    torch.testing.assert_close(torch.cov(z.T, correction=0), torch.eye(12, dtype=z.dtype))
+
+
+def test_principal_components_come_in_the_order_of_their_variance():
+    """λ_k / (λ_k + ε), with torch's singular values: λ = σ²/N."""
+    layer, x = nn.Linear(30, 12).double(), pictures()[:, :, :5, :3].flatten(1)
+    principal_components_(layer, [x], eps=0.1)
+    eigenvalues = torch.linalg.svdvals(x - x.mean(0))[:12] ** 2 / len(x)
+    variances = layer(x).detach().var(0, correction=0)
+    torch.testing.assert_close(variances, eigenvalues / (eigenvalues + 0.1))
+
+
+def test_principal_components_of_no_inputs_are_refused():
+    with pytest.raises(ValueError, match="at least one batch"):
+        principal_components_(nn.Linear(4, 2), [])
 
 
 def test_whitened_filters_are_no_numbers_until_they_are_measured():

@@ -34,6 +34,42 @@ def test_is_the_matrix_formula(activation):
     assert torch.allclose(model(x), h2 @ w.T + b, rtol=1e-12)
 
 
+def test_whitened_it_sees_principal_components_alone():
+    torch.manual_seed(0)
+    model, x = MLP((2, 3, 4), 5, hidden=[7], whiten=6), 3 + torch.randn(50, 2, 3, 4)
+    assert model(x).isnan().all()  # until its first layer is computed
+    model.fit(x.split(20))
+    first, second, scores = linear_layers(model)
+    assert first.weight.shape == (6, 24)
+    assert second.weight.shape == (7, 6)
+    z = first(x.flatten(1))
+    assert torch.allclose(z.mean(0), torch.zeros(6), atol=1e-5)
+    assert torch.equal(model(x), scores(second(z).relu()))
+    model(x).sum().backward()
+    assert first.weight.grad is None
+    assert first.bias.grad is None
+    assert second.weight.grad.isfinite().all()
+
+
+def test_fit_reads_no_input_without_whitening():
+    MLP((4,), 2, hidden=[3]).fit(iter(lambda: pytest.fail("an input was read"), None))
+
+
+@pytest.mark.parametrize(
+    ("shape", "whiten", "message"),
+    [
+        ((4,), 5, "whiten=5 must be a whole number from 0 to 4, the numbers in an input"),
+        ((4,), -1, "whiten=-1 must be a whole number from 0 to 4"),
+        ((4,), 2.5, "whiten=2.5 must be"),
+        ((4,), True, "whiten=True must be"),
+        ((3, 64, 64), 9, "covariance of inputs of up to 8192 numbers, and these have 12288"),
+    ],
+)
+def test_refuses_more_components_than_there_are(shape, whiten, message):
+    with pytest.raises(ValueError, match=message):
+        MLP(shape, 2, whiten=whiten)
+
+
 def test_without_hidden_layers_it_is_the_softmax_classifier():
     mlp, softmax = MLP((3, 4), 5, hidden=[]), SoftmaxClassifier((3, 4), 5)
     mlp.load_state_dict(softmax.state_dict())

@@ -85,6 +85,19 @@ def test_a_first_layer_is_whitened_on_the_training_split_alone(formulas):
     torch.testing.assert_close(conv.weight, twin.weight, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("formulas", ["torch", "byhand"])
+def test_an_mlp_sees_the_principal_components_of_the_training_split(formulas):
+    rings = ["data=rings", "model=mlp", "model.hidden=[8]", "model.whiten=2"]
+    classifier, data = assemble(compose(*rings, f"formulas={formulas}"))
+    x, first = data.train_inputs(), classifier.model.hidden[0]  # fewer than WHITENED: all of them
+    variances = torch.linalg.eigvalsh(torch.cov(x.T)).flip(0)
+    z = first(classifier.preprocess(x)).detach()
+    torch.testing.assert_close(z.mean(0), torch.zeros(2), rtol=0, atol=1e-5)
+    expected = (variances / (variances + 1)).diag()
+    torch.testing.assert_close(torch.cov(z.T), expected, rtol=1e-3, atol=1e-3)
+    assert not any(p.requires_grad for p in first.parameters())
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
@@ -107,6 +120,7 @@ def test_what_changes_nothing_in_the_net_is_no_hyperparameter():
         "activation": "relu",
         "dropout": 0.5,
         "init": "he",
+        "whiten": 0,
     }
     assert (found["formulas"], found["optim"]["lr"]) == ("torch", 0.05)
     assert not {"logger", "resume", "sweep_resume", "checkpoint", "recipe"} & set(found)
