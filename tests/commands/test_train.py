@@ -300,6 +300,7 @@ def test_ctrl_c_keeps_checkpoint_and_metrics_and_says_so(tmp_path):
     assert not (tmp_path / "results.json").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_sweep(tmp_path):
     code, out, err = start_and_interrupt(
         tmp_path, "-m", "seed=1,2,3", "trainer.max_epochs=100000", after="epoch   3/"

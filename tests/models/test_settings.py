@@ -27,6 +27,7 @@ EXPECTED = [
         "activation": "relu",
         "dropout": 0.2,
         "init": "he",
+        "whiten": 0,
     },
     {
         "input_shape": [3, 8, 8],

@@ -193,6 +193,7 @@ def test_another_place_or_suffix_is_refused_at_once(tmp_path, name, part):
         write_model(predictor(), tmp_path / name)
 
 
+@pytest.mark.slow
 def test_onnx_and_pt2_say_nothing_of_their_own(tmp_path):
     places = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
     code = (

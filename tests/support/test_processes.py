@@ -52,6 +52,7 @@ def one_and_two(tmp_path_factory):
     return there / "one", there / "two", two
 
 
+@pytest.mark.slow
 def test_one_of_them_makes_the_run_directory_and_tells(one_and_two):
     _, there, done = one_and_two
     assert len(list(there.glob("outputs/*/*"))) == 1
@@ -60,6 +61,7 @@ def test_one_of_them_makes_the_run_directory_and_tells(one_and_two):
         assert done.stdout.count(once) == 1
 
 
+@pytest.mark.slow
 def test_the_same_losses_and_weights_as_in_one(one_and_two):
     one, there, _ = one_and_two
     (run,) = there.glob("outputs/*/*")
@@ -75,6 +77,7 @@ def test_the_same_losses_and_weights_as_in_one(one_and_two):
         torch.testing.assert_close(a[name], b[name], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_every_process_has_the_same_weights(one_and_two):
     weights = [
         torch.load(one_and_two[1] / "weights" / f"{r}.pt", weights_only=True) for r in (0, 1)
@@ -83,6 +86,7 @@ def test_every_process_has_the_same_weights(one_and_two):
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+@pytest.mark.slow
 def test_each_test_image_counts_once(one_and_two):
     one, there, _ = one_and_two
     (run,) = there.glob("outputs/*/*")

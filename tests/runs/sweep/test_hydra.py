@@ -56,6 +56,7 @@ def test_it_ends_with_a_table_and_files(finished):
     assert (folder / "sweep.md").read_text().startswith("| rank | overrides |")
 
 
+@pytest.mark.slow
 def test_finished_jobs_are_left_out_whatever_their_number(finished, tmp_path):
     folder = Path(shutil.copytree(finished[0], tmp_path / "sweep"))
     before = states(folder)

@@ -58,6 +58,7 @@ def pruned(tmp_path_factory):
     return folder, code, told.getvalue()
 
 
+@pytest.mark.slow
 def test_trials_with_a_bad_learning_rate_are_pruned(pruned):
     folder, code, told = pruned
     assert code == 0
@@ -82,6 +83,7 @@ def test_trials_with_a_bad_learning_rate_are_pruned(pruned):
     )
 
 
+@pytest.mark.slow
 def test_the_same_command_finds_nothing_left_and_lists_what_others_train(pruned, monkeypatch):
     folder, _, _ = pruned
     before = states(folder)
