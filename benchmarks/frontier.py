@@ -45,7 +45,9 @@ def main() -> None:
     save(lambda: figure, options.to)
     for name, jobs in results.items():
         for key in ("test_accuracy", "test_time_accuracy", "train_seconds", "train_flops"):
-            values = [job[key] for job in jobs]
+            values = [job[key] for job in jobs if job[key] is not None]
+            if not values:  # runs without test_time
+                continue
             spread = f"{fmean(values):.6g} ({min(values):.6g}–{max(values):.6g})"
             print(f"{name} {key}: {spread}, n = {len(values)}")
 
