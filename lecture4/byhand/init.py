@@ -161,8 +161,7 @@ def whiten_(layer: nn.Conv2d, batches: Iterable[torch.Tensor], eps: float = 5e-4
     def windows(x: torch.Tensor) -> torch.Tensor:  # (N, C, H, W) -> (N, D, H'·W')
         return unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]
 
-    eigenvalues, v = torch.linalg.eigh(covariance(map(windows, batches)))  # (D,), (D, D)
-    w = (v / (eigenvalues + eps).sqrt()).T.flip(0)  # rows, the largest λ_k first
+    w = _whitening(covariance(map(windows, batches)), eps)
     both = torch.stack([w, -w], 1).flatten(0, 1)  # (2D, D)
     layer.weight.copy_(both[: len(layer.weight)].view_as(layer.weight))
 
@@ -184,10 +183,15 @@ def principal_components_(
         ValueError: there are no inputs.
     """
     x = torch.cat([layer.weight[:0], *(x.flatten(1) for x in batches)]).double()  # (N, D)
-    eigenvalues, v = torch.linalg.eigh(covariance([x.unsqueeze(2)] if len(x) else []))
-    w = (v / (eigenvalues + eps).sqrt()).T.flip(0)[: len(layer.weight)]  # (K, D)
+    w = _whitening(covariance([x.unsqueeze(2)] if len(x) else []), eps)[: len(layer.weight)]
     layer.weight.copy_(w)
     layer.bias.copy_(-w @ x.mean(0))
+
+
+def _whitening(covariance: torch.Tensor, eps: float) -> torch.Tensor:
+    """Rows v_k / √(λ_k + ε) of Σ = V diag(λ) Vᵀ, the largest λ_k first: (D, D) -> (D, D)."""
+    eigenvalues, v = torch.linalg.eigh(covariance)  # (D,), (D, D)
+    return (v / (eigenvalues + eps).sqrt()).T.flip(0)
 
 
 def covariance(batches: Iterable[torch.Tensor]) -> torch.Tensor:

@@ -53,7 +53,8 @@ class MLP(nn.Module):
         self.flatten = layers.Flatten()
         self.hidden = nn.Sequential()
         fan_in = math.prod(input_shape)
-        self.whitens = _check_whiten(whiten, fan_in)
+        _check_whiten(whiten, fan_in)
+        self.whitens = whiten > 0
         if whiten:
             linear = layers.Linear(fan_in, whiten).requires_grad_(False)
             nn.init.constant_(linear.weight, math.nan)  # until fit computes it
@@ -91,8 +92,7 @@ def _check_widths(hidden: Sequence[int]) -> None:
             raise ValueError(f"hidden={list(hidden)}: a width must be a whole number ≥ 1")
 
 
-def _check_whiten(whiten: int, numbers: int) -> bool:
-    """Whether there is a layer that whitens inputs of that many numbers."""
+def _check_whiten(whiten: int, numbers: int) -> None:
     if isinstance(whiten, bool) or not isinstance(whiten, int) or not 0 <= whiten <= numbers:
         raise ValueError(
             f"whiten={whiten!r} must be a whole number from 0 to {numbers}, the numbers in an input"
@@ -102,4 +102,3 @@ def _check_whiten(whiten: int, numbers: int) -> bool:
             f"whiten={whiten} computes the covariance of inputs of up to {LARGEST} numbers, and "
             f"these have {numbers}; use smaller images or whiten=0"
         )
-    return whiten > 0
