@@ -229,29 +229,41 @@ def assert_in_one_table(done: subprocess.CompletedProcess, folder: Path) -> None
 @pytest.mark.slow
 def test_joblib_runs_two_at_once_and_divides_the_threads(tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    inherited = {k: v for k, v in clean_environment().items() if k != "OMP_NUM_THREADS"}
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), "-m", *ONE_EPOCH, *SEVERAL,
          "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"hydra.sweep.dir={tmp_path}"],
-        env={k: v for k, v in clean_environment().items() if k != "OMP_NUM_THREADS"},
+        env=inherited | {"STARTED_BY": str(tmp_path)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    workers = set()
+    workers = {}  # loky replaces a worker whose memory has grown, so there may be more than two
+    at_once = 0
     while process.poll() is None and len(list(tmp_path.glob("*/.hydra"))) < 4:
-        for place in Path("/proc").glob("[0-9]*"):
-            try:
-                told = (place / "cmdline").read_bytes()
-                if b"loky" in told and b"LokyProcess" in told:
-                    surroundings = (place / "environ").read_bytes().split(b"\0")
-                    threads = [e for e in surroundings if e.startswith(b"OMP_NUM_THREADS=")]
-                    workers.add((place.name, *threads))
-            except OSError:
-                pass  # ended meanwhile
+        alive = loky_workers(f"STARTED_BY={tmp_path}")
+        workers |= alive
+        at_once = max(at_once, len(alive))
         time.sleep(0.05)
     out, err = process.communicate()
     done = subprocess.CompletedProcess([], process.returncode, out, err)
     assert_in_one_table(done, tmp_path)
-    each = f"OMP_NUM_THREADS={max(os.cpu_count() // 2, 1)}".encode()
-    assert [threads for _, *threads in workers] == [[each]] * 2
+    assert at_once >= 2
+    each = f"OMP_NUM_THREADS={max(os.cpu_count() // 2, 1)}"
+    assert list(workers.values()) == [[each]] * len(workers)
+
+
+def loky_workers(mark: str) -> dict[str, list[str]]:
+    """OMP_NUM_THREADS of each living loky worker that inherited mark, by process id."""
+    workers = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            command_line = (place / "cmdline").read_text(errors="replace")
+            surroundings = (place / "environ").read_text(errors="replace").split("\0")
+        except OSError:
+            continue  # ended meanwhile, or another user's
+        if "LokyProcess" in command_line and mark in surroundings:
+            threads = [entry for entry in surroundings if entry.startswith("OMP_NUM_THREADS=")]
+            workers[place.name] = threads
+    return workers
 
 
 @pytest.mark.slow
