@@ -38,10 +38,12 @@ def main() -> None:
         results[name_of(run)].append(json.loads((run / "results.json").read_text()))
     figure = frontier(results)
     _, flops = figure.axes
-    for name, (cost, accuracy) in PUBLISHED.items():
-        flops.scatter([cost], [accuracy], marker="x", s=36, color="black")
-        label = dict(xytext=(-6, -11), textcoords="offset points", ha="right", fontsize=8)
-        flops.annotate(f"{name}, published", (cost, accuracy), **label)
+    costs, accuracies = zip(*PUBLISHED.values(), strict=True)
+    flops.scatter(costs, accuracies, marker="x", s=36, color="black", label="published")
+    for name, point in PUBLISHED.items():
+        flops.annotate(name, point, xytext=(7, -3), textcoords="offset points", fontsize=8)
+    flops.set_xlim(right=1.4 * max(costs))  # room for the names
+    flops.legend(loc="lower right")
     save(lambda: figure, options.to)
     for name, jobs in results.items():
         for key in ("test_accuracy", "test_time_accuracy", "train_seconds", "train_flops"):

@@ -10,7 +10,7 @@ from lecture4.data import PUBLISHED
 ONE_STEP = ["trainer.max_epochs=1", "data.batch_size=200"]  # of 240 images
 TINY_CONVNET = "model.blocks=[{channels: 4, padding: 1, norm: batch, pool: {kernel_size: 4}}]"
 POINTS = ["data=rings", "data.train_size=300", "data.test_size=60", "data.val_size=60"]
-NEED_BLOCKS = {"model=convnet", "experiment=demo", "sweep=architecture"}
+NEED_BLOCKS = {"model=convnet", "experiment=convnet88", "experiment=demo", "sweep=architecture"}
 # Any choice of one goes with any of another: one run tries a choice of each.
 TOGETHER = ["augment", "logger", "model", "optim", "penalty", "preprocess", "schedule", "trainer"]
 ALONE = ["average", "experiment", "sweep"]
