@@ -511,6 +511,7 @@ def test_a_reader_who_goes_away_is_no_error(run, tmp_path, form):
     assert process.returncode == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_code_130_and_a_word(run, tmp_path):
     (tmp_path / "0.png").write_bytes(b"broken, so that one hears of it")
     Image.new("RGB", (3000, 3000)).save(tmp_path / "1.png")

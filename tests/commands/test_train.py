@@ -174,6 +174,7 @@ def test_bad_input_is_a_sentence_and_code_1(tmp_path, name):
 BLOCKS = "model.blocks=[{channels: 8, padding: 1, norm: batch, pool: {}},{channels: 8}]"
 
 
+@pytest.mark.slow
 def test_the_same_command_twice_gives_the_same_bits(tmp_path):
     arguments = [*SMALL, "model=convnet", BLOCKS, "model.dropout=0.2", "trainer.max_epochs=2"]
     first, second, other = (

@@ -35,11 +35,12 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [
         pytest.param([], id="alone"),
-        pytest.param(["data.num_workers=1"], id="with a worker", marks=pytest.mark.slow),
+        pytest.param(["data.num_workers=1"], id="with a worker"),
     ],
 )
 def test_a_second_run_is_refused_and_a_killed_one_resumes_at_once(tmp_path, monkeypatch, more):

@@ -812,6 +812,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", place], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_the_last_good_checkpoint_loads(small_disk):
     folder = small_disk / "run"
     softmax = [*SMALL, "model=softmax", "trainer.max_epochs=3"]  # a checkpoint: 250 kB
@@ -878,6 +879,7 @@ def test_a_run_with_a_file_of_formulas_resumes_exactly(of_a_file, tmp_path):
     assert "changed" not in again.stderr
 
 
+@pytest.mark.slow
 def test_a_recorded_path_of_formulas_is_not_read(of_a_file, tmp_path):
     """Neither the path in the record, nor a file that lies in the run's directory."""
     run = Path(shutil.copytree(of_a_file / "mine", tmp_path / "run"))

@@ -55,6 +55,7 @@ def test_the_best_epoch_of_an_earlier_run_is_not_tested(job):
     assert find_checkpoint(folder).name == "last.ckpt"
 
 
+@pytest.mark.slow
 def test_it_resumes_and_a_complete_run_is_left_alone(tmp_path):
     for name, epochs in (("whole", 3), ("shorter", 2)):
         words = [*SMALL, *WITHOUT, f"trainer.max_epochs={epochs}"]

@@ -150,6 +150,7 @@ def mlflow_run(client: Any, folder: Path) -> Any:
     return run
 
 
+@pytest.mark.slow
 def test_mlflow_says_nothing_but_where_to_look(mlflow_runs):
     good, bad, there, _ = mlflow_runs
     assert (good.returncode, good.stderr) == (0, "")
@@ -161,6 +162,7 @@ def test_mlflow_says_nothing_but_where_to_look(mlflow_runs):
     assert len(bad.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_mlflow_holds_what_was_chosen_and_each_epoch(mlflow_runs):
     _, _, there, client = mlflow_runs
     run = mlflow_run(client, there / "good")
@@ -179,6 +181,7 @@ def test_mlflow_holds_what_was_chosen_and_each_epoch(mlflow_runs):
     assert run.data.metrics["test/accuracy"] == results["test_accuracy"]
 
 
+@pytest.mark.slow
 def test_mlflow_keeps_the_figures(mlflow_runs):
     _, _, there, client = mlflow_runs
     run = mlflow_run(client, there / "good")
@@ -188,6 +191,7 @@ def test_mlflow_keeps_the_figures(mlflow_runs):
     assert copy.read_bytes() == (there / "good" / kept[0]).read_bytes()
 
 
+@pytest.mark.slow
 def test_mlflow_knows_a_run_that_failed(mlflow_runs):
     _, _, there, client = mlflow_runs
     run = mlflow_run(client, there / "bad")
