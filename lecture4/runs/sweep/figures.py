@@ -78,7 +78,7 @@ def frontier(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
             axes.annotate(
                 shorten(name, 32),
                 (x, y),
-                xytext=(-5, 4) if left else (5, 4),
+                xytext=(-5 if left else 5, 4),
                 textcoords="offset points",
                 ha="right" if left else "left",
                 fontsize=8,
