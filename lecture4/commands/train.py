@@ -1,5 +1,6 @@
 """``train.py``: train, test and record one model, or each job of a sweep."""
 
+import atexit
 import os
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from lecture4.runs.lock import hold
 from lecture4.support.conf import CONF
 from lecture4.support.console import printable
 from lecture4.support.outputs import reason
-from lecture4.support.processes import rank
+from lecture4.support.processes import leave_group, rank
 from lecture4.support.streams import check_written
 from lecture4.training.processes import in_sweep
 from lecture4.training.settings import check, check_folder
@@ -85,6 +86,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
     from lecture4.training.formulas import located_in
 
+    atexit.register(leave_group)
     pl.seed_everything(cfg.seed, verbose=False)
     with located_in(cfg.formulas):
         return _run(cfg, folder, report)

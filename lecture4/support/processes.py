@@ -31,6 +31,18 @@ def forget_stray_ranks() -> None:
             del os.environ[name]
 
 
+def leave_group() -> None:
+    """Destroy torch.distributed's process group; to be called before Python ends.
+
+    A thread of gloo that still holds a tensor when the interpreter is gone aborts the process
+    (github.com/pytorch/pytorch/issues/190489).
+    """
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 def print_once(text: str) -> None:
     """Print an error on stderr, unless another process of this run has printed the same.
 

@@ -87,6 +87,15 @@ def test_every_process_has_the_same_weights(one_and_two):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux")
+@pytest.mark.parametrize("number", [0, 1])
+def test_no_thread_of_gloo_outlives_python(one_and_two, number):
+    threads = (one_and_two[1] / "weights" / f"{number}.threads").read_text()
+    assert "python" in threads
+    assert "gloo" not in threads
+
+
+@pytest.mark.slow
 def test_each_test_image_counts_once(one_and_two):
     one, there, _ = one_and_two
     (run,) = there.glob("outputs/*/*")
