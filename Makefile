@@ -8,7 +8,7 @@ budget ?= quick
 data ?= auto
 page ?= lecture.html
 PYTEST_ARGS ?=
-# a process for each core, 1.3 GB each; tests/conftest.py gives each a single thread
+# a process for each core, up to 3 GB each; tests/conftest.py gives each a single thread
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help

@@ -221,13 +221,13 @@ def test_means_and_muon_within_an_epoch(tmp_path, monkeypatch, choice):
 
 @pytest.mark.slow
 def test_kills_at_random_moments(tmp_path):
-    """A run that saves after every step is killed 24 times."""
+    """A run that saves after every step is killed 12 times."""
     long = [word for word in RUN if "max_epochs" not in word and "every_n_steps" not in word]
     long += ["trainer.max_epochs=120", "checkpoint.every_n_steps=1"]
     whole, folder = tmp_path / "whole", tmp_path / "killed"
     assert command(*long, f"hydra.run.dir={whole}").returncode == 0
     draw, reached = random.Random(0), set()
-    for _ in range(24):
+    for _ in range(12):
         begun = (folder / ".hydra" / "config.yaml").exists()
         process = subprocess.Popen(
             [sys.executable, str(ROOT / "train.py"),

@@ -121,6 +121,7 @@ class Results(pl.Callback):
             "parameters": sum(p.numel() for p in pl_module.model.parameters()),
             "epochs": trainer.fit_loop.epoch_progress.current.completed,
             "seed": self.seed,
+            "precision": trainer.precision,
             "versions": {
                 "python": platform.python_version(),
                 "torch": torch.__version__,

@@ -17,6 +17,7 @@ from lecture4.support.files import write_atomically
 from lecture4.training.callbacks import Records, Results
 from lecture4.training.callbacks.results import shown
 from lecture4.training.classifier import Classifier
+from lecture4.training.trainer import fastest_precision
 
 KEYS = [
     "status",
@@ -32,6 +33,7 @@ KEYS = [
     "parameters",
     "epochs",
     "seed",
+    "precision",
     "versions",
 ]
 
@@ -49,6 +51,14 @@ def test_results_hold_every_key(job):
     assert results["versions"]["torch"] == torch.__version__
     assert results["train_seconds"] > 0
     assert results["images_per_second"] > 0
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed", "auto"])
+def test_results_say_what_precision_auto_became(job, precision):
+    _, folder = job("model=softmax", "trainer.max_epochs=1", f"trainer.precision={precision}")
+    results = json.loads((folder / "results.json").read_text())
+    expected = fastest_precision("cpu") if precision == "auto" else precision
+    assert results["precision"] == expected
 
 
 @pytest.mark.parametrize("model", ["softmax", "mlp", "convnet"])
