@@ -62,9 +62,14 @@ SET = """([name, value]) => {
   input.dispatchEvent(new Event("input", { bubbles: true }));
 }"""
 LAYERS = "() => playground.state.net.layers.map(({ W, b }) => [[...W], [...b]])"
-# Frames of the animation come one by one, at times that the test chooses.
-HOLD_FRAMES = "window.requestAnimationFrame = (next) => { window.nextFrame = next; return 0; }"
-FRAME_IN = "(ms) => window.nextFrame(performance.now() + ms)"
+# Frames of the animation come one by one, at times that the test chooses, by a clock that moves
+# when it is read, by ms, and with each frame.
+HOLD_FRAMES = """(ms = 0) => {
+  window.requestAnimationFrame = (next) => { window.nextFrame = next; return 0; };
+  window.time = performance.now();
+  performance.now = () => (window.time += ms);
+}"""
+FRAME_IN = "(ms) => window.nextFrame(window.time += ms)"
 
 
 @pytest.fixture(scope="module")
@@ -384,6 +389,18 @@ def test_live_training_draws_losses_and_pauses(fresh):
     assert fresh.spoken().startswith("After 5 updates: training loss ")
     fresh.page.evaluate(FRAME_IN, 16)
     assert fresh.clock() == "update 5, seed 3"
+
+
+def test_where_losses_take_longer_than_a_frame_every_fourth_picture_has_them(fresh):
+    fresh.page.evaluate(HOLD_FRAMES, 20)
+    fresh.press("train")
+    told = []
+    for _ in range(8):
+        fresh.page.evaluate(FRAME_IN, 16)
+        told.append(int(re.search(r"\d+", fresh.clock())[0]))
+    assert told == [1, 1, 1, 4, 4, 4, 4, 8]
+    fresh.press("train")
+    assert fresh.spoken().startswith("After 8 updates: training loss ")
 
 
 def test_with_reduced_motion_a_picture_a_second_is_drawn(browser, path):
