@@ -2,11 +2,10 @@
 
 import io
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -97,14 +96,8 @@ def first_layer(filters: torch.Tensor, titles: Sequence[str] | None = None) -> F
     largest = filters.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
     images = (0.5 + 0.5 * filters / largest).permute(0, 2, 3, 1)  # (F, H, W, C)
     columns = min(len(images), 5 if titles else 8)
-    rows = -(-len(images) // columns)
-    cell = 1.5 if titles else 0.9
-    figure = Figure(figsize=(max(columns * cell, 4), rows * cell + 0.6), layout="constrained")
-    for n, axes in enumerate(_panels(figure, rows, columns)):
-        if n < len(images):
-            axes.imshow(images[n].numpy(), cmap="gray", vmin=0, vmax=1)
-            if titles:
-                axes.set_title(shorten(titles[n], 16), fontsize=9)
+    titles = [shorten(title, 16) for title in titles] if titles else None
+    figure = _tiles(images, titles, columns, 1.4 if titles else 0.8, brightest=1)
     shown = f"{len(images)} of {total}" if total > len(images) else f"{total}"
     figure.suptitle("Templates of the classes" if titles else f"First-layer weights ({shown})")
     return figure
@@ -117,14 +110,12 @@ def wrong_predictions(
     confidence, predicted = scores.softmax(1).max(1)
     wrong = (predicted != labels).nonzero().squeeze(1)
     worst = wrong[confidence[wrong].argsort(descending=True, stable=True)[:24]].tolist()
-    columns, rows = 6, max(1, -(-len(worst) // 6))
-    figure = Figure(figsize=(9.6, 1.95 * rows + 0.7), layout="constrained")
-    for n, axes in enumerate(_panels(figure, rows, columns)):
-        if n < len(worst):
-            i = worst[n]
-            axes.imshow(images[i].permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
-            predicted_name, true = (shorten(class_names[k], 14) for k in (predicted[i], labels[i]))
-            axes.set_title(f"{predicted_name} {confidence[i]:.0%}\nis {true}", fontsize=8.5)
+    shown = images[worst].permute(0, 2, 3, 1)  # (F, H, W, C)
+    titles = []
+    for i in worst:
+        name, true = (shorten(class_names[k], 14) for k in (predicted[i], labels[i]))
+        titles.append(f"{name} {confidence[i]:.0%}\nis {true}")
+    figure = _tiles(shown, titles, columns=6, inches=1.5, brightest=255)
     figure.suptitle(
         f"Most confident mistakes ({len(wrong):,} of {len(labels):,} test images are wrong)"
     )
@@ -154,13 +145,34 @@ def boundary(
     return figure
 
 
-def _panels(figure: Figure, rows: int, columns: int) -> Iterator[Axes]:
-    """Axes for images, without a frame and without ticks, whose layout would take half the time."""
-    for axes in figure.subplots(rows, columns, squeeze=False).flat:
-        axes.axis("off")
-        axes.xaxis.set_visible(False)
-        axes.yaxis.set_visible(False)
-        yield axes
+def _tiles(
+    images: torch.Tensor,
+    titles: Sequence[str] | None,
+    columns: int,
+    inches: float,
+    brightest: float,
+) -> Figure:
+    """Show images (F, H, W, C) in rows, each below its title; the larger side has these inches.
+
+    They share one pair of axes: a pair for each image would take several times as long.
+    """
+    rows = max(1, -(-len(images) // columns))
+    lines = max(title.count("\n") + 1 for title in titles) if titles else 0
+    above, gap = 0.17 * lines / inches, 0.1  # a title's place, between images; the larger side is 1
+    h, w = (side / max(images.shape[1:3]) for side in images.shape[1:3])
+    width, height = columns * (1 + gap), rows * (h + gap + above)
+    figure = Figure(figsize=(max(inches * width, 4), inches * height + 0.4), layout="constrained")
+    axes = figure.subplots()
+    axes.axis("off")
+    for n, image in enumerate(images):
+        x = n % columns * (1 + gap) + 0.5  # the middle of the image's upper edge
+        y = n // columns * (h + gap + above) + above
+        place = (x - w / 2, x + w / 2, y + h, y)
+        axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=brightest, extent=place)
+        if titles:
+            axes.text(x, y - 0.04, titles[n], fontsize=8.5, ha="center", va="bottom")
+    axes.set(xlim=(-gap / 2, width - gap / 2), ylim=(height - gap / 2, -gap / 2))
+    return figure
 
 
 def shorten(name: str, length: int) -> str:

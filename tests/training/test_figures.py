@@ -206,7 +206,7 @@ def test_confusion_with_a_class_that_does_not_occur():
 def test_first_layer_filters(count):
     figure = first_layer(torch.randn(count, 3, 3, 3))
     check_layout(figure)
-    assert len([axes for axes in figure.axes if axes.images]) == min(count, 64)
+    assert len(figure.axes[0].images) == min(count, 64)
     expected = "64 of 100" if count == 100 else f"({count})"
     assert any(expected in word for word in words(figure))
 
@@ -226,7 +226,7 @@ def test_zero_is_grey_and_the_largest_weight_is_full():
     weights = torch.zeros(2, 3, 2, 2)
     weights[0, 0, 0, 0], weights[0, 1, 1, 1] = 0.4, -0.2
     figure = saved(first_layer(weights))
-    pixels, blank = (torch.as_tensor(axes.images[0].get_array()) for axes in figure.axes[:2])
+    pixels, blank = (torch.as_tensor(image.get_array()) for image in figure.axes[0].images)
     assert pixels[0, 0].tolist() == pytest.approx([1.0, 0.5, 0.5])
     assert pixels[1, 1].tolist() == pytest.approx([0.5, 0.25, 0.5])
     assert (blank == 0.5).all()
@@ -240,7 +240,7 @@ def test_zero_is_grey_and_the_largest_weight_is_full():
 def test_templates_carry_the_names_of_their_classes(names):
     figure = first_layer(torch.randn(len(names), 3, 32, 32), names)
     check_layout(figure)
-    titles = [axes.get_title() for axes in figure.axes if axes.images]
+    titles = [text.get_text() for text in figure.axes[0].texts]
     assert len(titles) == len(names)
     assert all(title[:4] == name[:4] for title, name in zip(titles, names, strict=True))
 
@@ -260,7 +260,20 @@ def test_the_filters_given_are_not_changed():
 def test_wrong_predictions(names):
     figure = wrong_predictions(*batch(), names)
     check_layout(figure)
-    assert len([axes for axes in figure.axes if axes.images]) == 24
+    assert len(figure.axes[0].images) == 24
+
+
+@pytest.mark.parametrize(("h", "w"), [(12, 12), (10, 30), (30, 10)])
+def test_images_keep_their_shape_and_are_not_upside_down(h, w):
+    images = torch.randint(0, 256, (30, 3, h, w), dtype=torch.uint8)
+    figure = wrong_predictions(images, torch.zeros(30, dtype=torch.long), torch.rand(30, 2), "ab")
+    check_layout(figure)
+    (axes,) = figure.axes
+    for image in axes.images:
+        box = image.get_window_extent()
+        assert box.height / box.width == pytest.approx(h / w, rel=0.05)
+        assert image.origin == "upper"
+    assert axes.yaxis_inverted()
 
 
 @pytest.mark.parametrize("wrong", [0, 1, 7])
@@ -270,7 +283,7 @@ def test_few_mistakes_or_none(wrong):
     scores[:wrong] = scores[:wrong].roll(1, 1)
     figure = wrong_predictions(images, labels, scores, SHORT)
     check_layout(figure)
-    assert len([axes for axes in figure.axes if axes.images]) == wrong
+    assert len(figure.axes[0].images) == wrong
     assert any(f"{wrong} of 60" in word for word in words(figure))
 
 
@@ -278,13 +291,14 @@ def test_wrong_predictions_come_by_confidence_with_both_classes():
     images, labels = batch(4)[0], torch.tensor([0, 0, 1, 2])
     scores = torch.tensor([[0.0, 2, 0], [0, 0, 9], [0, 9, 0], [4, 0, 0]])
     figure = wrong_predictions(images, labels, scores, SHORT)
-    shown = [axes for axes in figure.axes if axes.images]
+    (axes,) = figure.axes
+    shown = list(zip(axes.texts, axes.images, strict=True))
     confidence = scores.softmax(1).amax(1)
     expected = [(1, "ship", "cat"), (3, "cat", "ship"), (0, "dog", "cat")]
     assert len(shown) == 3
-    for axes, (i, said, true) in zip(shown, expected, strict=True):
-        assert axes.get_title() == f"{said} {confidence[i]:.0%}\nis {true}"
-        assert torch.equal(torch.as_tensor(axes.images[0].get_array()), images[i].permute(1, 2, 0))
+    for (title, image), (i, said, true) in zip(shown, expected, strict=True):
+        assert title.get_text() == f"{said} {confidence[i]:.0%}\nis {true}"
+        assert torch.equal(torch.as_tensor(image.get_array()), images[i].permute(1, 2, 0))
 
 
 def test_wrong_predictions_on_grey_images_are_shown_in_grey_as_they_are():
