@@ -31,6 +31,13 @@ def forget_stray_ranks() -> None:
             del os.environ[name]
 
 
+def have_met() -> bool:
+    """Whether the processes of this run have a process group of torch.distributed."""
+    from torch import distributed
+
+    return distributed.is_available() and distributed.is_initialized()
+
+
 def leave_group() -> None:
     """Destroy torch.distributed's process group; to be called before Python ends.
 
@@ -39,7 +46,7 @@ def leave_group() -> None:
     """
     from torch import distributed
 
-    if distributed.is_available() and distributed.is_initialized():
+    if have_met():
         distributed.destroy_process_group()
 
 
@@ -72,7 +79,7 @@ def _store():
         return None
     from torch import distributed
 
-    if distributed.is_initialized():
+    if have_met():
         return None
     if started_by_torchrun() == 1 and tasks > 1:
         step = f"lecture4-{os.environ.get('SLURM_JOB_ID')}-{os.environ.get('SLURM_STEP_ID')}"

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import distributed
 
+from lecture4.support.processes import have_met
+
 
 class TrainingRecord:
     """Losses and correct predictions of an epoch's training batches.
@@ -90,7 +92,7 @@ class EvaluationRecord:
 
 def gather_from_ranks(value) -> list:
     """Gather ``value`` of every rank, as a list in rank order."""
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if not have_met():
         return [value]
     gathered = [None] * distributed.get_world_size()
     distributed.all_gather_object(gathered, value)

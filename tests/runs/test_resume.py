@@ -103,6 +103,8 @@ def test_a_killed_run_ends_as_if_it_had_not_been(never_killed, tmp_path, place):
     assert done.stderr == ""
     assert "".join(re.findall(r"^epoch +(\d)/3", done.stdout, re.MULTILINE)) == PLACES[place]
     assert_same_end(never_killed, folder)
+    steps = [row.split(",")[2] for row in (folder / "metrics.csv").read_text().splitlines()[1:]]
+    assert steps == ["12", "24", "36", "36"]  # three epochs and the test
     assert hydra_record(folder) == record
     assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
 
